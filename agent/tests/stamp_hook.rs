@@ -297,7 +297,7 @@ fn a_socket_that_others_could_have_put_there_is_not_asked() {
 
 #[test]
 fn the_environment_of_the_login_decides_nothing() {
-    // With `pam_env.so user_readenv=1`, the user who logs in sets it.
+    // With `pam_env.so user_readenv=1`, the user of the login can set it.
     let host = Host::new("mode: strict");
     let mut hook = host.hook();
     hook.env("VCTL_AGENT_MODE", "best-effort")

@@ -1,4 +1,4 @@
-//! Whatever a process does to get away, it stays in the session of the person who began it.
+//! A process cannot leave the session of its user, whatever it does.
 
 use std::path::Path;
 use std::process::Child;
@@ -10,7 +10,7 @@ use vctl_tests::fixture::{
     Stage, assert_each_is_where_it_belongs, await_file, await_that, exec_of, identity, lab, touch,
 };
 
-/// Work of one person that tries to be nobody's; each line runs `$T`, which tells the truth.
+/// Work of one user that tries to leave the session. Each line runs `$T`, which records its own exec.
 const EVASIONS: &[&str] = &[
     "$T plain",
     "setsid $T new-session",
@@ -61,7 +61,7 @@ fn concurrent_sessions_never_share_events() {
         .map(|who| (who.key_id.as_str(), vec![lab.whole_session(who).unwrap()]))
         .collect();
     let truths = stage.running();
-    // So that a load that did nothing cannot pass.
+    // Without this check a load that did nothing would pass.
     assert_eq!(truths.len(), people.len() * EVASIONS.len(), "{truths:#?}");
     assert_each_is_where_it_belongs(&truths, &sessions);
 }
@@ -77,7 +77,7 @@ fn a_move_into_another_cgroup_changes_no_owner() {
     let stage = Stage::set(&lab);
     let [victim, mover] = [("victim", 1), ("mover", 2)]
         .map(|(key_id, serial)| lab.certificate(key_id, serial).unwrap());
-    let victims = open_until_told(
+    let victims = log_in_until_close(
         &lab,
         &stage,
         &victim,
@@ -191,7 +191,7 @@ fn a_reused_pid_is_a_new_process() {
     assert_each_is_where_it_belongs_quickly(&truths, &sessions);
 }
 
-/// As its namesake, for thousands: looks processes up instead of through all of them.
+/// Does the same as the fixture's function for thousands of processes: it uses a map instead of a search.
 fn assert_each_is_where_it_belongs_quickly(
     truths: &[vctl_tests::truth::Running],
     sessions: &[(&str, Vec<Recorded>)],
@@ -213,8 +213,8 @@ fn assert_each_is_where_it_belongs_quickly(
     }
 }
 
-/// Logs in, runs `body` and stays until `close`.
-fn open_until_told(lab: &Lab, stage: &Stage, who: &Certificate, body: &str) -> Child {
+/// Logs in, runs `body` and stays until `close` is called.
+fn log_in_until_close(lab: &Lab, stage: &Stage, who: &Certificate, body: &str) -> Child {
     let home = lab.home();
     let wait = "touch inside; while [ ! -e leave ]; do sleep 0.1; done";
     let child = stage.start(lab, who, &format!("{body}\n{wait}"));

@@ -1,4 +1,4 @@
-//! An exec through the table of 32-bit system calls is recorded as any other, also when it fails.
+//! An exec through the table of 32-bit system calls is recorded like any other, also when it fails.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -8,8 +8,8 @@ use vctl_common::event::EventKind;
 use vctl_tests::fixture::lab;
 use vctl_tests::lab::{Lab, Recorded, skip};
 
-/// Calls `execve` (11) or `execveat` (358) of the 32-bit table; for a 64-bit and for a 32-bit program, and
-/// without a C library, of which a machine may have the 64-bit one only.
+/// Calls `execve` (11) or `execveat` (358) of the 32-bit table, from a 64-bit and from a 32-bit program. It does not use
+/// a C library, because a machine may have only the 64-bit one.
 const SOURCE: &str = r#"
 typedef unsigned int u32;
 #define AT_FDCWD -100
@@ -74,7 +74,7 @@ fn build(home: &Path, width: &str) -> bool {
     is_built
 }
 
-/// The table exists in this kernel.
+/// Returns true when this kernel has the table.
 fn has_table() -> bool {
     let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
     symbols.contains(" __ia32_compat_sys_execve\n")
@@ -141,7 +141,7 @@ fn a_failed_exec_of_the_32_bit_table_is_recorded() {
         assert_eq!((errno, items), (2, argv(&["/no/such/at", "one", "two"])));
         let (errno, _, items) = one("./plain");
         assert_eq!((errno, items), (13, argv(&["./plain", "denied"])));
-        // The kernel looks at the file before it reads argv, which is no address here.
+        // The kernel looks at the file before it reads argv, which is not a valid address here.
         assert_eq!(one("/no/such/fault").0, 2);
         let (_, _, items) = one("/no/such/many");
         assert_eq!(items[..3], argv(&["/no/such/many", "item0", "item1"]));

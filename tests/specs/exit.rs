@@ -1,4 +1,4 @@
-//! An exit record is written once for each process and says how wait(2) would have told it.
+//! An exit record is written once for each process, with the status that wait(2) returns.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ fn every_end_is_recorded_once_and_as_wait_tells_it() {
     let stage = Stage::set(&lab);
     let who = lab.certificate("alice", 1).unwrap();
     let ways = ways();
-    // Core dumps go where the process is.
+    // Core dumps are written into the working directory of the process.
     let body = format!(
         "mkdir cores; cd cores; $END matrix {ROUNDS} {}",
         ways.join(" ")
@@ -62,11 +62,11 @@ fn every_end_is_recorded_once_and_as_wait_tells_it() {
     );
 }
 
-/// Every way to end, as `odd-exit matrix` takes them.
+/// Returns every way to end, as arguments of `odd-exit matrix`.
 fn ways() -> Vec<String> {
-    // Those whose default is not to end a process.
+    // Signals that do not end a process by default are left out.
     let harmless = [17, 18, 19, 20, 21, 22, 23, 28];
-    // 32 and 33 are the C library's own.
+    // The C library uses 32 and 33 itself.
     let signals = (1..=31)
         .chain(34..=64)
         .filter(|signal| !harmless.contains(signal));
@@ -121,7 +121,7 @@ struct Limited {
     file: &'static str,
 }
 
-/// The memory controller has a hierarchy of its own on a hybrid host.
+/// On a hybrid host the memory controller has a separate hierarchy.
 fn limited_group() -> Option<Limited> {
     if std::path::Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists() {
         return Some(Limited {

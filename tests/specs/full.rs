@@ -1,4 +1,4 @@
-//! No room: on the disk, in the spool, in the ring. What is gone is counted, and nothing hangs.
+//! No space on the disk, in the spool or in the ring. Lost events are counted, and nothing hangs.
 
 use std::path::Path;
 use std::time::Instant;
@@ -82,7 +82,7 @@ fn a_full_map_of_marks_shows_in_its_sessions() {
         role: 0,
         groups: 0,
     };
-    // No process has such a pid.
+    // A pid that no process can have.
     let taken: Vec<u32> = (5_000_000..100_000_000)
         .take_while(|tgid| maps.mark_task(*tgid, nobody).is_ok())
         .collect();
@@ -129,7 +129,7 @@ fn a_spool_at_its_cap_drops_the_oldest_with_a_gap() {
     let bulk = lab.certificate("bulk", 2).unwrap();
     lab.ssh_ok(
         &bulk,
-        // Many and small: long ones are cut beyond the session's budget.
+        // Many short commands, because long ones are cut when they exceed the session's budget.
         "for i in $(seq 800); do /bin/true $i; done",
     )
     .unwrap();
@@ -168,7 +168,9 @@ fn a_late_stamped_session_is_never_complete() {
     let home = lab.home();
     await_file(&home.join("inside"));
     lab.agent.start().unwrap();
-    await_that("the marker is taken", || lab.markers().unwrap() == 0);
+    await_that("the agent has read the marker", || {
+        lab.markers().unwrap() == 0
+    });
     touch(&home.join("go"));
     await_that("some of it has ended", || {
         lab.sessions_of(&who).unwrap()[0].exits().count() >= 3

@@ -1,4 +1,4 @@
-//! What people type and clients send is hostile text: it never reaches a terminal as it is.
+//! Input from users and clients is hostile text: it never reaches a terminal unescaped.
 
 use std::process::Stdio;
 
@@ -78,7 +78,7 @@ fn follow_prints_commands_at_once_and_ends_with_the_session() {
     let ended = eventually(PATIENCE, || Ok(follower.try_wait()?.is_some())).unwrap();
     let _ = follower.kill();
     let _ = follower.wait();
-    assert!(ended, "it follows a session that is over");
+    assert!(ended, "the command follows a session that is over");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn flipped_bytes_in_the_spool_are_a_gap() {
     );
     assert!(!said.contains("panicked"), "{said}");
     assert!(!said.contains("complete: all"), "{said}");
-    // A new agent goes on with what is whole.
+    // A new agent continues with the complete records.
     lab.agent.start().unwrap();
     let later = lab.certificate("later", 11).unwrap();
     lab.ssh_ok(&later, "true").unwrap();

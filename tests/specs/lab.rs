@@ -1,4 +1,4 @@
-//! The lab itself: what everything else here stands on.
+//! Specs of the lab itself, which all other specs need.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -46,11 +46,13 @@ fn the_next_lab_cleans_up_after_a_killed_one() {
     demo.kill().unwrap();
     demo.wait().unwrap();
     drop(Lab::start(&Options::default()).unwrap());
-    // Another spec's lab may have begun with it before ours.
-    await_that("all of it is undone", || left_of(&id).is_empty());
+    // The lab of another spec may have started this undo before ours.
+    await_that("all changes of the lab are undone", || {
+        left_of(&id).is_empty()
+    });
 }
 
-/// Starts a demo that stays, and returns its lab's name.
+/// Starts a demo that stays, and returns the name of its lab.
 fn kept_demo(lab: &Lab) -> (Child, String) {
     let program = lab.programs.directory.join("demo");
     let mut command = Command::new(program);
@@ -66,14 +68,14 @@ fn kept_demo(lab: &Lab) -> (Child, String) {
         .unwrap();
     let spool = line.split("--spool /run/").nth(1).unwrap();
     let id = spool.split('/').next().unwrap().to_owned();
-    // Printed last, when the demo does nothing but wait.
+    // The last line. After it the demo only waits.
     lines
         .find(|line| line.starts_with("Ctrl-C here ends it"))
         .unwrap();
     (demo, id)
 }
 
-/// Returns what there is on the machine of a lab of that name.
+/// Returns the files and processes of a lab with that name.
 fn left_of(id: &str) -> Vec<String> {
     let places = [
         "/run",

@@ -1,4 +1,4 @@
-//! Every kind of login is a session of its own, from its first command on.
+//! Every kind of login is a separate session, from its first command on.
 
 use std::process::Stdio;
 

@@ -1,4 +1,4 @@
-//! What vctl promises, on a real host: one file per promise.
+//! The promises of vctl on a real host: one file for each promise.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 mod lab;
 mod login;

@@ -1,4 +1,4 @@
-//! The collector's own numbers, as files and as metrics.
+//! The agent's own numbers, as files and as metrics.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -39,7 +39,7 @@ fn metrics_count_sessions_across_a_restart() {
     let text = scrape(&socket);
     assert_eq!(value(&text, "vctl_logins_total{stamp=\"in_time\"}"), 1);
     assert!(value(&text, "vctl_events_captured_total") >= captured);
-    await_that("the file is written", || {
+    await_that("the agent has written the file", || {
         std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with("# EOF\n"))
     });
     assert_parser_takes(&text);
@@ -63,7 +63,7 @@ fn value(text: &str, series: &str) -> u64 {
         .unwrap()
 }
 
-/// Reads the text with the parser of Prometheus' own client for Python, as the distribution has it.
+/// Reads the text with the parser of Prometheus' own client for Python, from the distribution.
 fn assert_parser_takes(text: &str) {
     const READ: &str = "
 import sys

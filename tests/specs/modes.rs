@@ -1,4 +1,4 @@
-//! An agent that does not answer: people are let in, or not, as the mode says, and never wait long.
+//! An agent that does not answer: the mode decides whether users can log in, and a login never waits long.
 
 use std::time::Instant;
 
@@ -23,7 +23,9 @@ fn best_effort_accepts_logins_and_marks_them_late() {
     await_file(&lab.home().join("inside"));
     assert!(asked.elapsed() < NEVER_HUNG, "{:?}", asked.elapsed());
     lab.agent.signal(Signal::SIGCONT).unwrap();
-    await_that("the marker is taken", || lab.markers().unwrap() == 0);
+    await_that("the agent has read the marker", || {
+        lab.markers().unwrap() == 0
+    });
     touch(&lab.home().join("go"));
     assert!(login.wait_with_output().unwrap().status.success());
     let session = lab.closed_sessions(&who, 1).unwrap().remove(0);
@@ -173,7 +175,7 @@ fn a_step_of_the_wall_clock_changes_no_duration_and_no_order() {
         &who,
         "for i in 1 2 3 4 5 6 7 8 9; do $T $i; while [ ! -e go-$((i / 3)) ]; do sleep 0.1; done; done",
     );
-    // After the third, the sixth and the ninth it waits.
+    // After the third, the sixth and the ninth run the script waits.
     touch(&lab.home().join("go-0"));
     for (after, seconds) in [(3, 3600), (6, -7200), (9, 3600)] {
         await_that("the session waits", || stage.told() == after);

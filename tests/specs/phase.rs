@@ -1,5 +1,5 @@
-//! What sshd and PAM run at login and logout is kept apart from the user's work, and a user cannot
-//! make the one look like the other.
+//! Programs that sshd and PAM run at login and logout are recorded separately from the user's work. A user cannot run
+//! a program that is recorded in the wrong phase.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -10,12 +10,12 @@ use vctl_common::session::Stamp;
 use vctl_tests::fixture::{Stage, await_file, await_that, lab, touch};
 use vctl_tests::lab::{Certificate, Lab, Options, Recorded, Subject};
 
-/// In the arguments of everything that a hook runs, with PAM's name of the occasion behind it.
+/// Marker in the arguments of all programs that a hook runs. The event name of PAM follows it.
 const HOOK: &str = "of-hook-";
 
-/// Has sshd run hooks around its logins, as an operator of a host does.
+/// Makes sshd run hooks at its logins, as an operator of a host does.
 ///
-/// Each runs programs directly, below another one, in a session of its own and in the background.
+/// Each hook runs programs directly, below another program, in a separate session and in the background.
 fn add_hooks(lab: &Lab) {
     let hook = lab.root().join("hook");
     let script = format!(
@@ -38,11 +38,11 @@ fn add_hooks(lab: &Lab) {
     lab.set_pam_lines(&lines).unwrap();
 }
 
-/// Runs of the hook itself and of what it starts.
+/// Number of runs of the hook itself and of its children.
 const OF_HOOK: usize = 5;
 
-/// Asserts that the hooks of login and logout are there, each with its phase, and that everything else
-/// is the user's.
+/// Asserts that the hooks of login and logout are recorded in their phases, and that all other programs are in the
+/// user's phase.
 fn assert_phases(session: &Recorded) {
     let phases = |of: &str| -> Vec<Phase> {
         let of = format!("{HOOK}{of}");
@@ -56,7 +56,7 @@ fn assert_phases(session: &Recorded) {
     assert!(logout.len() >= OF_HOOK, "{logout:?} {summary:#?}");
     assert_eq!(setup, vec![Phase::LoginSetup; setup.len()], "{summary:#?}");
     assert_eq!(logout, vec![Phase::Logout; logout.len()], "{summary:#?}");
-    // What the hooks' shell runs has no mark in its arguments: `setsid`, before it executes the other.
+    // A program of the hooks' shell has no marker in its arguments: `setsid`, before it executes the other program.
     for (event, exec) in session.execs() {
         let is_hooks = exec.argv.iter().any(|item| {
             let item = String::from_utf8_lossy(item);
@@ -64,7 +64,7 @@ fn assert_phases(session: &Recorded) {
         });
         assert_eq!(event.phase == Phase::User, !is_hooks, "{exec:?}");
     }
-    // The end of a process is of the phase that its program is.
+    // The end of a process has the same phase as its program.
     for (end, _) in session.exits() {
         let program = session.execs().filter(|(e, _)| e.process == end.process);
         if let Some((begun, _)) = program.last() {
@@ -73,7 +73,7 @@ fn assert_phases(session: &Recorded) {
     }
 }
 
-/// Returns the commands of the user, in their order.
+/// Returns the commands of the user in order.
 fn users(session: &Recorded) -> Vec<String> {
     let execs = session.execs();
     let of_user = execs.filter(|(event, _)| event.phase == Phase::User);
@@ -137,14 +137,14 @@ fn hooks_of_pam_are_apart_in_every_kind_of_login() {
         .args(["-b", "/dev/null"])
         .arg(lab.remote("")));
     whole(&who, "sftp-server");
-    // What sshd runs for the user, from a file of the user's.
+    // A program that sshd runs for the user, from a file of the user.
     fs::create_dir(lab.home().join(".ssh")).unwrap();
     fs::write(lab.home().join(".ssh/rc"), "/bin/echo users-rc >&2\n").unwrap();
     let who = certificate(&user, &[]);
     lab.ssh_ok(&who, "/bin/echo users-after-rc").unwrap();
     whole(&who, "users-rc");
 
-    // Root's id is that of the hooks, so no id tells them apart.
+    // Root has the same user id as the hooks, so the user id cannot separate them.
     let who = certificate("root", &[]);
     ok(lab.ssh_command(&who, "root").arg("/bin/echo users-root"));
     whole(&who, "users-root");
@@ -154,7 +154,7 @@ fn hooks_of_pam_are_apart_in_every_kind_of_login() {
         .args(["-tt", "/bin/echo users-root-tty"]));
     whole(&who, "users-root-tty");
 
-    // Several shells over one connection are one session, and each of them is the user's.
+    // Several shells over one connection are one session, and each is in the user's phase.
     for principal in [user.as_str(), "root"] {
         let who = certificate(principal, &[]);
         let socket = lab.root().join(format!("mux-{principal}"));
@@ -206,7 +206,7 @@ fn a_login_without_a_program_has_hooks_only() {
     }
 }
 
-/// Ways of a user to look like sshd or PAM. `$HOOK` is what the hooks' programs have in their arguments.
+/// Ways for a user to look like sshd or PAM. `$HOOK` is the marker in the arguments of the hooks' programs.
 const DISGUISES: &[&str] = &[
     "bash -c 'exec -a \"sshd: root [priv]\" /bin/echo $HOOK named'",
     "cp /bin/echo sshd; ./sshd $HOOK as-sshd",
@@ -226,7 +226,7 @@ fn work_disguised_as_login_setup_is_the_users() {
     add_hooks(&lab);
     let who = lab.certificate("mallory", 1).unwrap();
     let lines = DISGUISES.join("\n").replace("$HOOK", "users-disguise");
-    // It outlives its sshd, and goes on while PAM closes the session and after that.
+    // The process outlives its sshd, and runs while PAM closes the session and after that.
     let late = "setsid sh -c 'kill -9 $(cut -d\" \" -f4 /proc/'$$'/stat); /bin/echo users-disguise orphan; \
                 while [ ! -e over ]; do sleep 0.05; done; /bin/echo users-disguise after-logout; touch done' \
                 > /dev/null 2>&1 < /dev/null &\n\
@@ -252,7 +252,7 @@ fn work_disguised_as_login_setup_is_the_users() {
     let as_sshd = of_user
         .iter()
         .filter(|line| line.starts_with("./sshd users-disguise"));
-    // With the two that come after: so that a load that did nothing cannot pass.
+    // Both commands must be recorded, because a load that did nothing would otherwise pass.
     let count = ways.count() + named.count() + as_sshd.count();
     assert!(count >= DISGUISES.len() + 2, "{of_user:#?}");
 }
@@ -330,7 +330,9 @@ fn a_late_stamp_takes_what_runs_already_for_the_users() {
     let login = lab.ssh_start(&who, work).unwrap();
     await_file(&lab.home().join("inside"));
     lab.agent.start().unwrap();
-    await_that("the marker is taken", || lab.markers().unwrap() == 0);
+    await_that("the agent has read the marker", || {
+        lab.markers().unwrap() == 0
+    });
     touch(&lab.home().join("leave"));
     assert!(login.wait_with_output().unwrap().status.success());
     let session = lab.closed_sessions(&who, 1).unwrap().remove(0);

@@ -1,4 +1,4 @@
-//! What an agent finds pinned or lying about when it starts is not taken on trust.
+//! An agent checks the pins and markers that it finds when it starts, and does not trust them.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -40,7 +40,7 @@ fn pins_of_a_newer_version_are_named_and_left_alone() {
     );
     assert_eq!(pinned_state(&pins).unwrap(), newer);
     assert_eq!(names(&pins), before);
-    // The newer agent goes on with them as if nothing had been.
+    // The newer agent continues with these pins normally.
     Maps::pinned(&pins).unwrap().set_state(ours).unwrap();
     lab.agent.wait().unwrap();
     lab.agent.start().unwrap();
@@ -54,7 +54,7 @@ fn invalid_late_login_files_are_moved_away() {
     let Some(mut lab) = lab() else { return };
     let who = lab.certificate("alice", 1).unwrap();
     lab.agent.stop().unwrap();
-    // One marker of a real login, to forge the others after.
+    // One marker of a real login, as the template for forged markers.
     lab.ssh_ok(&who, "true").unwrap();
     let pending = lab.root().join("pending");
     let real = fs::read_dir(&pending).unwrap().next().unwrap().unwrap();
@@ -99,7 +99,7 @@ fn invalid_late_login_files_are_moved_away() {
 
     lab.agent.start().unwrap();
     let rejected = pending.join("rejected");
-    await_that("all are moved away", || {
+    await_that("the agent has moved all markers away", || {
         fs::read_dir(&rejected).is_ok_and(|entries| entries.count() >= 11)
     });
     let left: Vec<_> = fs::read_dir(&pending)
@@ -111,7 +111,7 @@ fn invalid_late_login_files_are_moved_away() {
     let later = lab.certificate("bob", 2).unwrap();
     lab.ssh_ok(&later, "true").unwrap();
     lab.whole_session(&later).unwrap();
-    // The one that was real, and the login.
+    // The real marker, and the login.
     assert_eq!(lab.sessions().unwrap().len(), 2);
 }
 
@@ -123,7 +123,7 @@ fn a_removed_probe_is_attached_again_with_a_gap() {
     let work = "touch inside; while [ ! -e go ]; do sleep 0.1; done; /bin/true after";
     let login = lab.ssh_start(&who, work).unwrap();
     await_file(&lab.home().join("inside"));
-    // A running agent holds the links, and would pin them again.
+    // A running agent holds the links open, and would pin them again.
     lab.agent.stop().unwrap();
     for name in ["process_exec", "process_fork", "process_exit"] {
         fs::remove_file(pins.join(format!("link_{name}"))).unwrap();
@@ -149,7 +149,7 @@ fn failed_execs_survive_an_interrupted_attach() {
         .join(lab.id())
         .join("prog_exec_failed");
     lab.agent.kill().unwrap();
-    // Killed as soon as it was ready, the agent may not have come to that anyway.
+    // The agent was killed as soon as it was ready, so it may not have reached that step.
     if program.exists() {
         fs::remove_file(program).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Secrets in argv never reach the disk or the terminal, and what is harmless stays as it was.
+//! Secrets in argv never reach the disk or the terminal, and harmless arguments do not change.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,7 @@ fn harmless_arguments_are_recorded_unchanged() {
             masked.push(&line.argv);
         }
     }
-    // Under 1 % of the items; a line counts as one.
+    // The limit is 1 % of the items. A line counts as one item.
     assert!(
         masked.len() * 100 < items,
         "{} of {items}: {masked:?}",
@@ -83,7 +83,7 @@ fn harmless_arguments_are_recorded_unchanged() {
     );
 }
 
-/// Behind each line's own arguments, to find it again.
+/// Marker after the arguments of each line, to find the line again.
 const MARK: &str = "end-of-corpus-line";
 
 fn marked(line: &Line) -> Vec<String> {
@@ -92,12 +92,12 @@ fn marked(line: &Line) -> Vec<String> {
     argv
 }
 
-/// Executes every line under its own name: what is masked depends on the program's.
+/// Executes every line under its own program name, because the rules depend on the name.
 fn execute(lab: &Lab, lines: &[Line]) -> Recorded {
     let who = lab.certificate("alice", 1).unwrap();
     let target = lab.root().join("exec-target");
     fs::copy(lab.programs.directory.join("exec-target"), &target).unwrap();
-    // argv0 and arguments come from files, so that the shell's own argv has none of them.
+    // The arguments come from files, so the shell's own argv does not contain them.
     let script = lab.home().join("corpus.sh");
     let runs = lines.iter().map(|line| {
         let words: Vec<_> = marked(line).iter().map(|word| quoted(word)).collect();
@@ -138,8 +138,8 @@ fn read_all(directory: &Path, into: &mut Vec<u8>) {
     }
 }
 
-/// Returns true when a timestamp, a process id or a key may hold the same bytes: such a secret is looked for in the
-/// recorded arguments only.
+/// Returns true when a timestamp, a process id or a key may have the same bytes. The spec searches for such a secret
+/// in the recorded arguments only.
 fn occurs_by_chance(secret: &[u8]) -> bool {
     secret.len() < 5 || secret.len() < 10 && secret.iter().all(u8::is_ascii_hexdigit)
 }

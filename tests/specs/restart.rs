@@ -1,4 +1,4 @@
-//! What runs while the agent does not is recorded all the same.
+//! Programs that run while the agent does not run are recorded too.
 
 use vctl_tests::lab::{Lab, Options};
 
@@ -15,7 +15,7 @@ fn kill_9_in_the_middle_of_work_loses_and_doubles_nothing() {
     let body = "touch inside-$VCTL_CASE; while [ ! -e enough ]; do $T; done";
     let logins = people.each_ref().map(|who| stage.start(&lab, who, body));
     for who in &people {
-        // A login that was held while the agent dies is `stamp`'s to hold against it.
+        // A login that waits while the agent dies is the subject of the specs of `stamp`.
         await_file(&lab.home().join(format!("inside-{}", who.key_id)));
     }
     let work_goes_on = |runs| {
@@ -59,7 +59,7 @@ fn a_session_that_ends_without_the_agent_is_complete() {
     assert!(login.wait_with_output().unwrap().status.success());
     lab.agent.start().unwrap();
     let session = lab.whole_session(&who).unwrap();
-    // When it ended, not when somebody noticed.
+    // The time of the end itself, not the time at which the agent noticed the end.
     let closed = session.session.closed.as_ref().unwrap();
     assert_eq!(closed.at, session.events.last().unwrap().at);
     let truths = stage.running();
@@ -134,7 +134,7 @@ fn a_forced_loss_is_reported_to_the_event() {
         .sum();
     assert!(lost > 0, "nothing was lost: the spec proves nothing");
     assert_eq!(closed.produced, Some(session.events.len() as u64 + lost));
-    // Each run of the program is an exec and an end: stored, or counted as lost.
+    // Each run of the program is an exec and an exit, and each is either stored or counted as lost.
     let stored = session.count("exec-target") as u64;
     assert!(
         stored < 300 && 300 - stored <= lost,

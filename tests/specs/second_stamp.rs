@@ -1,10 +1,10 @@
-//! A login that PAM stamps twice has one session, the first, and says that there were two.
+//! A login that PAM stamps twice has one session, the first one, and reports that there were two stamps.
 
 use vctl_common::session::Stamp;
 use vctl_tests::fixture::{Stage, await_file, await_that, exec_of, touch};
 use vctl_tests::lab::{Certificate, Lab, Options};
 
-/// Has each login run the hook twice, the second time from a file that the stack includes.
+/// Makes each login run the hook twice, the second time from a file that the PAM stack includes.
 fn twice(lab: &Lab) -> tempfile::NamedTempFile {
     let included = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(included.path(), lab.pam_line()).unwrap();
@@ -13,14 +13,14 @@ fn twice(lab: &Lab) -> tempfile::NamedTempFile {
     included
 }
 
-/// Ends the agent, which writes its status then, and otherwise up to 30 seconds later.
+/// Ends the agent, because it writes its status then. Otherwise the status is up to 30 seconds old.
 fn second_stamps(lab: &mut Lab) -> u64 {
     assert!(lab.agent.stop().unwrap().success());
     let status = vctl_common::status::read(&lab.root().join("run"));
     status.unwrap().logins.second_stamps
 }
 
-/// One session holds both commands of the login, and it is over when the login is.
+/// Asserts that one session contains both commands of the login, and that it ends with the login.
 fn one_session(lab: &Lab, stage: &Stage, who: &Certificate) {
     let output = stage.start(lab, who, "$T one; $T two").wait_with_output();
     assert!(output.unwrap().status.success());
@@ -76,7 +76,9 @@ fn two_markers_of_one_login_are_one_session() {
     await_file(&lab.home().join("inside"));
     assert_eq!(lab.markers().unwrap(), 4);
     lab.agent.start().unwrap();
-    await_that("the markers are taken", || lab.markers().unwrap() == 0);
+    await_that("the agent has read the markers", || {
+        lab.markers().unwrap() == 0
+    });
     touch(&lab.home().join("go"));
     assert!(login.wait_with_output().unwrap().status.success());
     let session = lab.closed_sessions(&going_on, 1).unwrap().remove(0);

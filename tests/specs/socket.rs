@@ -1,5 +1,4 @@
-//! Whatever comes over the stamp socket or from a client, a login waits for none of it and no
-//! session belongs to anybody who did not log in.
+//! A login never waits for clients of the stamp socket, and a client cannot create a session without a login.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -19,7 +18,7 @@ use vctl_tests::fixture::{NEVER_HUNG, await_that, lab};
 fn a_caller_that_is_not_root_is_refused_and_counted() {
     let Some(lab) = lab() else { return };
     let socket = lab.root().join("run/agent.sock");
-    // Its mode keeps others away already; the agent must not rely on that alone.
+    // The mode of the socket already refuses other users, but the agent must not rely on the mode alone.
     fs::set_permissions(&socket, Permissions::from_mode(0o666)).unwrap();
     let forge = format!(
         "socket(S, PF_UNIX, SOCK_STREAM, 0); connect(S, sockaddr_un(q({}))) or exit 3; \
@@ -32,13 +31,17 @@ fn a_caller_that_is_not_root_is_refused_and_counted() {
         .uid(user.uid.as_raw())
         .status()
         .unwrap();
-    assert_eq!(forger.code(), Some(0), "it got an answer, or no connection");
-    await_that("it is counted", || {
+    assert_eq!(
+        forger.code(),
+        Some(0),
+        "the client got an answer, or no connection"
+    );
+    await_that("the refused client is counted", || {
         let log = lab.agent.last_words();
         log.contains("A stamp request failed.") && log.contains("is not root")
     });
     assert!(lab.sessions().unwrap().is_empty());
-    // A socket that others may use is none that the hook trusts.
+    // The hook does not trust a socket that other users may use.
     fs::set_permissions(&socket, Permissions::from_mode(0o600)).unwrap();
     let who = lab.certificate("alice", 1).unwrap();
     lab.ssh_ok(&who, "true").unwrap();
@@ -52,7 +55,7 @@ fn invalid_requests_open_no_session_and_delay_no_login() {
     let socket = lab.root().join("run/agent.sock");
     let say = |line: &[u8]| {
         let mut stream = UnixStream::connect(&socket).unwrap();
-        // Refused before it is all said: that is no failure of this side.
+        // The agent may refuse before the client has sent everything, which is not a failure.
         let _ = stream.write_all(line);
         stream
     };
@@ -67,14 +70,13 @@ fn invalid_requests_open_no_session_and_delay_no_login() {
     for line in lines {
         let mut stream = say(line);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        // Answered or hung up, and soon; what it says is for nobody.
+        // The agent answers or closes the connection soon. The answer itself does not matter.
         let ended = stream.read_to_end(&mut Vec::new());
         let kind = ended.as_ref().err().map(std::io::Error::kind);
         assert_ne!(kind, Some(std::io::ErrorKind::WouldBlock), "{line:?}");
     }
-    // More of them than are served at a time, and none says all that it has to say. Each holds its place
-    // for a second, which leaves a login one for everything else: a slow machine may miss that, but
-    // not every time.
+    // More clients than the agent serves at a time, each with an incomplete request. Each occupies its place for a
+    // second, so a login has one second for everything else. A slow machine may miss that, but not every time.
     let in_time = (1..=5).any(|serial| {
         let who = lab.certificate("alice", serial).unwrap();
         let slow: Vec<_> = (0..80).map(|_| say(b"{\"version\":1,")).collect();
@@ -97,7 +99,7 @@ fn an_invalid_certificate_affects_only_its_session() {
     let cases: Vec<_> = fs::read_dir(corpus)
         .unwrap()
         .map(|entry| fs::read(entry.unwrap().path()).unwrap())
-        // The environment cannot hold NUL, and no more than 128 KiB in one variable.
+        // The environment cannot contain NUL, and at most 128 KiB in one variable.
         .filter(|info| !info.contains(&0) && info.len() < 100_000)
         .collect();
     assert!(cases.len() > 20);
@@ -118,12 +120,12 @@ fn an_invalid_certificate_affects_only_its_session() {
     }
 }
 
-/// Runs the hook as PAM does for a login, which ends at once.
+/// Runs the hook as PAM does for a login. The login ends at once.
 fn stamp(lab: &Lab, auth_info: &[u8]) {
     use std::os::unix::ffi::OsStrExt;
     let asked = Instant::now();
     let hook = lab.agent.command("stamp");
-    // The hook's parent is the login: not this program.
+    // The parent of the hook is the login, so it must not be this program.
     let status = Command::new("sh")
         .args(["-c", "\"$@\"; exit $?", "sh"])
         .arg(hook.get_program())

@@ -1,4 +1,4 @@
-//! An agent that dies while a login waits for its stamp makes no login late.
+//! An agent that dies while a login waits for its stamp does not delay a login.
 
 use std::path::Path;
 use std::process::Child;
@@ -16,8 +16,8 @@ use vctl_tests::fixture::{
     Stage, assert_each_is_where_it_belongs, await_file, await_that, exec_of, lab, touch,
 };
 
-/// The hook holds a login for two seconds from its start; a machine that takes longer for the rest of
-/// a round than this shows nothing, and the round is done again.
+/// The hook delays a login for at most two seconds from its start. When the machine needs longer than this for the rest
+/// of a round, the round proves nothing and is repeated.
 const FAST_ENOUGH: Duration = Duration::from_secs(1);
 
 #[test]
@@ -26,12 +26,12 @@ fn kill_9_at_any_system_call_of_a_stamp_makes_no_login_late() {
     let stage = Stage::set(&lab);
     let mut sessions = Vec::new();
     let (mut serial, mut calls, mut answered) = (0, 0, 0);
-    // Some calls beyond the answer: the last ones are of an agent that has nothing left to do for it.
+    // Some system calls after the answer, when the agent has no more work for the login.
     while answered < 5 {
         serial += 1;
         assert!(
             serial < 400,
-            "at call {calls}, and no agent has come to its answer"
+            "at call {calls}, no agent has sent its answer"
         );
         let who = lab.certificate(&format!("p{serial}"), serial).unwrap();
         let Round {
@@ -58,7 +58,7 @@ fn kill_9_at_any_system_call_of_a_stamp_makes_no_login_late() {
     truths.retain(|truth| sessions.iter().any(|(key_id, _)| *key_id == truth.case));
     assert_eq!(truths.len(), sessions.len());
     assert_each_is_where_it_belongs(&truths, &sessions);
-    // Killed before the journal had it, between journal and kernel, and between kernel and answer.
+    // Killed before the journal entry, between journal and kernel, and between kernel and answer.
     let log = std::fs::read_to_string(&lab.agent.log).unwrap();
     let said = |what: &str| log.matches(what).count();
     let (in_the_journal, stamped) = (
@@ -67,7 +67,7 @@ fn kill_9_at_any_system_call_of_a_stamp_makes_no_login_late() {
     );
     assert!(
         in_the_journal > 0 && stamped > 0 && in_the_journal + stamped < sessions.len() - 5,
-        "{in_the_journal} and {stamped} of {}: the spec proves less than it says",
+        "{in_the_journal} and {stamped} of {}: the spec does not prove all its cases",
         sessions.len()
     );
 }
@@ -77,7 +77,7 @@ fn a_stamp_past_its_deadline_makes_no_complete_session() {
     let Some(lab) = lab() else { return };
     let stage = Stage::set(&lab);
     let mut late = Vec::new();
-    // From the journal's entry on: to the disk, session and mark to the kernel, the answer.
+    // From the entry in the journal on: write to the disk, session and mark in the kernel, answer.
     for calls in 0..8 {
         let name = format!("p{calls}");
         let who = lab.certificate(&name, calls + 1).unwrap();
@@ -88,10 +88,12 @@ fn a_stamp_past_its_deadline_makes_no_complete_session() {
         for _ in 0..calls {
             agent.next_call();
         }
-        // Let in without an answer, after the two seconds.
+        // sshd accepted the login without an answer, after the two seconds.
         await_file(&lab.home().join(&name));
         agent.let_go();
-        await_that("the marker is taken", || lab.markers().unwrap() == 0);
+        await_that("the agent has read the marker", || {
+            lab.markers().unwrap() == 0
+        });
         let opened = lab.sessions_of(&who).unwrap().remove(0).session.opened;
         touch(&lab.home().join(format!("go-{name}")));
         assert!(login.wait_with_output().unwrap().status.success());
@@ -115,13 +117,13 @@ fn a_session_without_agent_and_hook_is_incomplete() {
     let mut serial = 0;
     let who = loop {
         serial += 1;
-        assert!(serial < 20, "no hook was still there to be killed");
+        assert!(serial < 20, "no hook was left to kill");
         let who = lab.certificate("alice", serial).unwrap();
         let agent = Stepped::stop(lab.agent.pid().unwrap());
         let login = lab.ssh_start(&who, "true").unwrap();
         agent.to_the_journal(&lab, &who);
         lab.agent.kill().unwrap();
-        // What is left of this agent's program is the hook; on a slow machine it has given up before.
+        // The remaining process of the agent's program is the hook. On a slow machine it has already given up.
         for hook in process::running(&lab.programs.agent, &lab.agent.config).unwrap() {
             let _ = nix::sys::signal::kill(hook, Signal::SIGKILL);
         }
@@ -145,12 +147,12 @@ fn whole_and_in_time(session: &Recorded, calls: usize) {
     assert!(session.count("bash -c") > 0, "{at}");
 }
 
-/// One login whose agent is killed after so many system calls, and started again.
+/// One login. Its agent is killed after so many system calls, and started again.
 struct Round {
     login: Child,
-    /// The login got its answer from the agent that was killed.
+    /// The killed agent had already answered the login.
     was_answered: bool,
-    /// When the next agent was ready.
+    /// Time at which the next agent was ready.
     ready_at: BootNs,
 }
 
@@ -174,12 +176,11 @@ impl Round {
     }
 }
 
-/// An agent that goes on from one system call to the next when it is told to: where it is killed is not
-/// left to the clock.
+/// An agent that the spec steps from one system call to the next. So the place of the kill does not depend on the clock.
 struct Stepped(Pid);
 
 impl Stepped {
-    /// Stops the thread that does all the work; from here on it is this thread that has to step it.
+    /// Stops the thread that does all the work. From here on only this thread may step it.
     fn stop(pid: u32) -> Self {
         let pid = Pid::from_raw(pid.cast_signed());
         ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD).unwrap();
@@ -188,7 +189,7 @@ impl Stepped {
         Self(pid)
     }
 
-    /// Goes on until the journal has the session of that certificate, and the kernel has not.
+    /// Steps until the journal has the session of that certificate, and the kernel does not have it yet.
     fn to_the_journal(&self, lab: &Lab, who: &Certificate) {
         let is_there = (0..1000).any(|_| {
             self.next_call();
@@ -201,9 +202,9 @@ impl Stepped {
         ptrace::detach(self.0, None).unwrap();
     }
 
-    /// Goes on until the next system call is about to begin.
+    /// Steps until the next system call is about to begin.
     fn next_call(&self) {
-        // Each stops twice, where it begins and where it returns.
+        // Each system call stops twice: at its start and at its return.
         for _ in 0..2 {
             let mut signal = None;
             loop {
@@ -219,17 +220,17 @@ impl Stepped {
     }
 }
 
-/// Returns how many connections nobody has accepted yet.
+/// Returns the number of connections that the agent has not accepted yet.
 fn waiting(socket: &Path) -> usize {
     sockets(socket, "02")
 }
 
-/// Returns how many connections are open at the agent's end.
+/// Returns the number of open connections on the agent's side.
 fn connected(socket: &Path) -> usize {
     sockets(socket, "03")
 }
 
-/// Counts the sockets with that name and state, as /proc/net/unix has them.
+/// Counts the sockets with that name and state in /proc/net/unix.
 fn sockets(socket: &Path, state: &str) -> usize {
     let table = std::fs::read_to_string("/proc/net/unix").unwrap();
     let ours = table.lines().filter(|line| {

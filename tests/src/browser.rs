@@ -1,7 +1,7 @@
-//! A real browser, and a person in front of it.
+//! A real browser, controlled as if a user sat in front of it.
 //!
-//! It is told what to do through the pipe that its own developer tools use: what is loaded, shown and
-//! typed is done by the browser as for everybody.
+//! The commands go through the pipe of the browser's own developer tools. The browser loads, shows and types as it
+//! does for any user.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -22,7 +22,7 @@ use crate::lab::start_or_skip;
 
 const PROGRAM: &str = "/usr/bin/chromium";
 
-/// A page that is not there by then does not come.
+/// Longest wait for a page.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One browser with one page, closed when it is dropped.
@@ -30,17 +30,17 @@ pub struct Browser {
     child: Child,
     tell: File,
     told: Receiver<Value>,
-    /// The page's, in the protocol.
+    /// Session of the page in the protocol.
     session: String,
     number: u64,
     _profile: tempfile::TempDir,
 }
 
 impl Browser {
-    /// Starts one, or tells why that is impossible here and returns `None`.
+    /// Starts a browser. Prints the reason and returns `None` when this machine cannot run one.
     ///
     /// # Panics
-    /// When one is installed and does not start.
+    /// When a browser is installed and does not start.
     pub fn or_skip() -> Option<Self> {
         let is_missing = !Path::new(PROGRAM).exists();
         let missing = is_missing.then(|| "`chromium` is not installed".to_owned());
@@ -57,9 +57,9 @@ impl Browser {
             .args(["--no-first-run", "--disable-background-networking"])
             .args(["--disable-component-update", "--disable-sync"])
             .args(["--hide-scrollbars", "--window-size=1000,700"])
-            // Pages of a provider ask for fonts from far away.
+            // Pages of a provider load fonts from other servers, which must not be reached.
             .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1")
-            // Of servers whose authority is a few seconds old.
+            // The authority of the servers is new, so the browser does not know it.
             .arg("--ignore-certificate-errors")
             .arg("--remote-debugging-pipe")
             .arg(format!("--user-data-dir={}", profile.path().display()))
@@ -73,8 +73,8 @@ impl Browser {
             .process_group(0);
         let (reads, writes) = (its_in.as_raw_fd(), its_out.as_raw_fd());
         #[expect(unsafe_code, reason = "only calls that are safe between fork and exec")]
-        // SAFETY: fcntl and dup2 are async-signal-safe, and nothing is allocated. Copies above 4 come
-        // first, or the one could be put over the other.
+        // SAFETY: fcntl and dup2 are async-signal-safe, and the closure does not allocate. Copies above 4 come first,
+        // because dup2 could otherwise overwrite the other descriptor.
         unsafe {
             command.pre_exec(move || {
                 use nix::libc::{F_DUPFD_CLOEXEC, dup2, fcntl};
@@ -116,7 +116,7 @@ impl Browser {
         Ok(browser)
     }
 
-    /// Goes to an address, as if it was typed or handed to the browser.
+    /// Opens an address, as if a user typed it or another program opened it in the browser.
     pub fn open(&mut self, address: &str) -> Result<()> {
         let answer = self.ask("Page.navigate", &json!({ "url": address }))?;
         match answer["errorText"].as_str() {
@@ -125,7 +125,7 @@ impl Browser {
         }
     }
 
-    /// Returns what an expression of JavaScript is in the page; null where that fails.
+    /// Returns the value of a JavaScript expression in the page. Returns null on failure.
     pub fn evaluate(&mut self, expression: &str) -> Result<Value> {
         let asked = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
         let mut answer = self.ask("Runtime.evaluate", &asked)?;
@@ -138,7 +138,7 @@ impl Browser {
         Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
-    /// Returns where the page is.
+    /// Returns the address of the page.
     pub fn address(&mut self) -> Result<String> {
         let address = self.evaluate("location.href")?;
         Ok(address.as_str().unwrap_or_default().to_owned())
@@ -147,11 +147,11 @@ impl Browser {
     /// Waits until an expression is true.
     pub fn wait_until(&mut self, expression: &str) -> Result<()> {
         let since = Instant::now();
-        // Between two pages there is none that could be asked.
+        // During the change to another page, there is no page that could evaluate the expression.
         while self.evaluate(expression).ok() != Some(Value::Bool(true)) {
             if since.elapsed() > PATIENCE {
                 bail!(
-                    "`{expression}` is never true; at {} is shown: {}",
+                    "`{expression}` is never true; the page at {} shows: {}",
                     self.address()?,
                     self.text()?
                 );
@@ -167,7 +167,7 @@ impl Browser {
         self.wait_until(&format!("document.body.innerText.includes({text})"))
     }
 
-    /// Types into the field that a selector of CSS finds.
+    /// Types into the field that a CSS selector finds.
     pub fn fill(&mut self, selector: &str, text: &str) -> Result<()> {
         let (selector, text) = (Value::from(selector), Value::from(text));
         self.wait_until(&format!("document.querySelector({selector}) !== null"))?;
@@ -178,7 +178,7 @@ impl Browser {
         Ok(())
     }
 
-    /// Clicks on what a selector of CSS finds.
+    /// Clicks on the element that a CSS selector finds.
     pub fn click(&mut self, selector: &str) -> Result<()> {
         let selector = Value::from(selector);
         self.wait_until(&format!("document.querySelector({selector}) !== null"))?;
@@ -186,7 +186,7 @@ impl Browser {
         Ok(())
     }
 
-    /// Has pages know that the person likes `light` or `dark`.
+    /// Reports to pages that the user prefers `light` or `dark`.
     pub fn prefers(&mut self, scheme: &str) -> Result<()> {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.ask(
@@ -196,7 +196,7 @@ impl Browser {
         Ok(())
     }
 
-    /// Lays the page out as for paper of that many CSS pixels between the margins.
+    /// Lays out the page for paper with that many CSS pixels between the margins.
     pub fn lay_out_for_print(&mut self, width: u32) -> Result<()> {
         self.ask("Emulation.setEmulatedMedia", &json!({"media": "print"}))?;
         let paper =
@@ -205,7 +205,7 @@ impl Browser {
         Ok(())
     }
 
-    /// Writes what is to be seen into a PNG file.
+    /// Writes a picture of the page into a PNG file.
     pub fn screenshot(&mut self, file: &Path) -> Result<()> {
         let answer = self.ask("Page.captureScreenshot", &json!({}))?;
         let data = answer["data"].as_str().context("no picture came")?;
@@ -237,7 +237,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Its helpers are in its group.
+        // The browser's child processes are in its process group.
         let group = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
         let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
         let _ = self.child.wait();

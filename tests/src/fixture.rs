@@ -1,4 +1,4 @@
-//! What several specs do: run a script in a session, with a file for the truth.
+//! Shared parts of several specs: a script runs in a session, with a truth file.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 
 use std::fs::{self, File, Permissions};
@@ -12,19 +12,19 @@ use crate::truth::{Running, Truth};
 use vctl_common::event::{ExecEvent, KernelEvent};
 use vctl_common::id::ProcessId;
 
-/// A lab as most specs want it.
+/// A lab with the usual settings.
 pub fn lab() -> Option<Lab> {
     Lab::or_skip(&Options::default())
 }
 
-/// The programs that sessions run, where every account can run them, and their file of truth.
+/// Programs of the sessions, in a directory where every account can run them, and their truth file.
 pub struct Stage {
     pub bin: PathBuf,
     pub truth: PathBuf,
 }
 
 impl Stage {
-    /// Copies the programs: a checkout below somebody's home is closed to other accounts.
+    /// Copies the programs, because other accounts cannot read a checkout below a home directory.
     pub fn set(lab: &Lab) -> Self {
         let bin = lab.root().join("bin");
         fs::create_dir(&bin).unwrap();
@@ -37,7 +37,7 @@ impl Stage {
         Self { bin, truth }
     }
 
-    /// Returns a script that knows `$T` (tells the truth), `$ODD`, `$END` and `$AS_ROOT`.
+    /// Returns a script with the variables `$T` (records its own exec), `$ODD`, `$END` and `$AS_ROOT`.
     pub fn script(&self, case: &str, body: &str) -> String {
         let bin = self.bin.display();
         let truth = self.truth.display();
@@ -63,7 +63,7 @@ impl Stage {
         crate::truth::read(&self.truth).unwrap()
     }
 
-    /// Returns how many truths have been told so far, also while one is being told.
+    /// Returns the number of complete lines in the truth file, also while a process writes another line.
     pub fn told(&self) -> usize {
         let lines = fs::read(&self.truth).unwrap();
         memchr::memchr_iter(b'\n', &lines).count()
@@ -80,7 +80,7 @@ impl Stage {
     }
 }
 
-/// Returns the exec that a process told the truth about; the last one, as it execs only once more.
+/// Returns the exec that a process reported: its last one, because it executes only one more program.
 pub fn exec_of<'a>(
     session: &'a Recorded,
     truth: &Running,
@@ -91,20 +91,20 @@ pub fn exec_of<'a>(
     found.last()
 }
 
-/// Whether the event is of the process that told the truth: a pid alone may be used again.
+/// Returns true when the event is of the process that wrote the line. A pid alone may be used again.
 pub fn is_process(event: &KernelEvent, pid: u32, start: u64) -> bool {
     identity(event.process) == (pid, start)
 }
 
-/// A process as /proc tells it: pid, and start in clock ticks after boot.
+/// A process as /proc shows it: pid, and start in clock ticks after boot.
 pub fn identity(process: ProcessId) -> (u32, u64) {
     const NS_PER_TICK: u64 = 10_000_000;
     (process.tgid, process.start.0 / NS_PER_TICK)
 }
 
-/// Asserts that each process of the truth is in its own person's session and in no other.
+/// Asserts that each process of the truth file is in its own person's session and in no other.
 ///
-/// The case that a process told is its person's key id.
+/// The case in each line is the key id of its person.
 pub fn assert_each_is_where_it_belongs(truths: &[Running], sessions: &[(&str, Vec<Recorded>)]) {
     for truth in truths {
         for (key_id, recorded) in sessions {
@@ -122,21 +122,21 @@ pub fn assert_each_is_where_it_belongs(truths: &[Running], sessions: &[(&str, Ve
     }
 }
 
-/// Waits until the file is there: how a session tells that it has come so far.
+/// Waits until the file exists. The script in a session creates it to show its progress.
 pub fn await_file(path: &Path) {
     await_that(&format!("`{}` is there", path.display()), || path.exists());
 }
 
-/// Waits for a fact. Specs wait for no time: how much happens in one, the machine decides.
+/// Waits for a fact. Specs do not wait for a time, because the speed of the machine decides how much happens in it.
 pub fn await_that(fact: &str, mut is_so: impl FnMut() -> bool) {
     let came = eventually(PATIENCE, || Ok(is_so())).unwrap();
-    assert!(came, "never came true: {fact}");
+    assert!(came, "not true in time: {fact}");
 }
 
-/// Far beyond the five seconds a hook may take at most, and far below what sshd allows a login.
+/// Longer than the five seconds that a hook may take, and shorter than sshd's time limit for a login.
 pub const NEVER_HUNG: Duration = Duration::from_secs(40);
 
-/// Creates an empty file: what a session's script waits for.
+/// Creates an empty file that the script of a session waits for.
 pub fn touch(path: &Path) {
     fs::write(path, "").unwrap();
 }

@@ -1,6 +1,6 @@
-//! What the specs, the demo and the bench stand on: a laboratory with a real sshd, real
-//! certificates and the real agent, a centre with a real secrets server and a real Postgres, which
-//! leave the machine as they found it, and loads that keep their own ledger.
+//! Common parts of the specs, the demo and the bench. The lab has a real sshd, real certificates and the real agent.
+//! The centre has a real secrets server and a real Postgres. Both leave the machine as they found it. The loads write
+//! their own ledger.
 pub mod browser;
 pub mod centre;
 pub mod fixture;

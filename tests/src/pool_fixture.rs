@@ -1,4 +1,4 @@
-//! How the specs of the pool reach a centre: as `vctl` and `vctl-agent` do, with other limits.
+//! Connects the specs of the pool to a centre as `vctl` and `vctl-agent` do, with other limits.
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 
 use std::future::Future;
@@ -12,7 +12,7 @@ use vctl_common::secret::Secret;
 use vctl_common::tls::Trust;
 use vctl_common::vault::{Auth, SecretIdSource, Vault};
 
-/// Runs `work` on the runtime that `vctl` has.
+/// Runs `work` on the same kind of runtime as `vctl`.
 pub fn block_on<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -55,7 +55,7 @@ pub fn pool_of(centre: &Centre, vault: &Vault, role: DbRole) -> Result<Pool, PgE
     )
 }
 
-/// Makes a machine whose tokens and database logins live for seconds, and returns how it logs in.
+/// Creates a machine whose tokens and database logins live for seconds, and returns its login settings.
 pub fn short_lived(centre: &Centre, name: &str, ttl_s: u64, max_ttl_s: u64) -> Auth {
     let admin = centre.bao.admin().unwrap();
     let path = format!("auth/approle/role/{name}");
@@ -77,7 +77,7 @@ pub fn short_lived(centre: &Centre, name: &str, ttl_s: u64, max_ttl_s: u64) -> A
     }
 }
 
-/// Gives the logins of `vctl-ro` another time to live, from the next one on.
+/// Changes the lifetime of new logins of `vctl-ro`.
 pub fn database_ttl(centre: &Centre, seconds: u64) {
     let admin = centre.bao.admin().unwrap();
     let mut role = admin.get("database/roles/vctl-ro").unwrap()["data"].take();
@@ -86,7 +86,7 @@ pub fn database_ttl(centre: &Centre, seconds: u64) {
     admin.post("database/roles/vctl-ro", &role).unwrap();
 }
 
-/// The logins of `vctl-ro` that Postgres has now.
+/// Returns the current logins of `vctl-ro` in Postgres.
 pub fn logins(centre: &Centre) -> Vec<String> {
     let sql = "select rolname from pg_roles where rolname like 'ro/%'";
     let names = centre.postgres.psql(DATABASE, sql).unwrap();

@@ -1,5 +1,5 @@
-//! An identity provider with a person who says no and with a login from another device, which
-//! OpenBao's own has not: npm's `oidc-provider`, on loopback.
+//! An identity provider in which a user can decline a login or log in from another device. OpenBao's own provider
+//! cannot do this. It is npm's `oidc-provider`, on loopback.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{BufRead as _, BufReader};
@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::centre::cache;
 use crate::lab::{installed, say, start_or_skip};
 
-/// What of npm it is made of, each with its checksum.
+/// The npm packages of the provider, each with its checksum.
 const PINNED: [(&str, &str); 2] = [
     ("package.json", include_str!("../provider/package.json")),
     (
@@ -24,10 +24,10 @@ const PINNED: [(&str, &str); 2] = [
     ),
 ];
 
-/// The secret of all its applications.
+/// Client secret of all applications.
 pub const CLIENT_SECRET: &str = "not-a-secret-of-anybody";
 
-/// One provider; it ends when it is dropped, and with this process.
+/// One provider. It ends when it is dropped, and when this process ends.
 pub struct Provider {
     child: Child,
     _until_dropped: ChildStdin,
@@ -36,10 +36,10 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Starts one, or tells why that is impossible here and returns `None`.
+    /// Starts a provider. Prints the reason and returns `None` when this machine cannot run one.
     ///
     /// # Panics
-    /// When one is possible and does not start.
+    /// When this machine can run a provider and it does not start.
     pub fn or_skip() -> Option<Self> {
         let missing = ["node", "npm"].into_iter().find(|tool| !installed(tool));
         let missing = missing.map(|tool| format!("`{tool}` is not installed"));
@@ -53,7 +53,7 @@ impl Provider {
             .arg(install()?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // It warns of what makes it one for tests.
+            // The provider prints warnings about its settings for tests.
             .stderr(Stdio::null())
             .spawn()
             .context("cannot start `node`")?;
@@ -77,11 +77,11 @@ impl Provider {
         Ok(provider)
     }
 
-    /// Waits for the next line that begins with this word, and returns what follows.
+    /// Waits for the next line that begins with this word, and returns the rest of the line.
     pub fn says(&self, word: &str) -> Result<String> {
         loop {
             let line = self.said.recv_timeout(Duration::from_mins(1));
-            let line = line.with_context(|| format!("the provider never says `{word}`"))?;
+            let line = line.with_context(|| format!("the provider did not print `{word}`"))?;
             if let Some(rest) = line.strip_prefix(word) {
                 return Ok(rest.trim().to_owned());
             }
@@ -96,7 +96,7 @@ impl Drop for Provider {
     }
 }
 
-/// Returns where it is installed, outside of the tree; that is done once.
+/// Returns the directory of the packages, outside of the tree. Installs them once.
 fn install() -> Result<PathBuf> {
     let directory = cache()?.join("oidc-provider-8.8.1");
     DirBuilder::new()
@@ -104,7 +104,7 @@ fn install() -> Result<PathBuf> {
         .mode(0o755)
         .create(&directory)
         .with_context(|| format!("cannot make `{}`", directory.display()))?;
-    // Others that start at the same time wait for the one that installs.
+    // Other processes that start at the same time wait for the process that installs.
     let lock = File::create(directory.join("lock"))?;
     lock.lock()?;
     let done = directory.join("node_modules/.package-lock.json");

@@ -1,4 +1,4 @@
-//! A program on a terminal of its own, and a person in front of it.
+//! A program on its own terminal, with a user in front of it.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::pty::{Winsize, openpty};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 
-/// Nobody waits longer for what has to come on its own.
+/// Longest wait for output that must come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn on_one_line(shown: &str) -> String {
@@ -20,19 +20,19 @@ fn on_one_line(shown: &str) -> String {
     lines.join(" ")
 }
 
-/// One program that believes somebody sits there.
+/// One program on a terminal.
 pub struct Terminal {
     child: Child,
     ours: File,
     shown: Arc<Mutex<Vec<u8>>>,
-    /// When the last of it came.
+    /// Time of the last output.
     came: Arc<Mutex<Instant>>,
-    /// Ends when nobody holds the other end of the terminal any more.
+    /// Reads the terminal. Ends when no process has the other end open.
     reader: JoinHandle<()>,
 }
 
 impl Terminal {
-    /// Starts `command` on a terminal of 24 rows and that many columns.
+    /// Starts `command` on a terminal with 24 rows and that many columns.
     pub fn start(command: Command, columns: u16) -> Result<Self> {
         Self::start_sized(command, 24, columns)
     }
@@ -47,9 +47,9 @@ impl Terminal {
         let pty = openpty(&size, None).context("cannot open a terminal")?;
         let end = || pty.slave.try_clone().map(Stdio::from);
         command.stdin(end()?).stdout(end()?).stderr(end()?);
-        // Ctrl-C reaches whoever has the terminal as its own.
+        // Ctrl-C reaches the process that has the terminal as its controlling terminal.
         #[expect(unsafe_code, reason = "only calls that are safe between fork and exec")]
-        // SAFETY: setsid and ioctl are async-signal-safe, and nothing is allocated.
+        // SAFETY: setsid and ioctl are async-signal-safe, and the closure does not allocate.
         unsafe {
             command.pre_exec(|| {
                 nix::unistd::setsid()?;
@@ -60,8 +60,8 @@ impl Terminal {
             });
         }
         let child = command.spawn().context("cannot start it")?;
-        // Or we would hold the terminal open after the program's end, and never know that we have
-        // read all of it.
+        // Otherwise this process would hold the terminal open after the program's end. Then the reader would not get the
+        // end of the output.
         drop((command, pty.slave));
         let ours = File::from(pty.master);
         let shown = Arc::new(Mutex::new(Vec::new()));
@@ -70,7 +70,7 @@ impl Terminal {
         let now = Arc::clone(&came);
         let reader = thread::spawn(move || {
             let mut piece = [0; 4096];
-            // An error is how a terminal says that the last program on it has ended.
+            // A terminal returns an error when the last program on it has ended.
             while let Ok(length @ 1..) = reader.read(&mut piece) {
                 let mut shown = into.lock().unwrap_or_else(PoisonError::into_inner);
                 shown.extend_from_slice(&piece[..length]);
@@ -86,19 +86,19 @@ impl Terminal {
         })
     }
 
-    /// Returns everything that was ever shown, with what moves the cursor and colours.
+    /// Returns all output, with the sequences for cursor and colours.
     pub fn shown(&self) -> String {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&shown).into_owned()
     }
 
-    /// Waits until `text` was shown, also where its line was broken between two words.
+    /// Waits until the output contains `text`. The text may be broken between two words.
     pub fn wait_for(&mut self, text: &str) -> Result<()> {
         self.wait_until(|shown| shown.contains(text) || on_one_line(shown).contains(text))
-            .with_context(|| format!("`{text}` never came"))
+            .with_context(|| format!("`{text}` did not appear"))
     }
 
-    /// Waits until what was shown is as it should be.
+    /// Waits until a check of the output succeeds.
     pub fn wait_until(&mut self, is_there: impl Fn(&str) -> bool) -> Result<()> {
         let since = Instant::now();
         loop {
@@ -112,19 +112,19 @@ impl Terminal {
         }
     }
 
-    /// Waits until what is typed is not shown.
+    /// Waits until the terminal does not echo the input.
     pub fn wait_for_silence(&mut self) -> Result<()> {
         let since = Instant::now();
         while self.echoes()? {
             if since.elapsed() > PATIENCE {
-                bail!("what is typed is still shown: {}", self.shown());
+                bail!("the terminal still echoes the input: {}", self.shown());
             }
             thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }
 
-    /// Says whether what is typed is shown.
+    /// Returns true when the terminal echoes the input.
     pub fn echoes(&self) -> Result<bool> {
         Ok(tcgetattr(&self.ours)?
             .local_flags
@@ -136,9 +136,9 @@ impl Terminal {
         Ok(self.ours.write_all(text.as_bytes())?)
     }
 
-    /// Types, and returns how long it took until the last of what was shown then came.
+    /// Types, and returns the time until the last byte of the output that follows.
     ///
-    /// `is_there` says of what was shown since whether it is all.
+    /// `is_there` gets this output and returns true when it is complete.
     pub fn answers(&mut self, text: &str, is_there: impl Fn(&str) -> bool) -> Result<Duration> {
         let before = self.shown().len();
         let begun = Instant::now();
@@ -153,7 +153,7 @@ impl Terminal {
         self.child.id()
     }
 
-    /// Gives the terminal another size, as a person does who pulls at its corner.
+    /// Changes the size of the terminal, as a user does by resizing the window.
     pub fn resize(&self, rows: u16, columns: u16) -> Result<()> {
         let size = Winsize {
             ws_row: rows,
@@ -174,7 +174,7 @@ impl Terminal {
         Ok(())
     }
 
-    /// Waits for its end, and until everything that it wrote was read.
+    /// Waits until the program has ended and all its output was read.
     pub fn end(&mut self) -> Result<ExitStatus> {
         let since = Instant::now();
         loop {

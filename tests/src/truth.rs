@@ -1,7 +1,6 @@
-//! What a program says about itself, for a recording to be held against.
+//! Facts that a program reports about itself. Specs compare recordings with them.
 //!
-//! Written by the programs that the specs run inside sessions, one line of JSON per exec, to the
-//! file that `VCTL_TRUTH` names.
+//! The programs that the specs run inside sessions write one JSON line per exec to the file in `VCTL_TRUTH`.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -12,9 +11,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// The variable that names the file.
+/// Variable with the path of the file.
 pub const FILE: &str = "VCTL_TRUTH";
-/// The variable that names the case of a table that a program runs for.
+/// Variable with the name of the case that a program runs for.
 pub const CASE: &str = "VCTL_CASE";
 
 /// One line of the file.
@@ -22,7 +21,7 @@ pub const CASE: &str = "VCTL_CASE";
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Truth {
     Running(Box<Running>),
-    /// An exec that did not happen.
+    /// An exec that failed.
     Failed {
         case: String,
         pid: u32,
@@ -31,7 +30,7 @@ pub enum Truth {
         argv: Vec<Vec<u8>>,
         errno: i32,
     },
-    /// A child's end, as wait(2) gave it to its parent.
+    /// End of a child, as wait(2) reported it to the parent.
     Ended {
         case: String,
         pid: u32,
@@ -40,17 +39,17 @@ pub enum Truth {
     },
 }
 
-/// A process as it sees itself after its exec.
+/// A process after its exec, in its own view.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
     pub case: String,
-    /// In the namespace that /proc was mounted in: the host's.
+    /// Pid in the namespace of /proc, which is the host's.
     pub pid: u32,
     pub ppid: u32,
     /// Clock ticks after boot.
     pub start: u64,
     pub argv: Vec<Vec<u8>>,
-    /// As /proc says it: ` (deleted)` may be behind it.
+    /// Path as /proc shows it. ` (deleted)` may follow it.
     pub cwd: Vec<u8>,
     pub exe: Vec<u8>,
     pub exe_major: u32,
@@ -63,16 +62,16 @@ pub struct Running {
     pub egid: u32,
     pub login_uid: u32,
     pub audit_session: u32,
-    /// As in field 7 of /proc/self/stat; 0 for none.
+    /// Terminal as in field 7 of /proc/self/stat. 0 without a terminal.
     pub tty: u32,
     pub mount_ns: u32,
     pub pid_ns: u32,
 }
 
 impl Running {
-    /// Asks the kernel about this process.
+    /// Reads the facts about this process from the kernel.
     pub fn now() -> Result<Self> {
-        // The comm in it is any bytes.
+        // The comm in it may contain any bytes.
         let stat = fs::read("/proc/self/stat")?;
         let stat = String::from_utf8_lossy(&stat);
         let fields = fields_after_comm(&stat).context("a short /proc/self/stat")?;
@@ -85,7 +84,7 @@ impl Running {
         let (rgid, egid) = (nix::unistd::getgid(), nix::unistd::getegid());
         Ok(Self {
             case: std::env::var(CASE).unwrap_or_default(),
-            // Through /proc: in a pid namespace of its own a process has another number.
+            // Read through /proc, because a process in a pid namespace has another number there.
             pid: fs::read_link("/proc/self")?.to_string_lossy().parse()?,
             ppid: u32::try_from(number(4)?)?,
             start: number(22)?,
@@ -109,7 +108,7 @@ impl Running {
     }
 }
 
-/// Adds a line to the file; does nothing when no file is asked for.
+/// Adds a line to the file. Does nothing without a file.
 pub fn tell(truth: &Truth) -> Result<()> {
     let Some(path) = std::env::var_os(FILE) else {
         return Ok(());
@@ -117,7 +116,7 @@ pub fn tell(truth: &Truth) -> Result<()> {
     let mut line = serde_json::to_vec(truth)?;
     line.push(b'\n');
     let mut file = OpenOptions::new().append(true).open(&path)?;
-    // One write per line: appends of several processes must not mix.
+    // One write per line, because lines of several processes must not mix.
     file.write_all(&line)?;
     Ok(())
 }
@@ -131,7 +130,7 @@ pub fn read(path: &Path) -> Result<Vec<Truth>> {
     lines.collect()
 }
 
-/// Returns when a process started, in clock ticks after boot; a zombie still has it.
+/// Returns the start of a process in clock ticks after boot. This also works for a zombie.
 pub fn start_of(pid: u32) -> Result<u64> {
     let stat = fs::read(format!("/proc/{pid}/stat"))?;
     let stat = String::from_utf8_lossy(&stat);

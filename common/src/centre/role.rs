@@ -21,7 +21,7 @@ pub enum DbRole {
     AuditIngest(Enrolment),
     /// Reports one host's status.
     Status(Enrolment),
-    /// Drops data whose retention period is over.
+    /// Drops data after its retention period.
     Pruner,
     /// Becomes the owner of the schema.
     Migrator,

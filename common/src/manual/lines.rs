@@ -3,7 +3,7 @@
 use super::page::Block;
 
 /// Returns the blocks of a text. A line that ends in `:` is a heading, indented lines are items,
-/// and other lines are sentences. `skip` names the headings whose sections are left out.
+/// and other lines are sentences. Sections with the headings in `skip` are left out.
 pub(super) fn blocks(text: &str, skip: impl Fn(&str) -> bool) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut sentences = String::new();

@@ -21,7 +21,7 @@ impl Page {
             manual,
         ];
         roff.control("TH", heading);
-        // A user who copies a command would also copy the hyphens.
+        // Without hyphenation, a copied command does not contain extra hyphens.
         roff.control("nh", []);
         for section in &self.sections {
             roff.control("SH", [section.title]);

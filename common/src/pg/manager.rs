@@ -113,7 +113,7 @@ impl managed::Manager for Manager {
     }
 }
 
-/// Highest age of a connection whose credential lives `ttl`: two thirds of it, or up to a sixth
+/// Highest age of a connection with a credential that lives `ttl`: two thirds of `ttl`, or up to a sixth
 /// less at random, so that hosts that started together do not renew together.
 fn max_age(ttl: Duration, limit: Option<Duration>, chance: f64) -> Duration {
     let own = ttl.mul_f64(2.0 / 3.0 - chance / 6.0);

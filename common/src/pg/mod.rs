@@ -97,7 +97,7 @@ impl Pool {
         })
     }
 
-    /// Returns a connection whose credential is valid for at least a third of its time.
+    /// Returns a connection with a credential that is valid for at least a third of its time.
     ///
     /// Drop it after each piece of work: a connection that is held for hours outlives its
     /// credential.

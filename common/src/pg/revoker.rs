@@ -11,7 +11,7 @@ use crate::vault::{Lease, Vault, VaultError};
 /// The queue is longer only while Vault is unavailable; by then, most of the leases have ended.
 const MOST_WAITING: usize = 256;
 
-/// Leases whose connection is closed and that are not yet revoked.
+/// Leases of closed connections that are not yet revoked.
 pub(super) struct Revoker {
     vault: Vault,
     waiting: Mutex<VecDeque<String>>,

@@ -103,7 +103,7 @@ impl SpoolReader {
         Ok(self.lookup(filter)?.finish())
     }
 
-    /// Returns the sessions with these marks whose beginning can be read, newest first.
+    /// Returns the sessions with these marks and a readable beginning, newest first.
     ///
     /// # Errors
     /// As `sessions`.
@@ -111,7 +111,7 @@ impl SpoolReader {
         Ok(self.drafts(&mut Wanted::marks(marks, None))?.finish())
     }
 
-    /// Returns sessions whose beginning is damaged: their events are stored, but their owner is
+    /// Returns sessions with a damaged beginning: their events are stored, but their owner is
     /// unknown.
     ///
     /// # Errors

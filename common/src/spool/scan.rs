@@ -19,7 +19,7 @@ pub(super) struct Scan {
     pub end: u64,
     /// Ring position in the last batch with an undamaged header.
     pub ring: Option<RingPosition>,
-    /// Data that could not be read and whose session is unknown.
+    /// Unreadable data of unknown sessions.
     pub damage: Vec<Gap>,
     /// `end` is followed by the beginning of a batch: it was never finished, or is being written.
     pub torn: bool,
@@ -259,7 +259,7 @@ impl Scanner<'_> {
     }
 
     fn found(&mut self, entry: BlockEntry) {
-        // Carried entries may be of another boot, whose clock does not apply here.
+        // Carried entries may be of another boot, and its clock does not apply here.
         if !entry.is_carried() {
             self.close_damage(entry.first_at());
             self.last_at = self.last_at.max(entry.last_at());

@@ -30,7 +30,7 @@ pub struct Segment {
     pub spoiled: bool,
     /// Ring position, if the last batches had to be scanned.
     pub ring: Option<RingPosition>,
-    /// Data that could not be read and whose session is unknown.
+    /// Unreadable data of unknown sessions.
     pub damage: Vec<Gap>,
     pub bytes_read: u64,
 }

@@ -1,4 +1,4 @@
-//! The ways to exec that are told apart here; each is a piece of shell that runs `$T`.
+//! The ways to exec in this spec. Each is a piece of shell that runs `$T`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -10,9 +10,9 @@ use vctl_tests::fixture::Stage;
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) script: &'static str,
-    /// What is executed is a script, the program its interpreter.
+    /// A script is executed, and the program is its interpreter.
     pub(crate) script_file: bool,
-    /// The namespace in which the program runs and we do not.
+    /// The namespace in which the program runs and the spec does not.
     pub(crate) own_namespace: Option<Namespace>,
 }
 
@@ -45,7 +45,7 @@ const fn namespace(own: Namespace, name: &'static str, script: &'static str) -> 
     }
 }
 
-/// Puts what the cases execute into the home of the lab's first account.
+/// Puts the files of the cases into the home of the lab's first account.
 pub(crate) fn prepare(lab: &Lab, stage: &Stage) {
     let home = lab.home();
     let target = stage.bin.join("exec-target");
@@ -72,7 +72,7 @@ pub(crate) fn prepare(lab: &Lab, stage: &Stage) {
     symlink("link", home.join("link-to-link")).unwrap();
     symlink("loop", home.join("loop")).unwrap();
     symlink("script", home.join("script-link")).unwrap();
-    // On the lab's own file system; /tmp may be mounted nosuid.
+    // On the lab's own file system, because /tmp may be mounted nosuid.
     for (name, mode) in [("setuid", 0o4755), ("setgid", 0o2755), ("hard", 0o755)] {
         let copy = stage.bin.join(name);
         fs::copy(&target, &copy).unwrap();
@@ -83,7 +83,7 @@ pub(crate) fn prepare(lab: &Lab, stage: &Stage) {
 }
 
 pub(crate) const CASES: &[Case] = &[
-    // What argv may be.
+    // Contents of argv.
     case("no-argument", "$T"),
     case("one-argument", "$T a"),
     case("empty-argument", "$T ''"),
@@ -110,7 +110,7 @@ pub(crate) const CASES: &[Case] = &[
         "five-thousand-empty-arguments",
         "e=(); for i in $(seq 5000); do e+=(''); done; $T \"${e[@]}\"",
     ),
-    // Sizes around pages and powers of two.
+    // Sizes near pages and powers of two.
     case("255-bytes", "$T $(printf %0255d 1)"),
     case("256-bytes", "$T $(printf %0256d 1)"),
     case("4095-bytes", "$T $(printf %04095d 1)"),
@@ -126,14 +126,14 @@ pub(crate) const CASES: &[Case] = &[
         "a-mebibyte",
         "a=$(printf %0100000d 1); $T $a $a $a $a $a $a $a $a $a $a",
     ),
-    // argv[0] is anybody's to choose.
+    // A program can choose any argv[0].
     case("other-name", "exec -a sshd $T a"),
     case("empty-name", "exec -a '' $T a"),
     case("login-shell-name", "exec -l $T a"),
     case("name-of-10000-bytes", "exec -a $(printf %010000d 1) $T"),
     case("name-with-escapes", r"exec -a $'\e[2J' $T"),
     case("no-name-at-all", "$ODD argc-zero $T"),
-    // Which file is executed, and by what name.
+    // The executed file, and its name.
     case("symlink", "./link a"),
     case("symlink-to-symlink", "./link-to-link a"),
     case("hard-link", "${T%/*}/hard-too"),
@@ -161,7 +161,7 @@ pub(crate) const CASES: &[Case] = &[
         "replaced-by-rename",
         "cp $T new; cp $T old; mv new old; ./old",
     ),
-    // Where it runs.
+    // The working directory.
     case("in-root", "cd /; $T"),
     case("in-usr", "cd /usr; $T"),
     case(
@@ -190,7 +190,7 @@ pub(crate) const CASES: &[Case] = &[
     script("script-by-symlink", "./script-link a"),
     script("script-run-by-script", "./script-of-script a"),
     script("script-by-absolute-path", "$PWD/script"),
-    // How it is started.
+    // The way to start it.
     case("from-a-thread", "$ODD thread $T a"),
     case("by-posix-spawn", "$ODD spawn $T a"),
     case("twice-in-one-process", "exec bash -c \"exec $T a\""),
@@ -202,7 +202,7 @@ pub(crate) const CASES: &[Case] = &[
     case("by-find", "find script -exec $T '{}' ';'"),
     case("closed-descriptors", "$T <&- >&- 2>&-"),
     case("little-stack", "ulimit -s 256; $T a"),
-    // As whom.
+    // User and group.
     case("setuid", "${T%/*}/setuid a"),
     case("setgid", "${T%/*}/setgid a"),
     case("by-sudo", "$AS_ROOT $T a"),
@@ -216,7 +216,7 @@ pub(crate) const CASES: &[Case] = &[
         "login-uid-reset",
         "$AS_ROOT sh -c \"echo 4242 > /proc/self/loginuid; $T a\"",
     ),
-    // In namespaces of its own.
+    // In separate namespaces.
     case("mount-namespace", "$AS_ROOT unshare --mount $T a"),
     namespace(
         Namespace::Pid,

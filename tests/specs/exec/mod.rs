@@ -1,4 +1,4 @@
-//! An exec record says exactly what the kernel started: byte for byte what the program itself saw.
+//! An exec record shows exactly the program that the kernel started, byte for byte as the program itself saw it.
 mod cases;
 
 use vctl_common::event::{Device, EventKind, ExecEvent, KernelEvent};
@@ -25,7 +25,7 @@ fn every_exec_is_recorded_as_the_program_saw_it() {
     assert!(output.status.success(), "{output:?}");
 
     let truths = stage.truths();
-    // The same cases ran twice, so a case whose program never ran cannot pass.
+    // The same cases ran in two sessions, so a case fails if its program never ran.
     let silent: Vec<_> = CASES
         .iter()
         .filter(|case| {
@@ -74,7 +74,7 @@ fn every_exec_is_recorded_as_the_program_saw_it() {
 
 fn body() -> String {
     let cases = CASES.iter().map(|case| {
-        // A subshell each: a case may change its directory or replace its shell.
+        // A subshell for each case, because a case may change its directory or replace its shell.
         format!("export VCTL_CASE={name}\nAS_ROOT=\"sudo -n env VCTL_TRUTH=$VCTL_TRUTH VCTL_CASE={name}\"\n( {script} )\n", name = case.name, script = case.script)
     });
     cases.collect::<String>() + "true\n"
@@ -87,7 +87,7 @@ fn case_of(truth: &Truth) -> &str {
     }
 }
 
-/// Returns what is wrong with the record of one case in one session.
+/// Returns the errors in the record of one case in one session.
 fn problems(case: &Case, session: &Recorded, truths: &[Truth]) -> Vec<String> {
     let of_case = truths.iter().filter(|truth| case_of(truth) == case.name);
     of_case
@@ -112,7 +112,7 @@ fn problems(case: &Case, session: &Recorded, truths: &[Truth]) -> Vec<String> {
         .collect()
 }
 
-/// Compares all that a program can know of its own exec.
+/// Compares all facts that a program can know about its own exec.
 fn difference(
     case: &Case,
     truth: &Running,
@@ -126,7 +126,7 @@ fn difference(
     let tty = exec.tty.map_or(0, |tty| device_number(tty.0));
     let login_uid = exec.login_uid.unwrap_or(u32::MAX);
     let parent = exec.parent.tgid;
-    // Inside its namespace the kernel tells the program other numbers, or none.
+    // Inside its namespace the program gets other numbers from the kernel, or no numbers.
     let (login_uid, parent) = match case.own_namespace {
         None => (login_uid, parent),
         Some(Namespace::Pid) => (login_uid, truth.ppid),
@@ -177,7 +177,7 @@ fn differs<T: PartialEq + std::fmt::Debug>(what: &str, recorded: &T, told: &T) -
     (recorded != told).then(|| format!("{what}: {} against {}", brief(recorded), brief(told)))
 }
 
-/// Up to its limit argv is kept whole; beyond it, its beginning and its true length.
+/// Up to its limit argv is stored completely. Above the limit, its beginning and its true length are stored.
 fn argv_difference(truth: &Running, exec: &ExecEvent) -> Option<String> {
     let whole: usize = truth.argv.iter().map(|item| item.len() + 1).sum();
     let length = differs("length of argv", &(exec.argv_true_len as usize), &whole);
@@ -192,10 +192,10 @@ fn argv_difference(truth: &Running, exec: &ExecEvent) -> Option<String> {
     length.or_else(|| (!fits).then(|| format!("{} bytes of {whole}", kept.len())))
 }
 
-/// Components that are kept of every path.
+/// Number of components that are stored of every path.
 const DEPTH: usize = 32;
 
-/// A path deeper than the probe follows is kept from its end, and says so.
+/// Compares two paths. When a path is too deep for the probe, only its end is stored, and it is marked as truncated.
 fn path_difference(what: &str, recorded: &[u8], truncated: bool, told: &[u8]) -> Option<String> {
     let kept = recorded.split(|&byte| byte == b'/').count() - 1;
     let fits = if truncated {
@@ -207,7 +207,7 @@ fn path_difference(what: &str, recorded: &[u8], truncated: bool, told: &[u8]) ->
     (!fits).then(|| format!("{what}: `{}` against `{}`", text(recorded), text(told)))
 }
 
-/// As /proc/self/stat has it: minor bits 0 to 7 and 20 to 31, major in between.
+/// Encodes as in /proc/self/stat: minor bits 0 to 7 and 20 to 31, major in between.
 fn device_number(Device { major, minor }: Device) -> u32 {
     (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }
@@ -229,7 +229,7 @@ fn failed_difference(
             _ => None,
         })
         .collect();
-    // The other session's truth.
+    // A truth of the other session.
     if !session
         .events
         .iter()

@@ -1,4 +1,4 @@
-//! Type information that is not the running kernel's: no probe is better than a wrong one.
+//! Type information that differs from the running kernel's: the agent must refuse the probe instead of using wrong types.
 mod types;
 
 use std::fs;
@@ -11,15 +11,15 @@ use vctl_tests::lab::{Lab, Options};
 
 use types::Types;
 
-/// Members that the self-test's processes do not show: none of them is a script, moves to another
-/// cgroup, or ends by exit(2) instead of exit_group(2).
+/// Members that the self-test's processes do not use. These processes do not run a script, do not move to another cgroup,
+/// and do not end by exit(2) instead of exit_group(2).
 const UNPROVEN: &[(&str, &str)] = &[
     ("task_struct", "exit_code"),
     ("linux_binprm", "interp"),
     ("kernfs_node", "id"),
 ];
 
-/// Members that could be taken for one another.
+/// Members that can be confused with each other.
 const SWAPPED: &[(&str, &str, &str)] = &[
     ("task_struct", "loginuid", "sessionid"),
     ("task_struct", "real_parent", "group_leader"),
@@ -31,7 +31,7 @@ const SWAPPED: &[(&str, &str, &str)] = &[
     ("mount", "mnt_parent", "mnt_mountpoint"),
 ];
 
-/// A place to load probes, without an agent.
+/// Directory to load probes, without an agent.
 struct Bench {
     lab: Lab,
     kernel: Types,
@@ -69,7 +69,7 @@ impl Bench {
         })
     }
 
-    /// Returns why no probe starts with these types, `None` when one does; it is taken away again.
+    /// Returns the reason why a probe does not start with these types. Removes a probe that started.
     fn refusal(&self, types: &Types) -> Option<ProbeError> {
         let refusal = self.start(types).map(drop).err();
         if refusal.is_none() {
@@ -79,7 +79,7 @@ impl Bench {
         refusal
     }
 
-    /// Returns these types with a member moved by its size, `None` when it cannot be.
+    /// Returns these types with a member moved by its own size. Returns `None` when this is not possible.
     fn moved(&self, of: &str, path: &str, by: i32) -> Option<Types> {
         let mut types = self.kernel.clone();
         let members = types.members(of, path);
@@ -105,8 +105,8 @@ fn a_member_that_lies_elsewhere_starts_no_probe() {
     };
     for &(of, path, size) in FIELDS {
         let step = if size == 4 { 4 } else { 8 };
-        // Beside the real parent lies the parent, beside the end of the arguments the begin of the
-        // environment: on one side there may be what reads the same.
+        // The parent is next to the real parent, and the start of the environment is next to the end of the arguments.
+        // So on one side the moved member may have the same value.
         let refused = [step, -step]
             .into_iter()
             .filter_map(|by| bench.moved(of, path, by))

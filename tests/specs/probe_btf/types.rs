@@ -1,4 +1,4 @@
-//! The running kernel's BTF, to be spoilt. Knows the format on its own, not by the agent's parser.
+//! The running kernel's BTF with deliberate errors. It is parsed without the agent's parser.
 //!
 //! Source: Documentation/bpf/btf.rst.
 
@@ -6,13 +6,13 @@ use std::ops::Range;
 
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
-/// Typedef, volatile, const, restrict, type tag: each stands for the type that it names.
+/// Typedef, volatile, const, restrict and type tag. Each refers to another type.
 const STAND_INS: [u32; 5] = [8, 9, 10, 11, 18];
 
 #[derive(Clone)]
 pub(crate) struct Types {
     pub bytes: Vec<u8>,
-    /// Where each type begins; the first is type 1.
+    /// Start of each type. The first is type 1.
     starts: Vec<usize>,
     names: usize,
 }
@@ -42,7 +42,7 @@ impl Types {
         types
     }
 
-    /// Finds a member by its path, through anonymous members, in each struct of that name.
+    /// Finds a member by its path, also in anonymous members, in each struct of that name.
     pub(crate) fn members(&self, of: &str, path: &str) -> Vec<usize> {
         let structs = self
             .starts
@@ -51,7 +51,7 @@ impl Types {
         structs.filter_map(|&at| self.member(at, path)).collect()
     }
 
-    /// Moves a member by so many bytes; `false` when it would begin before its struct.
+    /// Moves a member by that many bytes. Returns `false` when it would begin before its struct.
     pub(crate) fn shift(&mut self, member: usize, by: i32) -> bool {
         let moved = self.word(member + 8).checked_add_signed(by * 8);
         if let Some(moved) = moved {
@@ -66,16 +66,16 @@ impl Types {
         self.put(other + 8, first);
     }
 
-    /// Gives a member a name that no member has.
+    /// Gives a member a new name that is not in use.
     pub(crate) fn rename(&mut self, member: usize) {
         let name = self.names + self.word(member) as usize;
         let other = self.add_name(b"renamed_by_a_spec");
-        // Only after the names have grown: nothing before them has moved.
+        // The member is before the names, so the new name did not move it.
         assert!(name > member);
         self.put(member, other);
     }
 
-    /// Adds a second struct of that name, as it is but for one member that lies elsewhere.
+    /// Adds a second struct with that name. It is the same except for one member, which is at another position.
     pub(crate) fn add_twin(&mut self, of: &str, path: &str) {
         let original = self.starts.iter().copied();
         let original = original
@@ -140,7 +140,7 @@ impl Types {
         rest.split(|&b| b == 0).next().unwrap_or_default()
     }
 
-    /// Reads where a section lies from its two words in the header.
+    /// Reads the position of a section from its two words in the header.
     fn section(&self, header: usize) -> Range<usize> {
         let start = self.word(4) as usize + self.word(header) as usize;
         start..start + self.word(header + 4) as usize

@@ -1,6 +1,6 @@
-//! Tells the truth about its own exec, and ends.
+//! Records its own exec in the truth file, and ends.
 //!
-//! Whatever argv it was given: what it does is decided by its environment alone.
+//! The program ignores its arguments: only its environment decides what it does.
 
 use vctl_tests::truth::{Running, Truth, tell};
 

@@ -1,4 +1,4 @@
-//! `in-guest WATCHER`: what runs inside the guest that counts instructions; prints one JSON line.
+//! `in-guest WATCHER`: runs inside the guest that counts instructions, and prints one JSON line.
 //!
 //! There is no sshd in the guest: the spawner runs the PAM hook itself.
 #![allow(clippy::print_stdout, reason = "its stdout is the result")]
@@ -32,7 +32,7 @@ struct Options {
     cpu_count: u64,
     #[arg(long, default_value_t = 3)]
     rounds: u32,
-    /// What sshd would have put into `SSH_AUTH_INFO_0`
+    /// Value that sshd would put into `SSH_AUTH_INFO_0`
     #[arg(long, default_value = "/srv/bench/auth_info")]
     auth_info: PathBuf,
 }
@@ -46,7 +46,7 @@ enum Watcher {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    // Once unmeasured: the first execs fill caches of the guest's kernel.
+    // The first round is not measured, because the first execs fill caches of the guest's kernel.
     options.spawn(500, false)?;
     let watched = match options.watcher {
         Watcher::Agent => agent(&options)?,
@@ -86,7 +86,7 @@ fn agent(options: &Options) -> Result<Watched> {
     let ready = begin.elapsed();
     let idle_memory = Memory::read(agent.id())?;
     options.spawn(options.count, true)?;
-    // What the agent attaches for open sessions alone it takes away some time after the last one.
+    // The agent detaches the programs for open sessions some time after the last session.
     std::thread::sleep(Duration::from_mins(1));
     let outside = options.rounds(false)?;
     let with = options.rounds(true)?;
@@ -95,7 +95,7 @@ fn agent(options: &Options) -> Result<Watched> {
     let loaded_memory = Memory::read(agent.id())?;
     settle();
     let cost = ProcessCost::read(agent.id())?.since(before);
-    // Apart from the rest: counting itself costs.
+    // A separate round, because the counting itself costs time.
     let counting = RunTimeStats::enable()?;
     let before = BpfCost::read()?;
     let bpf_load = options.spawn(options.count, true)?;
@@ -119,7 +119,7 @@ fn agent(options: &Options) -> Result<Watched> {
     })
 }
 
-/// Starts the agent with its usual directories and waits until it says that it is ready.
+/// Starts the agent with its usual directories and waits until it reports that it is ready.
 fn start_agent() -> Result<Child> {
     let socket = "/tmp/ready";
     let ready = UnixDatagram::bind(socket)?;
@@ -183,7 +183,7 @@ impl Options {
     }
 }
 
-/// Lets a watcher finish what it has queued.
+/// Waits until a watcher has handled its queue.
 fn settle() {
     std::thread::sleep(Duration::from_secs(3));
 }

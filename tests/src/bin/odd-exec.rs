@@ -91,7 +91,7 @@ fn after_unlink(program: &OsString, rest: &[OsString]) -> Result<Infallible> {
     Ok(fexecve(file, &argv(program, rest)?, &environment()?)?)
 }
 
-/// The kernel gives the exec'ing thread the leader's pid.
+/// Executes from a thread. The kernel gives this thread the pid of the leader.
 fn from_thread(program: OsString, rest: Vec<OsString>) -> Result<()> {
     let thread = std::thread::spawn(move || Command::new(program).args(rest).exec());
     match thread.join() {
@@ -100,7 +100,7 @@ fn from_thread(program: OsString, rest: Vec<OsString>) -> Result<()> {
     }
 }
 
-/// Through posix_spawn, which is a vfork.
+/// Executes through posix_spawn, which is a vfork.
 fn spawn(program: &OsString, rest: &[OsString]) -> Result<()> {
     Command::new(program).args(rest).status()?;
     Ok(())
@@ -114,7 +114,7 @@ fn in_deleted_directory(program: &OsString, rest: &[OsString]) -> Result<()> {
     Err(Command::new(program).args(rest).exec().into())
 }
 
-/// Tries an exec that cannot succeed and tells how it failed.
+/// Tries an exec that must fail, and records the error.
 fn fail(program: &OsString, rest: &[OsString]) -> Result<()> {
     let argv = argv(program, rest)?;
     let Err(errno) = execve(&c(program)?, &argv, &environment()?);

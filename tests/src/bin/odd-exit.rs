@@ -1,5 +1,5 @@
-//! Ends in a given way: `odd-exit WAY [NUMBER]`. As `odd-exit matrix ROUNDS WAY...` starts a child
-//! for each round of each way and tells how wait(2) says it ended.
+//! Ends in a given way: `odd-exit WAY [NUMBER]`. `odd-exit matrix ROUNDS WAY...` starts a child for each round
+//! of each way and records the status from wait(2).
 #![allow(
     unsafe_code,
     reason = "thread exit and signals that no safe wrapper offers"
@@ -39,7 +39,7 @@ fn matrix(words: &[&str]) -> Result<()> {
     for _ in 0..rounds.parse()? {
         for way in ways {
             let mut child = Command::new(&program).args(way.split('=')).spawn()?;
-            // Nobody has waited for it yet, so it is still in /proc, if only as a zombie.
+            // The parent has not called wait(2) yet, so the child is still in /proc, if only as a zombie.
             let start = start_of(child.id())?;
             let status = child.wait()?.into_raw();
             tell(&Truth::Ended {
@@ -53,14 +53,14 @@ fn matrix(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-#[allow(clippy::exit, reason = "exit_group is what is wanted")]
+#[allow(clippy::exit, reason = "the case needs exit_group")]
 fn end(code: i32) -> ! {
     std::process::exit(code)
 }
 
-/// exit(2) as the kernel has it: ends one thread, and with the last one the process.
+/// Calls the kernel's exit(2), which ends one thread. The process ends with its last thread.
 fn exit_this_thread(code: i32) {
-    // SAFETY: takes no pointer; nothing of this thread is used after it.
+    // SAFETY: the call takes no pointer, and this thread does not continue after it.
     unsafe { libc::syscall(libc::SYS_exit, code) };
 }
 
@@ -68,16 +68,16 @@ fn die_of(signal: i32, core: bool) {
     use nix::sys::resource::{Resource, setrlimit};
     let limit = if core { libc::RLIM_INFINITY } else { 0 };
     let _ = setrlimit(Resource::RLIMIT_CORE, limit, limit);
-    // SAFETY: both take numbers only; a signal that cannot be reset keeps its action.
+    // SAFETY: both calls take only numbers. A signal that cannot be reset keeps its action.
     unsafe {
-        // The runtime handles SIGSEGV and ignores SIGPIPE.
+        // Rust's runtime handles SIGSEGV and ignores SIGPIPE.
         libc::signal(signal, libc::SIG_DFL);
         libc::kill(libc::getpid(), signal);
     }
     std::thread::sleep(Duration::from_secs(5));
 }
 
-/// The leader is gone long before the process ends.
+/// The leader ends long before the process.
 fn leader_first(code: i32) {
     let leader = format!("/proc/self/task/{}/stat", std::process::id());
     std::thread::spawn(move || {
@@ -89,7 +89,7 @@ fn leader_first(code: i32) {
     exit_this_thread(99);
 }
 
-/// Another thread than the leader executes a program; the process has one end.
+/// A thread that is not the leader executes a program. The process ends once.
 fn thread_exec(code: i32) {
     let thread = std::thread::spawn(move || {
         let program = std::env::current_exe().unwrap_or_default();
@@ -116,7 +116,7 @@ fn threads_64(code: i32) {
     std::thread::sleep(Duration::from_secs(5));
 }
 
-/// Touches memory until the kernel's limit for its cgroup ends it.
+/// Allocates memory until the kernel ends the process at the limit of its cgroup.
 fn out_of_memory() {
     let mut held: Vec<Vec<u8>> = Vec::new();
     while held.len() < 1024 {

@@ -1,6 +1,6 @@
-//! Writes events into a spool and ships them until it is killed: the agent without its probe.
+//! Writes events into a spool and ships them until it is killed: an agent without a probe.
 //!
-//! What goes wrong is logged to standard error. `ship-load DIR HOST VAULT_ADDR DB_PORT CA`; DIR holds `role_id` and `secret_id`.
+//! Errors are logged to standard error. `ship-load DIR HOST VAULT_ADDR DB_PORT CA`: DIR contains `role_id` and `secret_id`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,7 +43,7 @@ fn main() -> Result<()> {
         role_id_file: dir.join("role_id"),
         secret_id_file: dir.join("secret_id"),
     };
-    // Segments are small, so that some kills hit the change from one to the next.
+    // Segments are small, so some kills happen at the change to the next segment.
     let mut source = Source::open(&dir.join("spool"), 128 << 10, 1 << 30)?;
     let _shipper = source.ship(&way)?;
     loop {

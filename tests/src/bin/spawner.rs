@@ -12,40 +12,40 @@ use clap::Parser;
 use vctl_tests::load::child;
 use vctl_tests::load::spawn::{self, Load, Stop};
 
-/// Spawn a child at a rate, wait for each, and write a ledger of what was done
+/// Spawn children at a rate, wait for each, and write a ledger
 #[derive(Debug, Parser)]
 struct Options {
-    /// Program to execute; a path where nothing is gets the libc-free child
+    /// Program to execute; if the file does not exist, the libc-free child is written there
     #[arg(long)]
     child: PathBuf,
-    /// How many to spawn
+    /// Number of children
     #[arg(long, conflicts_with = "seconds")]
     count: Option<u64>,
-    /// How long to spawn
+    /// Seconds to spawn
     #[arg(long, required_unless_present = "count")]
     seconds: Option<f64>,
-    /// Spawns per second over all workers; without it as fast as possible
+    /// Spawns per second over all workers; as fast as possible without it
     #[arg(long)]
     rate: Option<f64>,
     /// Threads that spawn
     #[arg(long, default_value_t = 1)]
     workers: u32,
-    /// Bytes of argv, each item's NUL included
+    /// Bytes of argv, with the NUL of each item
     #[arg(long, default_value_t = 64)]
     argv_bytes: usize,
-    /// Names the run in every nonce
+    /// Name of the run, part of every nonce
     #[arg(long, default_value = "run")]
     run: String,
-    /// Where to write the ledger; without it none is kept
+    /// File for the ledger; no ledger is written without it
     #[arg(long)]
     ledger: Option<PathBuf>,
-    /// PAM session hook to run first: this process becomes a login
+    /// PAM session hook that runs first and makes this process a login
     #[arg(long, value_name = "AGENT")]
     stamp: Option<PathBuf>,
-    /// File to create after the hook; the load begins when somebody removes it
+    /// File to create after the hook; the load begins when the file is removed
     #[arg(long, value_name = "FILE")]
     hold: Option<PathBuf>,
-    /// Configuration for the hook
+    /// Configuration of the hook
     #[arg(long, requires = "stamp")]
     stamp_config: Option<PathBuf>,
 }
@@ -69,7 +69,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(hold) = &options.hold {
         File::create(hold).with_context(|| format!("cannot create `{}`", hold.display()))?;
         while hold.exists() {
-            // Seldom enough to be no load, often enough not to be noticed.
+            // The interval is long enough to cause no load and short enough to cause no visible delay.
             std::thread::sleep(Duration::from_millis(100));
         }
     }

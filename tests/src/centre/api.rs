@@ -25,15 +25,15 @@ pub struct Client {
     wrap: bool,
 }
 
-/// What the server answered.
+/// The answer of the server.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
-    /// `Null` where there was none.
+    /// `Null` when the answer has no body.
     pub body: Value,
 }
 
-/// Returns how to talk TLS to a server that has a certificate of `ca`.
+/// Returns the TLS settings for a server that has a certificate of `ca`.
 pub(super) fn tls_of(ca: &Path) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca)
@@ -49,7 +49,7 @@ pub(super) fn tls_of(ca: &Path) -> Result<ClientConfig> {
 }
 
 impl Client {
-    /// Makes a client that believes a server at `port` which has a certificate of `ca` for `name`.
+    /// Makes a client that accepts a server at `port` with a certificate of `ca` for `name`.
     pub fn new(port: u16, name: &str, ca: &Path, token: Option<Secret>) -> Result<Self> {
         let tls = tls_of(ca)?;
         Ok(Self {
@@ -61,7 +61,7 @@ impl Client {
         })
     }
 
-    /// Returns a token for the answer, which the server keeps for whoever brings it, once.
+    /// Returns a wrapping token for the answer. The server gives the answer once, to the first client with this token.
     pub fn wrapped(&self, path: &str) -> Result<Secret> {
         let wrapping = Self {
             wrap: true,
@@ -80,10 +80,10 @@ impl Client {
         }
     }
 
-    /// Returns the token, for programs that are to act with it.
+    /// Returns the token, for programs that act with it.
     ///
     /// # Panics
-    /// When it has none.
+    /// When the client has no token.
     pub fn token(&self) -> &Secret {
         self.token.as_ref().expect("this client has no token")
     }
@@ -111,13 +111,13 @@ impl Client {
         Ok(reply.body)
     }
 
-    /// Sends one request below `/v1/`, and returns the answer whatever its status.
+    /// Sends one request below `/v1/`, and returns the answer, whatever its status is.
     ///
     /// # Errors
-    /// When there is no connection, the certificate is not believed, or the answer is no HTTP.
+    /// When the connection fails, the certificate is not accepted, or the answer is not HTTP.
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply> {
         let body = body.map(Value::to_string).unwrap_or_default();
-        // 1.0 has neither chunks nor a connection that stays.
+        // HTTP 1.0 has no chunks and no connection that stays open.
         let mut request = format!(
             "{method} /v1/{path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {}\r\n",
             body.len()
@@ -133,12 +133,12 @@ impl Client {
         let answer = self
             .exchange(request.as_bytes())
             .with_context(|| format!("cannot ask the server at {}", self.address))?;
-        parse(&answer).with_context(|| format!("the answer to {method} `{path}` is no HTTP"))
+        parse(&answer).with_context(|| format!("the answer to {method} `{path}` is not HTTP"))
     }
 
     fn exchange(&self, request: &[u8]) -> Result<Vec<u8>> {
         let socket = TcpStream::connect_timeout(&self.address, Duration::from_secs(5))?;
-        // The end of the handshake and the request are two small writes: 40 ms apart otherwise.
+        // The end of the handshake and the request are two small writes. Without this, 40 ms pass between them.
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_mins(1)))?;
         let session = ClientConnection::new(Arc::clone(&self.tls), self.name.clone())?;
@@ -146,7 +146,7 @@ impl Client {
         stream.write_all(request)?;
         let mut answer = Vec::new();
         match stream.read_to_end(&mut answer) {
-            // A server that is being stopped closes without saying so; what came is judged below.
+            // A server that is being stopped closes without a TLS end message. The code below checks the received bytes.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {}
             result => drop(result?),
         }
@@ -170,7 +170,7 @@ fn parse(answer: &[u8]) -> Result<Reply> {
     } else {
         match serde_json::from_slice(body) {
             Ok(body) => body,
-            Err(error) => bail!("the body is no JSON: {error}"),
+            Err(error) => bail!("the body is not JSON: {error}"),
         }
     };
     Ok(Reply {

@@ -19,10 +19,10 @@ use super::port;
 use super::secret::Secret;
 use crate::lab::{Journal, Undo, make_directory};
 
-/// Names the server's certificate is for, beside `127.0.0.1`.
+/// Names in the server's certificate, beside `127.0.0.1`.
 pub const VAULT_NAME: &str = "vault.vctl.test";
 
-/// The server; it stays what it is through stops and starts.
+/// The server. Its data and its port stay the same when it is stopped and started.
 pub struct Bao {
     pub binary: Binary,
     directory: PathBuf,
@@ -98,7 +98,7 @@ impl Bao {
         self.directory.join("audit.log")
     }
 
-    /// Returns `bao` or `vault`, set up to talk to this server as root.
+    /// Returns the command `bao` or `vault`, set up to reach this server as root.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.binary.path);
         command
@@ -109,12 +109,12 @@ impl Bao {
         command
     }
 
-    /// Ends the server as systemd would.
+    /// Stops the server with SIGTERM, as systemd does.
     pub fn stop(&self) -> Result<()> {
         self.end(Signal::SIGTERM)
     }
 
-    /// Ends the server in the middle of whatever it does.
+    /// Kills the server in the middle of its work.
     pub fn kill(&self) -> Result<()> {
         self.end(Signal::SIGKILL)
     }
@@ -129,7 +129,7 @@ impl Bao {
         self.unseal()
     }
 
-    /// Has the server stand still: it takes connections, and says nothing.
+    /// Makes the server hang: it accepts connections, and does not answer.
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::SIGSTOP)
     }
@@ -143,13 +143,13 @@ impl Bao {
         Ok(())
     }
 
-    /// Unseals the server and waits until it serves; one that serves already is left as it is.
+    /// Unseals the server and waits until it serves. Changes nothing on a server that already serves.
     pub fn unseal(&self) -> Result<()> {
         let client = self.anonymous()?;
         client.post("sys/unseal", &json!({"key": self.unseal_key.expose()}))?;
         let asked = Instant::now();
         while asked.elapsed() < Duration::from_secs(20) {
-            // 200: unsealed and the leader.
+            // Status 200: the server is unsealed and is the leader.
             if client.call("GET", "sys/health", None)?.status == 200 {
                 return Ok(());
             }
@@ -158,7 +158,7 @@ impl Bao {
         bail!("the server does not unseal: {}", self.last_words())
     }
 
-    /// Has the server use another certificate from now on.
+    /// Makes the server use another certificate from now on.
     pub fn use_certificate(&self, certificate: &ServerCertificate) -> Result<()> {
         self.install(certificate)?;
         self.signal(Signal::SIGHUP)
@@ -171,7 +171,7 @@ impl Bao {
     }
 
     fn spawn_on_a_free_port(&mut self) -> Result<()> {
-        // A port that was free a moment ago may be taken by a centre of another process.
+        // The port was free a moment ago, but a centre of another process may have taken it since.
         for _ in 0..5 {
             self.port = port::free()?;
             let cluster = port::free()?;
@@ -195,7 +195,7 @@ impl Bao {
         self.root_token = text(&made["root_token"]).context("`sys/init` gave no root token")?;
         self.unseal()?;
         if !self.binary.is_openbao {
-            // OpenBao takes audit devices from its configuration only, Vault by request only.
+            // OpenBao takes audit devices from its configuration only, Vault takes them by request only.
             let device = json!({"type": "file", "options": {"file_path": self.audit_log()}});
             self.admin()?.post("sys/audit/file", &device)?;
         }
@@ -211,21 +211,21 @@ impl Bao {
             .arg("server")
             .arg("-config")
             .arg(self.directory.join("config.hcl"))
-            // Nothing of whoever starts it: neither a proxy nor an address of another server.
+            // The server gets no environment of the caller: no proxy and no address of another server.
             .env_clear()
             .env("HOME", &self.directory)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Ctrl-C at the terminal is for the centre to handle, in its own order.
+            // The centre handles Ctrl-C at the terminal, because it stops its parts in its own order.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start `{}`", self.binary.path.display()))
     }
 
-    /// Waits until the server answers; false when it ended instead.
+    /// Waits until the server answers. Returns false when the server ended instead.
     ///
-    /// Whoever answers with a certificate of our own authority is our server.
+    /// A server that answers with a certificate of our own authority is our server.
     fn answers(&self) -> Result<bool> {
         let client = self.anonymous()?;
         let asked = Instant::now();
@@ -284,10 +284,10 @@ impl Bao {
                 path.display()
             )
         } else {
-            // Vault's raft storage does not start without an answer to this.
+            // Vault's raft storage does not start without a value for this.
             "disable_mlock = true\n".to_owned()
         };
-        // One member: with the default multiplier it waits many seconds for an election of its own.
+        // The cluster has one member. With the default multiplier this member waits many seconds for its own election.
         format!(
             "ui = true\n\
              api_addr = \"https://127.0.0.1:{port}\"\n\
@@ -305,7 +305,7 @@ impl Bao {
 
 impl Drop for Bao {
     fn drop(&mut self) {
-        // Ended by the journal; this only takes the zombie away.
+        // The journal ends the process. This only reaps the zombie.
         let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(child) = child {
             let _ = child.kill();

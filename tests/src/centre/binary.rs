@@ -1,4 +1,4 @@
-//! The secrets server's program: the one on PATH, else a pinned OpenBao that is fetched once.
+//! The secrets server's program: the one on PATH, otherwise a pinned OpenBao that is fetched once.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,15 +12,15 @@ use super::download;
 pub struct Binary {
     pub path: PathBuf,
     pub is_openbao: bool,
-    /// As it names itself.
+    /// Name that the program prints with its version.
     pub version: String,
 }
 
 impl Binary {
-    /// Finds the program, and fetches it where there is none.
+    /// Finds the program, and fetches it when it is not installed.
     ///
     /// # Errors
-    /// When it cannot be fetched, is not what was pinned, or does not run.
+    /// When the program cannot be fetched, has a wrong checksum, or does not run.
     pub fn find() -> Result<Self> {
         let path = match on_path("bao").or_else(|| on_path("vault")) {
             Some(path) => path,
@@ -30,7 +30,7 @@ impl Binary {
     }
 
     fn at(path: &Path) -> Result<Self> {
-        // Its name in /proc, by which it is found when it has to end.
+        // The name in /proc. The cleanup finds the process by this name.
         let path = path.canonicalize()?;
         let output = Command::new(&path)
             .arg("version")
@@ -45,7 +45,7 @@ impl Binary {
     }
 }
 
-/// Whether a server is here or can be fetched; if not, why.
+/// Returns the reason when a server is neither installed nor can be fetched.
 pub(super) fn missing() -> Option<String> {
     if on_path("bao").or_else(|| on_path("vault")).is_some() {
         return None;

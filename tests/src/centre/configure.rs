@@ -1,4 +1,4 @@
-//! What makes bare servers a centre: roles, policies, the schema.
+//! Configures bare servers as a centre: roles, policies, the schema.
 
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use super::postgres::{DB_ADMIN, DB_DIALLED, DB_NAME};
 use super::{Centre, DATABASE, Options};
 
 impl Centre {
-    /// Runs `deploy/vault/setup.sh`, as an administrator would.
+    /// Runs `deploy/vault/setup.sh`, as an administrator does.
     pub(super) fn configure(&self, options: &Options) -> Result<()> {
         follow(&mut self.setup(), options)
     }
 
-    /// Returns `deploy/vault/setup.sh` with all it needs to know of this centre.
+    /// Returns the command `deploy/vault/setup.sh` with all settings of this centre.
     pub fn setup(&self) -> Command {
-        // The certificates that sshd of the stack is to let in name its account.
+        // The sshd of the stack accepts a certificate only when it names the account of that sshd.
         let accounts = ["ubuntu", "rocky", "root", &self.account()].join(",");
         let mut command = Command::new(repository().join("deploy/vault/setup.sh"));
         command
@@ -35,14 +35,14 @@ impl Centre {
             .env("PG_PORT", self.postgres.port.to_string())
             .env("PG_DB", DATABASE)
             .env("PG_SSLROOTCERT", self.pki.ca())
-            // The specs of a process are one person at one address.
+            // All specs of a process use one person's name at one address.
             .env("LOGINS_PER_PERSON", "100000")
             .env("CREDS_RATE", "1000000")
             .env("SSH_ALLOWED_USERS", accounts);
         command
     }
 
-    /// The addresses and names of this centre, as `vctl` and `setup.sh` take them; no secrets.
+    /// The addresses and names of this centre, in the form that `vctl` and `setup.sh` read. Contains no secrets.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let ca = self.pki.ca().display().to_string();
         vec![
@@ -58,7 +58,7 @@ impl Centre {
         ]
     }
 
-    /// Returns the public key of the SSH authority; makes the authority where there is none.
+    /// Returns the public key of the SSH authority. Creates the authority when it does not exist.
     pub fn ssh_authority(&self) -> Result<String> {
         let client = self.bao.admin()?;
         let mounts = client.get("sys/mounts")?;
@@ -81,7 +81,7 @@ pub(super) fn repository() -> PathBuf {
         .to_owned()
 }
 
-/// Runs setup.sh, and reports each kind of object before the first of that kind.
+/// Runs setup.sh, and reports each kind of object before the first object of that kind.
 fn follow(command: &mut Command, options: &Options) -> Result<()> {
     let program = command.get_program().to_owned();
     let mut errors = tempfile::tempfile()?;
@@ -113,12 +113,12 @@ fn follow(command: &mut Command, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Whether a line is for an administrator and names no step.
+/// Returns true when a line is for the administrator and does not name a step.
 fn is_advice(line: &str) -> bool {
     line.starts_with("note: ") || line.starts_with("next: ")
 }
 
-/// Returns the part of a line of setup.sh that is common to objects of one kind.
+/// Returns the part of a setup.sh line that is common to objects of one kind.
 fn kind(line: &str) -> &str {
     match line.rfind('/') {
         Some(end) => &line[..end],

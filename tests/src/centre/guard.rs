@@ -1,8 +1,8 @@
-//! Undoes a centre whose owner was killed.
+//! Undoes a centre when its owner was killed.
 //!
-//! Servers could be told to die with the thread that started them, but that is a test's thread, and
-//! directories and accounts cannot. So a process of its own waits for the journal's lock, which the
-//! kernel takes from the owner whatever ended it.
+//! The kernel can end a server together with the thread that started it. But this thread runs one test only,
+//! and the kernel cannot remove directories and accounts. So a separate process waits for the journal's lock.
+//! The kernel releases this lock when the owner ends, whatever the cause.
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ impl Guard {
             .arg(journal.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            // The owner's Ctrl-C is not for it.
+            // Ctrl-C at the owner's terminal must not end the guard.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start `{}`", program.display()))?;
@@ -33,13 +33,13 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Dropped when all is undone.
+        // Dropped when everything is undone.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The program `stack`: this one, or the one beside this one.
+/// Returns the program `stack`: this program, or the one in the same directory.
 pub(super) fn program() -> Result<PathBuf> {
     let directory = crate::lab::directory_of_programs()?;
     let program = directory.join("stack");

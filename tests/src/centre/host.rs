@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::lab::sshd::{Settings, Sshd};
 use crate::lab::{Journal, account, make_directory};
 
-/// The host; nothing records its sessions, that is what a `Lab` is for.
+/// The host. It does not record sessions: use a `Lab` for that.
 pub struct Host {
     sshd: Sshd,
     root: PathBuf,
@@ -30,7 +30,7 @@ impl Host {
         Self::with_account(journal, id, user, root, trusted)
     }
 
-    /// Starts an sshd in `root`, which is there, for an account that is there.
+    /// Starts an sshd in an existing directory `root`, for an existing account.
     pub(super) fn with_account(
         journal: &Journal,
         id: &str,
@@ -59,39 +59,39 @@ impl Host {
         self.sshd.port
     }
 
-    /// The account to log in to.
+    /// Account to log in to.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// A file with the host's key, as `UserKnownHostsFile` takes it.
+    /// File with the host key, in the format of `UserKnownHostsFile`.
     pub fn known_hosts(&self) -> PathBuf {
         self.root.join("known_hosts")
     }
 
-    /// Returns the kind and the text of the host's key.
+    /// Returns the type and the text of the host key.
     pub fn public_key(&self) -> String {
         let line = fs::read_to_string(self.root.join("keys/host.pub")).unwrap_or_default();
         let words: Vec<&str> = line.split(' ').take(2).collect();
         words.join(" ").trim_end().to_owned()
     }
 
-    /// Has sshd trust no authority from now on.
+    /// Makes sshd trust no authority from now on.
     pub fn trust_nobody(&self) -> Result<()> {
         Ok(fs::write(self.root.join("trusted_ca"), "")?)
     }
 
-    /// Has sshd show this certificate of its key from now on.
+    /// Makes sshd show this certificate of its key from now on.
     pub fn show_certificate(&self, certificate: &str) -> Result<()> {
         self.sshd.show_certificate(&self.root, certificate)
     }
 
-    /// Adds lines to the configuration of sshd, for each connection from now on.
+    /// Adds lines to the configuration of sshd. They apply to each new connection.
     pub fn configure(&self, lines: &str) -> Result<()> {
         self.sshd.add_to_configuration(&self.root, lines)
     }
 
-    /// Returns what sshd logged.
+    /// Returns the log of sshd.
     pub fn log(&self) -> String {
         fs::read_to_string(self.root.join("sshd.log")).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Somebody in this centre: a token with policies, a host, and the database logins they get.
+//! Identities in this centre: tokens with policies, hosts, and their database logins.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -6,27 +6,27 @@ use serde_json::{Value, json};
 use super::configure::repository;
 use super::{Centre, Client, DATABASE, Login, Secret};
 
-/// Of every host that a spec enrols without `vctl host enroll`.
+/// Key generation of every host that a spec enrols without `vctl host enroll`.
 const GENERATION: &str = "5bec0001";
 
-/// A host that was enrolled.
+/// An enrolled host.
 #[derive(Clone)]
 pub struct HostIdentity {
     pub name: String,
-    /// Name of its AppRole, in which its database roles end.
+    /// Name of the AppRole of the host. The names of its database roles end in it.
     pub approle: String,
     pub role_id: Secret,
     pub secret_id: Secret,
 }
 
 impl HostIdentity {
-    /// Returns its database role for `audit-ingest` or `status`.
+    /// Returns the database role of the host for `audit-ingest` or `status`.
     pub fn role(&self, purpose: &str) -> String {
         format!("vctl-{purpose}-{}", self.approle)
     }
 }
 
-/// A database login that Vault made.
+/// A database login that Vault created.
 #[derive(Clone)]
 pub struct Credential {
     pub username: String,
@@ -35,7 +35,7 @@ pub struct Credential {
 }
 
 impl Centre {
-    /// Returns a client whose token has these policies, and `default` as every token has.
+    /// Returns a client whose token has these policies and, like every token, `default`.
     pub fn with_policies(&self, policies: &[&str]) -> Result<Client> {
         let admin = self.bao.admin()?;
         let made = admin.post("auth/token/create", &json!({"policies": policies}))?;
@@ -44,7 +44,7 @@ impl Centre {
 
     /// Returns a client of a person who logged in with name and password.
     ///
-    /// To Vault it is `userpass-<name>`.
+    /// Vault calls this person `userpass-<name>`.
     pub fn person(&self, name: &str, policies: &[&str]) -> Result<Client> {
         let admin = self.bao.admin()?;
         let password = Secret::random()?;
@@ -56,17 +56,17 @@ impl Centre {
         Ok(anonymous.with_token(text(&made["auth"]["client_token"])?))
     }
 
-    /// Makes the identity of a host, as `vctl host enroll` does, and puts it into the inventory.
+    /// Creates the identity of a host, as `vctl host enroll` does, and adds the host to the inventory.
     pub fn enroll(&self, host: &str) -> Result<HostIdentity> {
         self.enroll_as(host, "vctl-host")
     }
 
-    /// As `enroll`, with the policy of a host that does not do everything.
+    /// Does the same as `enroll`, with the policy of a host that has only a part of the rights.
     pub fn enroll_as(&self, host: &str, policy: &str) -> Result<HostIdentity> {
         self.enroll_with(host, &format!("{host}.{GENERATION}"), policy)
     }
 
-    /// As `enroll`, in the way of a vctl that gave no generation.
+    /// Does the same as `enroll`, in the way of a vctl version without key generations.
     pub fn enroll_without_generation(&self, host: &str) -> Result<HostIdentity> {
         self.enroll_with(host, host, "vctl-host")
     }
@@ -132,7 +132,7 @@ impl Client {
         })
     }
 
-    /// Gives a database login back, and returns when it is gone.
+    /// Revokes a database login, and returns when it is gone.
     pub fn revoke(&self, credential: &Credential) -> Result<()> {
         let path = format!("sys/leases/revoke/{}", credential.lease_id);
         self.post(&path, &json!({"sync": true}))?;
@@ -159,5 +159,5 @@ fn text(value: &Value) -> Result<Secret> {
     value
         .as_str()
         .map(Secret::new)
-        .context("the answer has not what was asked for")
+        .context("the answer does not have the requested fields")
 }

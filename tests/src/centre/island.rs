@@ -1,5 +1,5 @@
-//! Hosts in a network of their own, which is reached through doors alone: there an address may be
-//! another host's than out here.
+//! Hosts in a separate network that only forwarded ports reach. The same address may belong to another host there
+//! than here.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -12,13 +12,13 @@ use nix::sched::{CloneFlags, unshare};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A network namespace. It has no name and nothing to clean up: it ends with the last process in it.
+/// A network namespace. It has no name and needs no cleanup: it ends with the last process in it.
 pub struct Island(Sender<Job>);
 
 impl Island {
     pub fn new() -> Result<Self> {
         let (sender, jobs) = channel::<Job>();
-        // A namespace is a thread's: what is started from this one is in it.
+        // A network namespace belongs to a thread. All processes that this thread starts are in it.
         thread::spawn(move || {
             for job in jobs {
                 job();
@@ -36,7 +36,7 @@ impl Island {
         Ok(island)
     }
 
-    /// Does something there, and returns what came of it.
+    /// Runs `work` in the namespace, and returns its result.
     pub fn within<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -46,10 +46,10 @@ impl Island {
         self.0
             .send(job)
             .map_err(|_| anyhow!("the island is gone"))?;
-        done.recv().context("what was done on the island panicked")
+        done.recv().context("the work on the island panicked")
     }
 
-    /// Returns a port out here that leads to that port in there.
+    /// Returns a port of this machine that forwards to that port in the namespace.
     pub fn door(&self, inside: u16) -> Result<u16> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();

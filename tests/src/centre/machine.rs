@@ -1,6 +1,6 @@
-//! A host with an `/etc/ssh` of its own, for what changes there: an sshd in a mount namespace.
+//! A host with its own `/etc/ssh`, for specs that change files there: an sshd in a mount namespace.
 //!
-//! What its sshd starts is in that namespace too, so a login sees the host's files and no others.
+//! All processes of this sshd are in that namespace too, so a login sees only the host's files.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,10 +16,10 @@ use crate::lab::sshd::{
 };
 use crate::lab::{Journal, PATIENCE, Undo, eventually, make_directory};
 
-/// The password of the account where sudo asks for one.
+/// Password of the account, for specs in which sudo asks for one.
 pub const PASSWORD: &str = "open-sesame";
 
-/// Lays the host's files over those of this machine; its own systemd, if it has one, is not the host's.
+/// Mounts the host's files over the files of this machine. The host does not see the systemd of this machine.
 const NAMESPACE: &str = r#"
 set -e
 mount --bind "$1/etc-ssh" /etc/ssh
@@ -29,7 +29,7 @@ if [ -d /run/systemd ]; then mount -t tmpfs none /run/systemd; fi
 exec "$2" -D -e -h "$1/keys/host"
 "#;
 
-/// The host. Its sshd trusts no authority, and lets plain keys in.
+/// The host. Its sshd trusts no authority, and accepts plain keys.
 pub struct Machine {
     child: Child,
     root: PathBuf,
@@ -133,29 +133,29 @@ impl Machine {
         self.port
     }
 
-    /// An account that may become root.
+    /// Account that may become root.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// A path below its `/etc/ssh`.
+    /// Returns a path below the host's `/etc/ssh`.
     pub fn etc_ssh(&self, path: &str) -> PathBuf {
         self.root.join("etc-ssh").join(path)
     }
 
-    /// Returns kind and text of its host key.
+    /// Returns type and text of the host key.
     pub fn public_key(&self) -> String {
         let line = fs::read_to_string(self.host_key()).unwrap_or_default();
         let words: Vec<&str> = line.split(' ').take(2).collect();
         words.join(" ").trim_end().to_owned()
     }
 
-    /// The file with its public host key.
+    /// File with the public host key.
     pub fn host_key(&self) -> PathBuf {
         self.root.join("keys/host.pub")
     }
 
-    /// Lets whoever has this key in, as the account and as root.
+    /// Makes sshd accept this key, for the account and for root.
     pub fn authorize(&self, public_key: &str) -> Result<()> {
         for user in [&self.user, "root"] {
             fs::write(self.root.join("authorized_keys").join(user), public_key)?;
@@ -163,7 +163,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Has sudo ask the account for [`PASSWORD`] from now on.
+    /// Makes sudo ask the account for [`PASSWORD`] from now on.
     pub fn sudo_asks(&self) -> Result<()> {
         let hash = Command::new("openssl")
             .args(["passwd", "-6", PASSWORD])
@@ -184,7 +184,7 @@ impl Machine {
         self.sudo_rule("ALL")
     }
 
-    /// Has its sshd show this certificate of its key from now on.
+    /// Makes sshd show this certificate of its key from now on.
     pub fn show_certificate(&self, certificate: &str) -> Result<()> {
         fs::write(self.etc_ssh("host-cert.pub"), certificate)?;
         let drop_in = self.etc_ssh("sshd_config.d/20-host-cert.conf");
@@ -192,14 +192,18 @@ impl Machine {
         self.reload()
     }
 
-    /// Has its sshd read its configuration, and waits until it has.
+    /// Makes sshd reload its configuration, and waits for the end of the reload.
     pub fn reload(&self) -> Result<()> {
         let begun = || self.log().matches("Server listening on ").count();
         let before = begun();
         let id = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
         nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGHUP)?;
         let ready = eventually(PATIENCE, || Ok(begun() > before))?;
-        ensure!(ready, "sshd did not take its configuration: {}", self.log());
+        ensure!(
+            ready,
+            "sshd did not reload its configuration: {}",
+            self.log()
+        );
         Ok(())
     }
 
@@ -210,7 +214,7 @@ impl Machine {
         Ok(fs::set_permissions(&path, Permissions::from_mode(0o440))?)
     }
 
-    /// Returns what its sshd logged.
+    /// Returns the log of sshd.
     pub fn log(&self) -> String {
         fs::read_to_string(self.root.join("sshd.log")).unwrap_or_default()
     }
@@ -218,7 +222,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // Ended by the journal at the latest.
+        // The journal ends the process at the latest.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -10,9 +10,9 @@
 //! # anyhow::Ok(())
 //! ```
 //!
-//! It takes some seconds to start, so the specs of one process share one ([`Centre::shared`]) and
-//! make a database each. What it changed on the machine is undone when it is dropped, on Ctrl-C and,
-//! by a process of its own, also when its owner is killed.
+//! A centre needs some seconds to start, so the specs of one process share one ([`Centre::shared`]) and
+//! create a database each. Its changes on the machine are undone when it is dropped and on Ctrl-C. When its
+//! owner is killed, a separate process undoes them.
 mod api;
 mod bao;
 mod binary;
@@ -56,18 +56,18 @@ pub use trial::{Person, Trial, first_steps, shell_word};
 
 use crate::lab::{Journal, Undo, installed, make_directory, report, say, start_or_skip};
 
-/// The database that everything is configured for.
+/// Name of the database that all parts are configured for.
 pub const DATABASE: &str = "vctl";
 
-/// How a centre differs from the usual one.
+/// Differences between a centre and the usual one.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub postgres: PostgresOptions,
-    /// Leaves out roles, policies and migrations: the bare servers.
+    /// Skips roles, policies and migrations: only the bare servers run.
     pub bare: bool,
     /// Starts an sshd that trusts the SSH authority, with an account to log in to.
     pub host: bool,
-    /// Is called with the name of each step before it begins.
+    /// Called with the name of each step before the step begins.
     pub progress: Option<fn(&str)>,
 }
 
@@ -79,7 +79,7 @@ impl Options {
     }
 }
 
-/// The servers. Fields are dropped in this order, after everything was undone.
+/// The servers. Fields are dropped in this order, after all changes were undone.
 pub struct Centre {
     id: String,
     root: PathBuf,
@@ -92,34 +92,34 @@ pub struct Centre {
 }
 
 impl Centre {
-    /// Starts a centre; when that fails half way, what was done is undone.
+    /// Starts a centre. When a step fails, the finished steps are undone.
     pub fn start(options: &Options) -> Result<Self> {
         let id = new_id();
         let journal = Journal::open(&id)?;
         Self::start_with(id, &journal, options)
     }
 
-    /// As `start`, with a journal in which the caller has changes of his own.
+    /// Does the same as `start`, with a journal that already has changes of the caller.
     pub fn start_with(id: String, journal: &Arc<Journal>, options: &Options) -> Result<Self> {
         Self::build(id, journal, options).inspect_err(|_| report(journal))
     }
 
-    /// Returns the centre that all specs of this process share, or tells why there is none.
+    /// Returns the centre that all specs of this process share, or prints the reason when there is none.
     ///
-    /// It ends with the process: nobody may stop its servers or change their certificates.
+    /// The centre ends with the process. A spec must not stop its servers or change their certificates.
     ///
     /// # Panics
-    /// When a centre is possible and does not start.
+    /// When this machine can run a centre and it does not start.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Centre>> = OnceLock::new();
         let shared = SHARED.get_or_init(|| Self::or_skip(&Options::default()));
         shared.as_ref()
     }
 
-    /// Starts a centre of one's own, or tells why that is impossible here and returns `None`.
+    /// Starts a separate centre. Prints the reason and returns `None` when this machine cannot run one.
     ///
     /// # Panics
-    /// When a centre is possible and does not start.
+    /// When this machine can run a centre and it does not start.
     pub fn or_skip(options: &Options) -> Option<Self> {
         start_or_skip(missing(), || Self::start(options))
     }
@@ -128,7 +128,7 @@ impl Centre {
         let root = Path::new("/run").join(&id);
         let guard = guard::Guard::start(journal)?;
         journal.before(Undo::RemoveTree { path: root.clone() })?;
-        // Passable, not readable: Postgres and people's `vctl` need what is below it.
+        // Other accounts may pass this directory but not list it: Postgres and the users' `vctl` need files below it.
         make_directory(&root, 0o711)?;
         options.begin("starting OpenBao (or Vault) and Postgres");
         let pki = Pki::create(&root.join("pki"))?;
@@ -174,14 +174,13 @@ impl Centre {
         self.start_another(name)?()
     }
 
-    /// As `another_host`, in the network of an island.
+    /// Does the same as `another_host`, in the network of an island.
     pub fn another_host_on(&self, island: &Island, name: &str) -> Result<Host> {
-        // What it takes is asked for out here: the centre is in no other network.
+        // The centre is asked before the host enters the island, because it is not reachable from there.
         island.within(self.start_another(name)?)?
     }
 
-    /// Starts a host with an `/etc/ssh` of its own, whose sshd trusts nobody yet, for the account of the
-    /// first.
+    /// Starts a host with its own `/etc/ssh`, for the account of the first host. Its sshd trusts no authority yet.
     pub fn machine(&self, name: &str) -> Result<Machine> {
         let id = format!("{}-{name}", self.id);
         let root = self.root.join(&id);
@@ -202,7 +201,7 @@ impl Centre {
         &self.id
     }
 
-    /// The account of the host, also while there is no host.
+    /// Account of the host. It exists also when there is no host.
     fn account(&self) -> String {
         format!("{}-u", self.id)
     }
@@ -215,7 +214,7 @@ impl Centre {
         &self.journal
     }
 
-    /// Ends the centre now and returns what could not be undone.
+    /// Ends the centre now and returns the changes that could not be undone.
     pub fn end(self) -> Vec<anyhow::Error> {
         self.journal.undo()
     }
@@ -235,7 +234,7 @@ impl Drop for Centre {
     }
 }
 
-/// Returns why no centre can run here; `None` when one can.
+/// Returns the reason when this machine cannot run a centre.
 pub fn missing() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("this needs root; `cargo xtask` gets it with sudo".to_owned());
@@ -250,14 +249,14 @@ pub fn missing() -> Option<String> {
     binary::missing()
 }
 
-/// A name for everything of one centre; short, as user names may have 32 characters.
+/// Returns a name for all objects of one centre. It is short, because user names may have 32 characters.
 pub fn new_id() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     format!("vctl-centre-{:x}-{number:x}", std::process::id())
 }
 
-/// Returns the last lines of a log, for a message about why its writer failed.
+/// Returns the last lines of a log, for an error message about its process.
 fn tail(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

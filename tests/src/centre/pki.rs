@@ -12,28 +12,28 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
-/// Authorities and certificates, in one directory that everybody may read; keys are root's.
+/// Authorities and certificates in one directory. All accounts may read it, but the keys belong to root.
 pub struct Pki {
     directory: PathBuf,
     ca: Authority,
     stranger: Authority,
 }
 
-/// A server's certificate and its key, both PEM.
+/// Certificate and key of a server, both in PEM.
 #[derive(Clone, Debug)]
 pub struct ServerCertificate {
     pub certificate: PathBuf,
     pub key: PathBuf,
 }
 
-/// What is to be issued; the default is a good certificate.
+/// Contents of a certificate. The default is a good certificate.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request<'a> {
     /// Host names and addresses.
     pub names: &'a [&'a str],
-    /// Ended in 2021.
+    /// The validity ended in 2021.
     pub expired: bool,
-    /// Signed by an authority that nobody was told to trust.
+    /// Signed by an authority that the clients do not trust.
     pub of_a_stranger: bool,
 }
 
@@ -52,12 +52,12 @@ impl Pki {
         })
     }
 
-    /// The certificate of the authority that signs the centre's servers.
+    /// Certificate of the authority that signs the centre's servers.
     pub fn ca(&self) -> &Path {
         &self.ca.file
     }
 
-    /// The certificate of an authority that signs none of them.
+    /// Certificate of an authority that does not sign any of the centre's servers.
     pub fn stranger(&self) -> &Path {
         &self.stranger.file
     }
@@ -100,7 +100,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2120, 1, 1);
-        // Its key is never written: it dies with this process.
+        // The key of the authority is never written to disk. It exists only in this process.
         let key = KeyPair::generate()?;
         let file = directory.join(format!("{name}.pem"));
         let certificate = params.self_signed(&key)?;
@@ -126,7 +126,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     text
 }
 
-/// Writes a file that only its owner may read.
+/// Writes a file that only its owner can read.
 pub(super) fn write_private(path: &Path, text: &str) -> Result<()> {
     let mut options = fs::OpenOptions::new();
     options.create(true).truncate(true).write(true).mode(0o600);

@@ -1,4 +1,4 @@
-//! Ports on loopback for servers that will be stopped and started again.
+//! Ports on loopback for servers that are stopped and started again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 
 const LOWEST: u16 = 20_000;
 
-/// Returns a port that nobody listens on and that this process was not given before.
+/// Returns a port without a listener that this process did not get before.
 ///
-/// It is below the range the kernel takes the ports of outgoing connections from: in there a client
-/// that keeps trying to reach a stopped server would sooner or later take the server's own port.
+/// The port is below the range for outgoing connections. In that range, a client that keeps trying to reach a
+/// stopped server would sooner or later get the server's own port.
 pub fn free() -> Result<u16> {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")?;
@@ -25,7 +25,7 @@ pub fn free() -> Result<u16> {
         .checked_sub(LOWEST)
         .filter(|count| *count > 0)
         .with_context(|| format!("outgoing connections may take ports from {first_outgoing} on"))?;
-    // Processes that look at the same time begin at different places.
+    // Processes that search at the same time begin at different ports.
     let start = std::process::id().wrapping_mul(37) % u32::from(count);
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let candidates = (0..u32::from(count)).map(|step| (start + step) % u32::from(count));

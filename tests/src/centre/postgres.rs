@@ -1,4 +1,4 @@
-//! One Postgres server with TLS, passwords and a data directory of its own, on loopback.
+//! One Postgres server with TLS, passwords and its own data directory, on loopback.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -17,19 +17,19 @@ use super::port;
 use super::secret::Secret;
 use crate::lab::{Journal, Undo, make_directory, process};
 
-/// The name the server's certificate is for; it differs from the address that clients dial.
+/// Name in the server's certificate. It differs from the address that clients dial.
 pub const DB_NAME: &str = "db.vctl.test";
-/// Its other name, for the secrets server: that cannot be told an address beside the name.
+/// Second name in the certificate, for the secrets server: its settings cannot have an address beside the name.
 pub const DB_DIALLED: &str = "localhost";
-/// The name of Postgres in the documentation, for specs that run its commands.
+/// Name of Postgres in the documentation, for specs that run the commands of the documentation.
 const DB_OF_EXAMPLES: &str = "db.example.net";
-/// The superuser.
+/// Name of the superuser.
 pub const DB_ADMIN: &str = "postgres";
 
-/// How a Postgres differs from the usual one.
+/// Differences between a Postgres and the usual one.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
-    /// Whether a commit survives a power cut; a killed server loses no commit either way.
+    /// Makes a commit survive a power cut. When a server is killed, commits survive in both cases.
     pub fsync: bool,
     pub max_connections: u32,
     /// Further settings of `postgresql.conf`.
@@ -46,9 +46,9 @@ impl Default for PostgresOptions {
     }
 }
 
-/// The server; it stays what it is through stops and starts.
+/// The server. Its data and its port stay the same when it is stopped and started.
 pub struct Postgres {
-    /// Where `psql` and `postgres` of one version are.
+    /// Directory with `psql` and `postgres` of one version.
     pub programs: PathBuf,
     directory: PathBuf,
     pub port: u16,
@@ -58,7 +58,7 @@ pub struct Postgres {
     child: Mutex<Option<Child>>,
 }
 
-/// The account that the server runs as: it refuses to run as root.
+/// Account of the server process, because Postgres refuses to run as root.
 #[derive(Clone, Copy)]
 struct Owner {
     uid: u32,
@@ -66,7 +66,7 @@ struct Owner {
 }
 
 impl Postgres {
-    /// Makes a new, empty server and starts it.
+    /// Creates a new, empty server and starts it.
     pub(super) fn create(
         journal: &Journal,
         directory: &Path,
@@ -95,7 +95,7 @@ impl Postgres {
             ..Request::default()
         };
         postgres.install(&pki.issue("postgres", request)?)?;
-        // Who is not in here is refused: without TLS nobody is.
+        // Postgres refuses connections without a matching line, so it refuses all connections without TLS.
         fs::write(
             postgres.data().join("pg_hba.conf"),
             "hostssl all all 127.0.0.1/32 scram-sha-256\n",
@@ -110,7 +110,7 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// A file with the superuser's password, as libpq's `PGPASSFILE`.
+    /// File with the superuser's password, in the format of `PGPASSFILE` of libpq.
     pub fn password_file(&self) -> PathBuf {
         self.directory.join("pgpass")
     }
@@ -124,22 +124,22 @@ impl Postgres {
         &self.password
     }
 
-    /// The certificate of the authority that signs the server's.
+    /// Certificate of the authority that signed the server's certificate.
     pub fn ca(&self) -> &Path {
         &self.ca
     }
 
-    /// Ends the server: transactions are rolled back, what was committed is written.
+    /// Stops the server. Open transactions are rolled back, committed data is written.
     pub fn stop(&self) -> Result<()> {
         self.end(Signal::SIGINT)
     }
 
-    /// Ends the server in the middle of whatever it does.
+    /// Kills the server in the middle of its work.
     pub fn kill(&self) -> Result<()> {
         self.end(Signal::SIGKILL)
     }
 
-    /// Starts the stopped server on its port, and waits until it lets clients in.
+    /// Starts the stopped server on its port, and waits until it accepts clients.
     pub fn start(&self) -> Result<()> {
         let child = self.spawn()?;
         *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
@@ -151,13 +151,13 @@ impl Postgres {
         Ok(())
     }
 
-    /// Has the server use another certificate from the next connection on.
+    /// Makes the server use another certificate from the next connection on.
     pub fn use_certificate(&self, certificate: &ServerCertificate) -> Result<()> {
         self.install(certificate)?;
         self.signal(Signal::SIGHUP)
     }
 
-    /// Returns the end of what the server logged.
+    /// Returns the end of the server's log.
     pub fn last_words(&self) -> String {
         super::tail(&self.log())
     }
@@ -203,7 +203,7 @@ impl Postgres {
     fn spawn_on_a_free_port(&mut self, options: &PostgresOptions) -> Result<()> {
         let path = self.data().join("postgresql.conf");
         let defaults = fs::read_to_string(&path)?;
-        // A port that was free a moment ago may be taken by a centre of another process.
+        // The port was free a moment ago, but a centre of another process may have taken it since.
         for _ in 0..5 {
             self.port = port::free()?;
             fs::write(&path, format!("{defaults}\n{}", self.settings(options)))?;
@@ -251,22 +251,22 @@ impl Postgres {
             .arg(self.data())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Ctrl-C at the terminal is for the centre to handle, in its own order.
+            // The centre handles Ctrl-C at the terminal, because it stops its parts in its own order.
             .process_group(0)
             .spawn()
             .context("cannot start `postgres`")
     }
 
-    /// Waits until the server lets clients in; false when it ended instead.
+    /// Waits until the server accepts clients. Returns false when the server ended instead.
     fn is_ready(&self) -> Result<bool> {
         let status = self.data().join("postmaster.pid");
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         let child = child.as_mut().context("Postgres was not started")?;
         let pid = child.id().to_string();
         let asked = Instant::now();
-        // After a kill it reads its log anew first, which may be a lot.
+        // After a kill the server first reads its write-ahead log again, which may take long.
         while asked.elapsed() < Duration::from_mins(2) {
-            // The first line may still be of the server that was killed.
+            // The first line may still be from the killed server.
             let text = fs::read_to_string(&status).unwrap_or_default();
             let mut lines = text.lines();
             if lines.next() == Some(&pid) && lines.next_back().map(str::trim) == Some("ready") {
@@ -290,7 +290,7 @@ impl Postgres {
         if let Some(mut child) = child {
             child.wait()?;
         }
-        // The backends of a killed server outlive it a little, and keep the next one from starting.
+        // The backends of a killed server live a little longer than it, and the next server cannot start until they end.
         let asked = Instant::now();
         loop {
             let left = process::working_in(&self.program("postgres"), &self.data())?;
@@ -310,7 +310,7 @@ impl Postgres {
         Ok(kill(Pid::from_raw(child.id().cast_signed()), signal)?)
     }
 
-    /// A program of this Postgres, run by the account that owns the data.
+    /// Returns a command for a program of this Postgres, run by the account that owns the data.
     fn as_owner(&self, program: &str) -> Command {
         let mut command = Command::new(self.program(program));
         command
@@ -341,7 +341,7 @@ impl Owner {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // Ended by the journal; this only takes the zombie away.
+        // The journal ends the process. This only reaps the zombie.
         let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(child) = child {
             let _ = child.kill();

@@ -1,4 +1,4 @@
-//! Asks the centre's Postgres with the real client, over TLS that is verified.
+//! Queries the centre's Postgres with the real client over verified TLS.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::postgres::{DB_ADMIN, DB_NAME, Postgres};
 use super::secret::Secret;
 
-/// Somebody who logs in to a database.
+/// A role that logs in to a database.
 #[derive(Clone, Copy)]
 pub struct Login<'a> {
     pub database: &'a str,
@@ -17,15 +17,15 @@ pub struct Login<'a> {
 }
 
 impl Postgres {
-    /// Runs SQL as the superuser and returns its rows: columns parted by `|`, no headings.
+    /// Runs SQL as the superuser and returns its rows without headings. `|` separates the columns.
     ///
     /// # Errors
-    /// At the first statement that fails, with what the server said.
+    /// At the first statement that fails, with the server's error message.
     pub fn psql(&self, database: &str, sql: &str) -> Result<String> {
         self.psql_as(self.superuser(database), sql)
     }
 
-    /// As `psql`, for somebody else.
+    /// Does the same as `psql`, for another role.
     pub fn psql_as(&self, login: Login<'_>, sql: &str) -> Result<String> {
         let output = self
             .psql_command(login, "verify-full", self.ca())
@@ -35,13 +35,13 @@ impl Postgres {
         answer(output)
     }
 
-    /// Makes a database for one test.
+    /// Creates a database for one test.
     pub fn create_database(&self, name: &str) -> Result<()> {
         self.psql("postgres", &format!("create database \"{name}\""))?;
         Ok(())
     }
 
-    /// Removes a database, whoever is still in it.
+    /// Removes a database, and closes the connections to it.
     pub fn drop_database(&self, name: &str) -> Result<()> {
         let sql = format!("drop database if exists \"{name}\" with (force)");
         self.psql("postgres", &sql)?;
@@ -56,7 +56,7 @@ impl Postgres {
         }
     }
 
-    /// Returns `psql` up to its SQL; `sslmode` and `ca` as libpq knows them.
+    /// Returns `psql` up to its SQL. `sslmode` and `ca` are libpq's settings.
     pub fn psql_command(&self, login: Login<'_>, sslmode: &str, ca: &Path) -> Command {
         let mut command = Command::new(self.programs.join("psql"));
         command

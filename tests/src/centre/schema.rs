@@ -1,4 +1,4 @@
-//! Databases with the schema in them, for specs that need no more of the centre than its SQL.
+//! Databases with the schema, for specs that need only the SQL of the centre.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::configure::repository;
 use super::{Centre, Login};
 
-/// What `deploy/vault/setup.sh` makes before the first migration; those it made already are kept.
+/// Roles that `deploy/vault/setup.sh` creates before the first migration. Existing roles stay as they are.
 const ROLES: &str = "
 do $$
 declare
@@ -29,11 +29,11 @@ end
 $$";
 
 impl Centre {
-    /// Makes a database of that name and applies all migrations to it, as `vctl_owner`.
+    /// Creates a database with that name and applies all migrations to it as `vctl_owner`.
     ///
-    /// As `vctl migrate` leaves it, which has specs of its own.
+    /// The result is the same as after `vctl migrate`, which has its own specs.
     pub fn create_database_with_schema(&self, name: &str) -> Result<()> {
-        // Roles are the whole server's: two specs must not make them at once.
+        // Roles belong to the whole server, so two specs must not create them at the same time.
         static ROLES_ARE_MADE: Mutex<()> = Mutex::new(());
         {
             let _turn = ROLES_ARE_MADE
@@ -62,7 +62,7 @@ impl Centre {
         admin.revoke(&credential)
     }
 
-    /// As `vctl migrate` does: without it no key id is a person's name.
+    /// `vctl migrate` does the same. Without it a key id does not become a person's name.
     fn enter_authority(&self, login: Login<'_>) -> Result<()> {
         let key = self.ssh_authority()?;
         let key = key.trim();
@@ -95,7 +95,7 @@ impl Centre {
     }
 }
 
-/// Returns the statement that enters a migration into the ledger.
+/// Returns the statement that adds a migration to the table of applied migrations.
 fn record(migration: &Path) -> Result<String> {
     let name = migration.file_stem().and_then(OsStr::to_str);
     let name = name.context("a migration has no name")?;

@@ -1,4 +1,4 @@
-//! Secrets made for one centre and thrown away with it.
+//! Secrets that are made for one centre and end with it.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,13 +6,13 @@ use std::io::Read;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// A password, token or key; it has no `Debug`, so no failure shows it.
+/// A password, token or key. It has no `Debug`, so a failed assertion cannot print it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Makes one of 128 bits: 32 hexadecimal digits, which no shell or connection string has to quote.
+    /// Makes a secret of 128 bits: 32 hexadecimal digits, which need no quotes in a shell or connection string.
     pub fn random() -> Result<Self> {
         let mut bytes = [0; 16];
         let mut source = File::open("/dev/urandom").context("cannot open `/dev/urandom`")?;

@@ -1,4 +1,4 @@
-//! Hosts and people of a centre for trying vctl by hand, and the settings a shell needs for it.
+//! Hosts and users of a centre for trying vctl by hand, and the settings that a shell needs for it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,21 +10,21 @@ use serde_json::json;
 use super::{Centre, DATABASE, Host, Secret};
 use crate::lab::directory_of_programs;
 
-/// A person who logs in to Vault with a name and a password.
+/// A user who logs in to Vault with a name and a password.
 pub struct Person {
     pub name: &'static str,
     pub password: Secret,
 }
 
-/// Hosts in the inventory, and two people who may log in to them.
+/// Hosts in the inventory, and two users who may log in to them.
 pub struct Trial {
     pub hosts: Vec<(&'static str, Host)>,
     pub people: Vec<Person>,
-    /// A file that a shell reads. It has no secrets, so every account may read it.
+    /// File that a shell reads. It contains no secrets, so every account may read it.
     pub settings: PathBuf,
 }
 
-/// Names and policies of the two people.
+/// Names and policies of the two users.
 const PEOPLE: &[(&str, &[&str])] = &[
     ("alice", &["vctl-user", "vctl-ssh"]),
     ("bob", &["vctl-user", "vctl-ssh", "vctl-auditor"]),
@@ -34,10 +34,10 @@ const PEOPLE: &[(&str, &[&str])] = &[
 const HOSTS: &[&str] = &["web-1", "web-2"];
 
 impl Trial {
-    /// Starts the hosts and adds the people.
+    /// Starts the hosts and adds the users.
     ///
     /// # Errors
-    /// When the centre is bare: it has neither policies nor an inventory.
+    /// When the centre is bare, because then it has neither policies nor an inventory.
     pub fn start(centre: &Centre) -> Result<Self> {
         let mut hosts = Vec::new();
         for &name in HOSTS {
@@ -58,7 +58,7 @@ impl Trial {
         })
     }
 
-    /// Returns three commands that lead from a new shell to the first host, as the first person.
+    /// Returns three commands that lead from a new shell to the first host, as the first user.
     pub fn first_steps(&self) -> Vec<String> {
         let person = self.people.first();
         let host = self.hosts.first();
@@ -78,7 +78,7 @@ pub fn first_steps(settings: &Path, person: &Person, host: &str) -> [String; 3] 
 }
 
 impl Person {
-    /// Returns a line of shell that logs this person in without a question.
+    /// Returns a shell line that logs this user in without a question.
     pub fn login_line(&self) -> String {
         format!(
             "echo {} | vctl login --username {} --password-stdin",
@@ -98,7 +98,7 @@ impl Centre {
         Ok(Person { name, password })
     }
 
-    /// Has Vault sign a host key for that name and for loopback.
+    /// Makes Vault sign a host key for that name and for loopback.
     pub fn host_certificate(&self, name: &str, public_key: &str) -> Result<String> {
         let request = json!({
             "public_key": public_key,
@@ -123,7 +123,7 @@ impl Centre {
         self.postgres.psql(DATABASE, &sql).map(drop)
     }
 
-    /// Writes the addresses of this centre, and where `vctl` is, for a shell of any account.
+    /// Writes the addresses of this centre and the path of `vctl`, for a shell of any account.
     pub fn write_settings(&self) -> Result<PathBuf> {
         let path = self.root.join("settings.sh");
         let programs = directory_of_programs()?;
@@ -142,7 +142,7 @@ impl Centre {
     }
 }
 
-/// Quotes a value as one word of shell.
+/// Quotes a value as one shell word.
 pub fn shell_word(value: &str) -> String {
     format!("'{}'", value.replace('\'', "'\\''"))
 }

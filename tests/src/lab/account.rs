@@ -1,4 +1,4 @@
-//! Throw-away Unix accounts and their sudo rule.
+//! Temporary Unix accounts and their sudo rule.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
@@ -12,7 +12,7 @@ use nix::unistd::User;
 use super::journal::Journal;
 use super::undo::Undo;
 
-/// Makes an account with a home in `homes` and the right to be root without a password.
+/// Creates an account with a home in `homes` and the right to become root without a password.
 pub(crate) fn add(journal: &Journal, name: &str, homes: &Path) -> Result<User> {
     journal.before(Undo::DeleteUser {
         name: name.to_owned(),
@@ -48,7 +48,7 @@ fn allow_sudo(journal: &Journal, name: &str) -> Result<()> {
         return Ok(());
     }
     let path = directory.join(name);
-    // sudo skips names with a dot: it must not see half a rule.
+    // sudo ignores files with a dot in the name, so it never reads a partial rule.
     let unfinished = path.with_extension("new");
     for path in [&path, &unfinished] {
         journal.before(Undo::RemoveFile { path: path.clone() })?;
@@ -64,7 +64,7 @@ fn allow_sudo(journal: &Journal, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until no other lab edits the account files: useradd itself does not wait.
+/// Waits until no other lab edits the account files, because useradd does not wait by itself.
 pub(super) fn lock() -> Result<File> {
     let path = "/run/vctl-lab.lock";
     let mut options = OpenOptions::new();

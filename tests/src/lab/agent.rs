@@ -22,7 +22,7 @@ pub struct Agent {
     program: PathBuf,
     pub config: PathBuf,
     pub log: PathBuf,
-    /// Keeps what it records on its host.
+    /// Stores its records on the host only.
     local: bool,
     child: Option<Child>,
     ready: UnixDatagram,
@@ -32,8 +32,8 @@ pub struct Agent {
 impl Agent {
     /// Writes the agent's configuration; `start` runs it.
     ///
-    /// `keys` are added to, and win over, the paths that keep this agent inside `directory`. With
-    /// `vault_addr` among them the agent ships what it records.
+    /// `keys` are added to the paths that keep this agent inside `directory`, and override them. With `vault_addr` among
+    /// them the agent ships its records.
     pub(super) fn prepare(
         journal: &Journal,
         program: &Path,
@@ -87,9 +87,9 @@ impl Agent {
         )
     }
 
-    /// Starts the agent and waits until it says that it is ready.
+    /// Starts the agent and waits until it reports that it is ready.
     pub fn start(&mut self) -> Result<()> {
-        // What an earlier agent said last must not count for this one.
+        // The last lines of an earlier agent must not count for this agent.
         self.ready.set_nonblocking(true)?;
         let mut buffer = [0; 1024];
         while self.ready.recv(&mut buffer).is_ok() {}
@@ -155,13 +155,13 @@ impl Agent {
             .output()?)
     }
 
-    /// Ends the agent as systemd does, and waits for it.
+    /// Ends the agent with SIGTERM, as systemd does, and waits for it.
     pub fn stop(&mut self) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
         self.wait()
     }
 
-    /// Ends the agent without any warning.
+    /// Kills the agent with SIGKILL.
     pub fn kill(&mut self) -> Result<ExitStatus> {
         self.signal(Signal::SIGKILL)?;
         self.wait()
@@ -202,7 +202,7 @@ impl Agent {
 impl Drop for Agent {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            // Ended by the journal; this only takes the zombie away.
+            // The journal ends the process. This only reaps the zombie.
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -1,4 +1,4 @@
-//! Throw-away SSH certificate authorities and the certificates they sign, made by ssh-keygen.
+//! Temporary SSH certificate authorities and the certificates that they sign, made with ssh-keygen.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,18 +17,18 @@ pub struct Authority {
 pub struct Certificate {
     pub key_id: String,
     pub serial: u64,
-    /// Private key; a plain key pair has no certificate beside it.
+    /// Private key. A plain key pair has no certificate in the same directory.
     pub key: PathBuf,
     pub certificate: Option<PathBuf>,
 }
 
-/// What is to be in a certificate.
+/// Contents of a certificate.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     pub key_id: &'a str,
     pub serial: u64,
     pub principals: &'a str,
-    /// As `-O` of ssh-keygen takes them: `force-command=...`.
+    /// Options for `-O` of ssh-keygen: `force-command=...`.
     pub options: &'a [&'a str],
 }
 
@@ -50,7 +50,7 @@ impl Authority {
         let key = keys.join(format!("{number}-{}", subject.serial));
         key_pair(&key, subject.key_id)?;
         let mut command = Command::new("ssh-keygen");
-        // From before now: a lab may step the clock.
+        // The validity begins in the past, because a lab may step the clock.
         command.args([
             "-q",
             "-V",
@@ -77,7 +77,7 @@ impl Authority {
     }
 }
 
-/// Makes a key pair at `key`, and puts what `sign` makes of its public key beside it.
+/// Makes a key pair at `key`. Writes the certificate that `sign` makes of the public key into the same directory.
 pub(super) fn signed_by(
     key: &Path,
     key_id: &str,

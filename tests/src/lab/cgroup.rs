@@ -1,4 +1,4 @@
-//! A cgroup per login, as systemd makes them: on a machine without it all logins share one.
+//! A cgroup per login, as systemd makes it. Without systemd all logins of a machine share one cgroup.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use super::journal::Journal;
 use super::mounts;
 use super::undo::Undo;
 
-/// Makes the lab's cgroup and returns the PAM line that puts each login into its own below it.
+/// Makes the lab's cgroup and returns the PAM line that moves each login into a separate cgroup below it.
 pub(super) fn hook(journal: &Journal, id: &str, root: &Path) -> Result<String> {
     let group = mounts::unified_cgroups()?.join(id);
     journal.before(Undo::RemoveCgroups {
@@ -18,7 +18,7 @@ pub(super) fn hook(journal: &Journal, id: &str, root: &Path) -> Result<String> {
     })?;
     fs::create_dir(&group)?;
     let program = root.join("cgroup-hook");
-    // The hook's parent is the login's sshd. Removing the group at the end is the lab's.
+    // The parent of the hook is the sshd of the login. The lab removes the group at the end.
     let script = format!(
         "#!/bin/sh\n\
          [ \"$PAM_TYPE\" = open_session ] || exit 0\n\

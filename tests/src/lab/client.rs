@@ -1,4 +1,4 @@
-//! People who log in: the real OpenSSH client, with nothing of this machine's configuration.
+//! Logins with the real OpenSSH client, without the configuration of this machine.
 
 use std::ffi::OsStr;
 use std::process::{Child, Command, Output, Stdio};
@@ -18,7 +18,7 @@ impl Lab {
             .context("cannot run `ssh`")
     }
 
-    /// As `ssh`, and an exit status other than 0 is an error with what the command said.
+    /// Does the same as `ssh`. An exit status other than 0 is an error that contains the output of the command.
     pub fn ssh_ok(&self, who: &Certificate, command: impl AsRef<OsStr>) -> Result<String> {
         let output = self.ssh(who, command)?;
         anyhow::ensure!(
@@ -31,7 +31,7 @@ impl Lab {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// As `ssh`, without waiting.
+    /// Does the same as `ssh`, without waiting.
     pub fn ssh_start(&self, who: &Certificate, command: impl AsRef<OsStr>) -> Result<Child> {
         self.ssh_command(who, self.user())
             .arg(command)
@@ -42,7 +42,7 @@ impl Lab {
             .context("cannot run `ssh`")
     }
 
-    /// As `ssh`, on a terminal of its own.
+    /// Does the same as `ssh`, on a separate terminal.
     pub fn ssh_terminal(&self, who: &Certificate, command: impl AsRef<OsStr>) -> Result<Output> {
         self.ssh_command(who, self.user())
             .arg("-tt")
@@ -52,7 +52,7 @@ impl Lab {
             .context("cannot run `ssh`")
     }
 
-    /// Returns `ssh` up to and including the host; what is to be run there is added by the caller.
+    /// Returns `ssh` with all arguments up to the host. The caller adds the remote command.
     pub fn ssh_command(&self, who: &Certificate, user: &str) -> Command {
         let mut command = Command::new("ssh");
         command
@@ -62,7 +62,7 @@ impl Lab {
         command
     }
 
-    /// Returns `scp`; `remote` turns a path into one on the lab's host.
+    /// Returns `scp`. `remote` turns a path into a path on the lab's host.
     pub fn scp_command(&self, who: &Certificate) -> Command {
         let mut command = Command::new("scp");
         command
@@ -85,7 +85,7 @@ impl Lab {
         format!("{}@127.0.0.1:{path}", self.user())
     }
 
-    /// Returns the line for people to log in by hand.
+    /// Returns the command for a login by hand.
     pub fn ssh_line(&self, who: &Certificate) -> String {
         let command = self.ssh_command(who, self.user());
         let words = std::iter::once(command.get_program()).chain(command.get_args());

@@ -10,7 +10,7 @@ use vctl_common::time::{BootNs, WallOffset, wall_now};
 use super::journal::Journal;
 use super::undo::Undo;
 
-/// Steps the wall clock; the journal sets it right again.
+/// Steps the wall clock. The journal restores it.
 pub(super) fn step(journal: &Journal, seconds: i64) -> Result<()> {
     let now = WallOffset::between(boot()?, wall_now());
     journal.before(Undo::RestoreClock {

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: every lab of the process is undone before it ends.
+//! Handles Ctrl-C and SIGTERM: every lab of the process is undone before the process ends.
 
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 
@@ -10,7 +10,7 @@ use super::journal::Journal;
 static LIVE: Mutex<Vec<Weak<Journal>>> = Mutex::new(Vec::new());
 static WATCHER: Once = Once::new();
 
-/// Has the journal undone when the process is told to end.
+/// Makes the process undo the journal when it gets a signal to end.
 pub(super) fn watch(journal: &Arc<Journal>) {
     let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
     live.retain(|journal| journal.strong_count() > 0);
@@ -30,11 +30,11 @@ pub(super) fn watch(journal: &Arc<Journal>) {
 
 #[allow(
     clippy::exit,
-    reason = "the process was told to end; the shell expects 128 + signal"
+    reason = "a signal ends the process; the shell expects 128 + signal"
 )]
 fn undo_and_end(signal: i32) -> ! {
     super::say("interrupted: undoing what was changed");
-    // Not held while it is undone: that waits for others, and they may be about to be watched.
+    // The lock is released during the undo. The undo waits for other labs, and they may need the lock to register.
     let live: Vec<_> = {
         let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
         live.iter().filter_map(Weak::upgrade).collect()

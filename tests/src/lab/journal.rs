@@ -1,8 +1,7 @@
-//! Undoes what a lab changes on the machine, whatever ends the lab.
+//! Undoes the changes of a lab on the machine, whatever ends the lab.
 //!
-//! Each side effect is written down before it is made. The entries are undone, last first, when
-//! the lab is dropped (a panic included) and on Ctrl-C; after a `kill -9` the next lab finds a
-//! journal that nobody holds the lock of and undoes it.
+//! Each change is written down before it is made. The entries are undone, last first, when the lab is dropped
+//! (also after a panic) and on Ctrl-C. After a `kill -9` the next lab finds a journal without a lock and undoes it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
@@ -15,10 +14,10 @@ use anyhow::{Context, Result};
 use super::account;
 use super::undo::Undo;
 
-/// Survives a reboot, as the accounts and files in `/etc` do that it tells of.
+/// The directory survives a reboot, as the accounts and the files in `/etc` do.
 const JOURNALS: &str = "/var/lib/vctl-lab";
 
-/// The changes of one lab, on disk before they are made.
+/// Changes of one lab. Each is on disk before it is made.
 pub struct Journal {
     path: PathBuf,
     state: Mutex<State>,
@@ -31,7 +30,7 @@ struct State {
 }
 
 impl Journal {
-    /// Opens the journal of a new lab, after repairing what dead labs left.
+    /// Opens the journal of a new lab, after undoing the journals of dead labs.
     pub fn open(id: &str) -> Result<Arc<Self>> {
         repair()?;
         let turn = account::lock()?;
@@ -41,7 +40,7 @@ impl Journal {
             .create(JOURNALS)
             .context("cannot make the directory of lab journals")?;
         let path = Path::new(JOURNALS).join(format!("{id}.journal"));
-        // Locked before it has its name: a lab that starts now must not take it for a dead one's.
+        // Locked before it gets its name, because a lab that starts now must not see it as the journal of a dead lab.
         let unnamed = path.with_extension("new");
         let file = OpenOptions::new()
             .create_new(true)
@@ -58,7 +57,7 @@ impl Journal {
                 entries: Vec::new(),
             }),
         });
-        // Before it is watched: whoever undoes all that is watched takes this turn for each.
+        // Released before the registration, because the signal handler takes this lock for each registered journal.
         drop(turn);
         super::interrupt::watch(&journal);
         Ok(journal)
@@ -81,31 +80,31 @@ impl Journal {
 
     /// Undoes everything, last first, and returns what could not be undone.
     ///
-    /// Calling it again does nothing.
+    /// A second call does nothing.
     pub fn undo(&self) -> Vec<anyhow::Error> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let entries = std::mem::take(&mut state.entries);
         let failures = undo_all(&entries);
-        // A lab that opens its journal now must not lose the directory under its feet.
+        // With this lock the directory is not removed while another lab opens its journal in it.
         let _turn = account::lock();
-        // The file stands for "there may be something to undo", so it goes last.
+        // The file is removed last, because its existence means that there may be changes to undo.
         let _ = fs::remove_file(&self.path);
         let _ = fs::remove_dir(JOURNALS);
         failures
     }
 }
 
-/// Waits until nobody holds the journal in `path` any more, then undoes what is still to undo.
+/// Waits until no process holds the journal in `path`, and then undoes the remaining changes.
 ///
 /// # Errors
-/// When the journal cannot be read; what cannot be undone is told.
+/// When the journal cannot be read. Changes that cannot be undone are reported.
 pub fn undo_when_its_owner_is_gone(path: &Path) -> Result<()> {
     let file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         file => file.with_context(|| format!("cannot open `{}`", path.display()))?,
     };
     file.lock()?;
-    // An owner that ended in order, or a repair, has undone it and taken the name away.
+    // An owner that ended normally, or a repair, has undone the journal and removed its name.
     if path.exists() {
         for failure in undo_all(&read(&file)) {
             super::say(&format!("{failure:#}"));
@@ -117,10 +116,10 @@ pub fn undo_when_its_owner_is_gone(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Undoes the journals of labs that are dead.
+/// Undoes the journals of dead labs.
 ///
 /// # Errors
-/// When a journal cannot be looked at; what cannot be undone is told.
+/// When a journal cannot be read. Changes that cannot be undone are reported.
 pub fn repair() -> Result<()> {
     let Ok(journals) = fs::read_dir(JOURNALS) else {
         return Ok(());
@@ -133,7 +132,7 @@ pub fn repair() -> Result<()> {
         {
             continue;
         }
-        // A lab may end, and its journal go, while we look.
+        // A lab may end and remove its journal meanwhile.
         let Ok(file) = File::open(&path) else {
             continue;
         };
@@ -150,7 +149,7 @@ pub fn repair() -> Result<()> {
     Ok(())
 }
 
-/// Reads the entries of a journal; a last line cut short was of a change never made.
+/// Reads the entries of a journal. The change in an incomplete last line was never made.
 fn read(file: &File) -> Vec<Undo> {
     let lines = BufReader::new(file).lines();
     let entries = lines.map_while(|line| serde_json::from_str(&line.ok()?).ok());

@@ -1,5 +1,4 @@
-//! A host to log in to, on loopback: sshd with throw-away authorities, throw-away accounts, the
-//! PAM hook, the agent.
+//! A host to log in to, on loopback: sshd with temporary authorities, temporary accounts, the PAM hook, the agent.
 //!
 //! ```no_run
 //! # use vctl_tests::lab::{Lab, Options};
@@ -42,32 +41,32 @@ pub(crate) use requirements::directory_of_programs;
 pub use requirements::{Programs, installed, missing, skip, start_or_skip};
 pub use undo::Undo;
 
-/// How a lab differs from the usual one.
+/// Differences between a lab and the usual one.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Keys of the agent's configuration, beside its directories.
+    /// Keys of the agent's configuration, without its directories.
     pub agent: Vec<(&'static str, String)>,
     /// Leaves starting the agent to the caller.
     pub agent_waits: bool,
-    /// Accounts beside the first one.
+    /// Further accounts, after the first one.
     pub more_users: usize,
-    /// Authorities beside the first one.
+    /// Further authorities, after the first one.
     pub more_authorities: usize,
-    /// Public keys of other authorities that sshd trusts.
+    /// Public keys of external authorities that sshd trusts.
     pub trusted: Vec<String>,
-    /// Puts each login into a cgroup of its own, as systemd's PAM module does.
+    /// Puts each login into a separate cgroup, as systemd's PAM module does.
     pub cgroup_per_login: bool,
     /// Makes the last account's group the agent's break-glass group.
     pub break_glass: bool,
-    /// Puts the spool on a file system of that many bytes.
+    /// Puts the spool on a file system with that many bytes.
     pub spool_bytes: Option<u64>,
-    /// The program `stopwatch` and the file into which it notes when each hook began and ended.
+    /// Program `stopwatch`, and the file for the start and end of each hook.
     pub stopwatch: Option<(PathBuf, PathBuf)>,
     /// Lines for sshd's configuration.
     pub sshd: String,
 }
 
-/// The host. What it changed on the machine is undone when it is dropped.
+/// The host. Its changes on the machine are undone when it is dropped.
 pub struct Lab {
     id: String,
     service: String,
@@ -78,12 +77,12 @@ pub struct Lab {
     users: Vec<String>,
     authorities: Vec<Authority>,
     journal: Arc<Journal>,
-    /// Held while this lab has changed something that the whole machine shares.
+    /// Held while this lab has changed a setting of the whole machine.
     machine: Option<File>,
 }
 
 impl Lab {
-    /// Starts a lab; when that fails half way, what was done is undone.
+    /// Starts a lab. When a step fails, the finished steps are undone.
     pub fn start(options: &Options) -> Result<Self> {
         let id = new_id();
         let journal = Journal::open(&id)?;
@@ -92,10 +91,10 @@ impl Lab {
         })
     }
 
-    /// Starts a lab, or tells why that is impossible here and returns `None`.
+    /// Starts a lab. Prints the reason and returns `None` when this machine cannot run one.
     ///
     /// # Panics
-    /// When a lab is possible and does not start.
+    /// When this machine can run a lab and it does not start.
     pub fn or_skip(options: &Options) -> Option<Self> {
         start_or_skip(missing(), || Self::start(options))
     }
@@ -104,7 +103,7 @@ impl Lab {
         let programs = Programs::find()?;
         let root = Path::new("/run").join(&id);
         journal.before(Undo::RemoveTree { path: root.clone() })?;
-        // Passable, not readable: the accounts' homes are below it.
+        // Other accounts may pass this directory but not list it, because their homes are below it.
         make_directory(&root, 0o711)?;
         make_directory(&root.join("homes"), 0o711)?;
         make_directory(&root.join("keys"), 0o700)?;
@@ -128,7 +127,7 @@ impl Lab {
         if let Some(bytes) = options.spool_bytes {
             mounts::small(journal, &root.join("spool"), bytes)?;
         }
-        // Labs beside this one have logins too, and no hook of theirs asks this agent.
+        // Other labs also have logins, but their hooks do not ask this agent.
         let service = id.replace("vctl-lab-", "sshd");
         keys.push(("sshd_names", format!("[{service}]")));
         let agent = Agent::prepare(journal, &programs.agent, &root, &pins, &keys)?;
@@ -199,7 +198,7 @@ impl Lab {
         )
     }
 
-    /// Signs a certificate of the authority with that number.
+    /// Signs a certificate of the authority with that index.
     pub fn certificate_of(&self, authority: usize, subject: Subject<'_>) -> Result<Certificate> {
         let authority = self
             .authorities
@@ -208,8 +207,8 @@ impl Lab {
         authority.sign(&self.keys(), subject)
     }
 
-    /// Makes a key whose certificate somebody else is to sign, who gets the public key and returns the
-    /// certificate and its serial.
+    /// Makes a key for a certificate from an external signer. `sign` gets the public key and returns the certificate and
+    /// its serial.
     pub fn certificate_by(
         &self,
         key_id: &str,
@@ -237,12 +236,12 @@ impl Lab {
         self.agent.hook(None)
     }
 
-    /// Has the next logins run other lines of the PAM session stack, below pam_loginuid.
+    /// Makes the next logins run other lines of the PAM session stack, after pam_loginuid.
     pub fn set_pam_lines(&self, lines: &str) -> Result<()> {
         sshd::write_stack(&self.service, lines)
     }
 
-    /// Returns how many logins sshd has accepted.
+    /// Returns the number of logins that sshd has accepted.
     pub fn accepted(&self) -> Result<usize> {
         let log = fs::read(self.root.join("sshd.log"))?;
         let log = String::from_utf8_lossy(&log);
@@ -266,7 +265,7 @@ impl Lab {
         command
             .args(args)
             .env("VCTL_SPOOL_DIR", self.spool())
-            // Its sshd has a configuration of its own, which `sshd -T` does not know.
+            // The lab's sshd has its own configuration, which `sshd -T` does not know.
             .env("VCTL_TRUSTED_CA_KEYS", self.root.join("trusted_ca"))
             .stdin(Stdio::null());
         command
@@ -284,7 +283,7 @@ impl Lab {
         self.root.join("spool")
     }
 
-    /// Returns how many markers of late logins wait for the agent.
+    /// Returns the number of markers of late logins that wait for the agent.
     pub fn markers(&self) -> Result<usize> {
         let entries = fs::read_dir(self.root.join("pending"))?;
         let names = entries.map(|entry| Ok(entry?.file_name()));
@@ -296,7 +295,7 @@ impl Lab {
         self.sshd.port
     }
 
-    /// The first account.
+    /// Returns the first account.
     pub fn user(&self) -> &str {
         &self.users[0]
     }
@@ -331,7 +330,7 @@ impl Lab {
         clock::step(&self.journal, seconds)
     }
 
-    /// Waits for other labs that changed the machine: each would restore what the other made of it.
+    /// Waits for other labs that changed the machine, because each lab would restore the changes of the other.
     fn have_the_machine_alone(&mut self) -> Result<()> {
         if self.machine.is_none() {
             let file = File::create("/run/vctl-lab.machine")?;
@@ -350,7 +349,7 @@ impl Lab {
         self.root.join("keys")
     }
 
-    /// Ends the lab now and returns what could not be undone.
+    /// Ends the lab now and returns the changes that could not be undone.
     pub fn end(self) -> Vec<anyhow::Error> {
         self.journal.undo()
     }
@@ -381,14 +380,14 @@ pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<()> {
     made.with_context(|| format!("cannot make `{}`", path.display()))
 }
 
-/// A name for everything of one lab; short, as user names may have 32 characters.
+/// Returns a name for all objects of one lab. It is short, because user names may have 32 characters.
 fn new_id() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     format!("vctl-lab-{:x}-{number:x}", std::process::id())
 }
 
-/// Tells the person at the terminal, past libtest, which keeps back what a passing test prints.
+/// Writes to the terminal without libtest, which hides the output of passing tests.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

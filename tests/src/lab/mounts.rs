@@ -1,4 +1,4 @@
-//! The kernel's file systems that the probe needs and that a bare machine may not have mounted.
+//! The kernel's file systems that the probe needs and that a minimal machine may not have mounted.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
@@ -11,9 +11,9 @@ use super::account;
 use super::journal::Journal;
 use super::undo::Undo;
 
-/// Mounts bpffs and tracefs where they are not.
+/// Mounts bpffs and tracefs unless they are mounted.
 pub(super) fn ensure(journal: &Journal) -> Result<()> {
-    // Labs that start together must not mount twice.
+    // Labs that start at the same time must not mount twice.
     let _turn = account::lock()?;
     for (kind, at) in [("bpf", "/sys/fs/bpf"), ("tracefs", "/sys/kernel/tracing")] {
         if mounted(&fs::read_to_string("/proc/self/mounts")?, at) {
@@ -32,7 +32,7 @@ pub(super) fn ensure(journal: &Journal) -> Result<()> {
     Ok(())
 }
 
-/// Mounts a file system of `bytes`, to be filled.
+/// Mounts a file system of `bytes` that a spec can fill.
 pub(super) fn small(journal: &Journal, at: &Path, bytes: u64) -> Result<()> {
     DirBuilder::new().mode(0o700).create(at)?;
     journal.before(Undo::Unmount { path: at.into() })?;
@@ -47,7 +47,7 @@ pub(super) fn small(journal: &Journal, at: &Path, bytes: u64) -> Result<()> {
     .with_context(|| format!("cannot mount a tmpfs at `{}`", at.display()))
 }
 
-/// Returns where the unified cgroup hierarchy is; on a hybrid host not at `/sys/fs/cgroup`.
+/// Returns the path of the unified cgroup hierarchy. On a hybrid host it is not `/sys/fs/cgroup`.
 pub(super) fn unified_cgroups() -> Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let at = mounts.lines().find_map(|line| {

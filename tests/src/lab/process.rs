@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 pub fn running(program: &Path, argument: &Path) -> Result<Vec<Pid>> {
     let argument = argument.as_os_str().as_bytes();
     select(|process| {
-        // sshd joins its arguments into a title, so this looks for a part of the line.
+        // sshd joins its arguments into a title, so this searches for a part of the command line.
         fs::read_link(process.join("exe")).is_ok_and(|exe| exe == program)
             && fs::read(process.join("cmdline"))
                 .is_ok_and(|line| line.windows(argument.len()).any(|part| part == argument))
@@ -26,7 +26,7 @@ pub fn working_in(program: &Path, directory: &Path) -> Result<Vec<Pid>> {
     })
 }
 
-/// Returns the processes that belong to a user, or that he logged in for and that became root.
+/// Returns the processes that belong to a user, or that became root after that user's login.
 pub fn of_user(uid: u32) -> Result<Vec<Pid>> {
     let text = uid.to_string();
     select(|process| {
@@ -52,7 +52,7 @@ fn field(process: &Path, name: &str) -> Option<String> {
     line.split_whitespace().next().map(str::to_owned)
 }
 
-/// Zombies do not count: they ended.
+/// Zombies have ended, so they do not count.
 fn select(wanted: impl Fn(&Path) -> bool) -> Result<Vec<Pid>> {
     let mut pids = Vec::new();
     for entry in fs::read_dir("/proc")? {

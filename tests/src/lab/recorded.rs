@@ -1,4 +1,4 @@
-//! What the agent recorded, read from the spool byte for byte.
+//! Records of the agent, read from the spool byte for byte.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use vctl_common::spool::{Filter, SessionRecord, SpoolReader};
 use super::Lab;
 use super::certificate::Certificate;
 
-/// For what is sure to come: only a spec that fails waits that long, however slow the machine is.
+/// Limit for facts that must become true. Only a failing spec waits that long, also on a slow machine.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// One session as it is in the spool.
+/// One session in the spool.
 #[derive(Clone, Debug)]
 pub struct Recorded {
     pub session: SessionRecord,
@@ -35,7 +35,7 @@ impl Lab {
         read(&self.spool(), &Filter::Serial(serial))
     }
 
-    /// Waits until the certificate's one session is over and all of it is stored.
+    /// Waits until the certificate's one session is over and completely stored.
     pub fn whole_session(&self, who: &Certificate) -> Result<Recorded> {
         let mut sessions = self.closed_sessions(who, 1)?;
         let session = sessions.pop().context("no session")?;
@@ -43,7 +43,7 @@ impl Lab {
         Ok(session)
     }
 
-    /// Waits until exactly `count` sessions of the certificate are there and closed.
+    /// Waits until the certificate has exactly `count` sessions and all are closed.
     pub fn closed_sessions(&self, who: &Certificate, count: usize) -> Result<Vec<Recorded>> {
         let mut last = Vec::new();
         let found = eventually(PATIENCE, || {
@@ -70,7 +70,7 @@ impl Lab {
     }
 }
 
-/// Reads the sessions of a spool that match.
+/// Reads the matching sessions of a spool.
 pub fn read(spool: &std::path::Path, filter: &Filter) -> Result<Vec<Recorded>> {
     let reader = SpoolReader::open(spool)?;
     let sessions = reader.sessions(filter)?;
@@ -90,7 +90,7 @@ pub fn read(spool: &std::path::Path, filter: &Filter) -> Result<Vec<Recorded>> {
     recorded.collect()
 }
 
-/// Asks until the answer is yes, or the time is over.
+/// Repeats the check until it returns true, or the time is over.
 pub fn eventually(within: Duration, mut asks: impl FnMut() -> Result<bool>) -> Result<bool> {
     let asked = Instant::now();
     loop {
@@ -119,7 +119,7 @@ impl Recorded {
         })
     }
 
-    /// Returns each command as one line, bytes that are no UTF-8 replaced.
+    /// Returns each command as one line. Bytes that are not UTF-8 are replaced.
     pub fn commands(&self) -> Vec<String> {
         self.execs().map(|(_, exec)| command(exec)).collect()
     }
@@ -145,7 +145,7 @@ impl Recorded {
         runs.filter(move |exec| name(exec).as_deref() == Some(program.as_bytes()))
     }
 
-    /// Fails when anything is missing, doubled or damaged, or an end does not fit its start.
+    /// Fails when an event is missing, stored twice or damaged, or when an end does not match its start.
     pub fn ensure_whole(&self) -> Result<()> {
         let sequence: Vec<_> = self.events.iter().map(|event| event.session_seq).collect();
         let wanted: Vec<_> = (1..=sequence.len() as u64).collect();
@@ -193,7 +193,7 @@ impl Recorded {
         Ok(())
     }
 
-    /// Returns what there is in a few lines, for a failing spec.
+    /// Returns the session in a few lines, for the message of a failing spec.
     pub fn summary(&self) -> Vec<String> {
         let head = format!(
             "{} {:?} closed: {:?} gaps: {:?}",

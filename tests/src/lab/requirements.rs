@@ -1,4 +1,4 @@
-//! Whether this machine can run a lab, and if not, exactly why.
+//! Checks whether this machine can run a lab, and returns the exact reason if it cannot.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,20 +8,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-/// The checks that are about the kernel alone; what else may fail a lab brings about itself.
+/// The checks of the kernel only. The lab itself creates the conditions for the other checks.
 const KERNEL_CHECKS: &[&str] = &["kernel", "btf", "bpf", "tracepoints", "lockdown"];
 
-/// The programs under test, as the build left them.
+/// Programs under test, from the build.
 #[derive(Clone, Debug)]
 pub struct Programs {
     pub agent: PathBuf,
     pub vctl: PathBuf,
-    /// The tests' own helper programs.
+    /// Programs that only the tests use.
     pub directory: PathBuf,
 }
 
 impl Programs {
-    /// Finds the programs beside the running one, or in `VCTL_BIN_DIR`.
+    /// Finds the programs in the directory of the running program, or in `VCTL_BIN_DIR`.
     pub fn find() -> Result<Self> {
         let directory = directory_of_programs()?;
         let programs = Self {
@@ -41,7 +41,7 @@ impl Programs {
     }
 }
 
-/// Returns where the programs are: beside the running one, or in `VCTL_BIN_DIR`.
+/// Returns the directory of the programs: that of the running program, or `VCTL_BIN_DIR`.
 pub(crate) fn directory_of_programs() -> Result<PathBuf> {
     let directory = match std::env::var_os("VCTL_BIN_DIR") {
         Some(directory) => PathBuf::from(directory),
@@ -49,7 +49,7 @@ pub(crate) fn directory_of_programs() -> Result<PathBuf> {
     };
     directory
         .canonicalize()
-        .with_context(|| format!("`{}` is no directory", directory.display()))
+        .with_context(|| format!("`{}` is not a directory", directory.display()))
 }
 
 /// A test binary is in `deps`, below the directory of the programs.
@@ -62,7 +62,7 @@ fn beside(program: &Path) -> PathBuf {
     }
 }
 
-/// Returns why no lab can run here; `None` when one can.
+/// Returns the reason when this machine cannot run a lab.
 pub fn missing() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("this needs root; `cargo xtask` gets it with sudo".to_owned());
@@ -78,7 +78,7 @@ pub fn missing() -> Option<String> {
     bpf_problem(&programs).unwrap_or_else(|error| Some(format!("{error:#}")))
 }
 
-/// Whether a program is in one of the directories that Debian keeps programs in.
+/// Returns true when a program is in one of Debian's directories for programs.
 pub fn installed(program: &str) -> bool {
     let directories = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin"];
     directories
@@ -88,7 +88,7 @@ pub fn installed(program: &str) -> bool {
 
 /// Asks the agent whether the probe can run on this kernel.
 fn bpf_problem(programs: &Programs) -> Result<Option<String>> {
-    // With this machine's own configuration a mistake in it would be in the way.
+    // A mistake in this machine's own configuration must not affect the check.
     let config = tempfile::Builder::new().suffix(".yaml").tempfile()?;
     let output = Command::new(&programs.agent)
         .args(["check", "-o", "json", "--config"])
@@ -116,7 +116,7 @@ struct Finding {
 }
 
 impl Report {
-    /// Returns what fails and a lab cannot bring about itself.
+    /// Returns failed checks that a lab cannot fix by itself.
     fn of_the_kernel(&self) -> Option<String> {
         let of_the_kernel = |id: &str| KERNEL_CHECKS.contains(&id);
         let failed = self
@@ -135,7 +135,7 @@ impl Report {
 
 static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 
-/// Starts what a spec needs, or skips the spec where `missing` names a part that is not installed.
+/// Starts a part that a spec needs. Skips the spec when `missing` names a part that is not installed.
 pub fn start_or_skip<T>(missing: Option<String>, start: impl FnOnce() -> Result<T>) -> Option<T> {
     if let Some(why) = missing {
         skip(&why);
@@ -144,13 +144,13 @@ pub fn start_or_skip<T>(missing: Option<String>, start: impl FnOnce() -> Result<
     Some(start().unwrap_or_else(|error| panic!("{error:?}")))
 }
 
-/// Tells that a spec cannot run here; with `VCTL_TEST_REQUIRE` set that is a failure.
+/// Reports that a spec cannot run here. With `VCTL_TEST_REQUIRE` this is a failure.
 ///
-/// Written past libtest, which would keep it back for a spec that passes.
+/// Written without libtest, which hides the output of a spec that passes.
 pub fn skip(why: &str) {
     assert!(
         std::env::var_os("VCTL_TEST_REQUIRE").is_none(),
-        "must not be skipped, but: {why}"
+        "must not be skipped, but it cannot run: {why}"
     );
     let count = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
     let thread = std::thread::current();

@@ -1,7 +1,7 @@
-//! The lab's own sshd, with its own PAM service: the system's files are never edited.
+//! The lab's own sshd, with its own PAM service. The system's files are never edited.
 //!
-//! Until OpenSSH 9.8 sshd takes its program name as its PAM service, so it is started through a
-//! symlink; from 9.8 on `PAMServiceName` names it.
+//! Before OpenSSH 9.8, sshd uses its program name as its PAM service, so it is started through a symlink.
+//! Since 9.8, `PAMServiceName` sets the name.
 
 use std::fs::{self, DirBuilder, File};
 use std::net::{Ipv4Addr, TcpListener};
@@ -24,12 +24,12 @@ pub(crate) struct Sshd {
     pub(crate) port: u16,
 }
 
-/// What sshd is to be told.
+/// Settings of sshd.
 pub(crate) struct Settings<'a> {
     pub(crate) root: &'a Path,
     /// Name of the program and of the PAM service.
     pub(crate) service: &'a str,
-    /// Lines of the public keys whose certificates are let in.
+    /// Lines of the authorities whose certificates sshd accepts.
     pub(crate) trusted: &'a str,
     /// Lines of the PAM session stack that run the agent's hook.
     pub(crate) session_lines: &'a str,
@@ -41,8 +41,8 @@ impl Sshd {
     pub(crate) fn start(journal: &Journal, settings: &Settings<'_>) -> Result<Self> {
         let root = settings.root;
         write_pam_service(journal, settings)?;
-        // Not taken back: every sshd of the host needs it, also those of labs beside this one and a
-        // system's own started meanwhile, and each of them refuses all logins once it is gone.
+        // The directory is not removed. Every sshd of the host needs it, also those of other labs and one that the system
+        // starts meanwhile. Without it they refuse all logins.
         DirBuilder::new()
             .recursive(true)
             .mode(0o755)
@@ -59,7 +59,7 @@ impl Sshd {
             argument: config.clone(),
         })?;
         let log = root.join("sshd.log");
-        // A port that was free a moment ago may be taken by another lab that asks at the same time.
+        // The port was free a moment ago, but another lab may have taken it since.
         for _ in 0..5 {
             let port = free_port()?;
             fs::write(&config, configuration(settings, &real, port)?)?;
@@ -70,7 +70,7 @@ impl Sshd {
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(File::create(&log)?)
-                // Ctrl-C at the terminal is for the lab to handle, in its own order.
+                // The lab handles Ctrl-C at the terminal, because it stops its parts in its own order.
                 .process_group(0)
                 .spawn()
                 .with_context(|| format!("cannot start `{}`", program.display()))?;
@@ -83,14 +83,14 @@ impl Sshd {
 }
 
 impl Sshd {
-    /// Has it show this certificate of its key from now on.
+    /// Makes sshd show this certificate of its key from now on.
     pub(crate) fn show_certificate(&self, root: &Path, certificate: &str) -> Result<()> {
         let path = root.join("keys/host-cert.pub");
         fs::write(&path, format!("{}\n", certificate.trim_end()))?;
         self.add_to_configuration(root, &format!("HostCertificate {}\n", path.display()))
     }
 
-    /// Adds lines to the configuration, and has it read anew.
+    /// Adds lines to the configuration, and makes sshd reload it.
     pub(crate) fn add_to_configuration(&self, root: &Path, lines: &str) -> Result<()> {
         let config = root.join("sshd_config");
         let text = fs::read_to_string(&config)?;
@@ -112,7 +112,7 @@ impl Sshd {
         let ready = super::recorded::eventually(PATIENCE, || Ok(begun()? > before))?;
         anyhow::ensure!(
             ready,
-            "sshd did not take its configuration: {}",
+            "sshd did not reload its configuration: {}",
             fs::read_to_string(&log)?
         );
         Ok(())
@@ -120,12 +120,12 @@ impl Sshd {
 }
 
 impl Lab {
-    /// Returns the host key of its sshd, as a line of a `.pub` file.
+    /// Returns the host key of the lab's sshd, as a line of a `.pub` file.
     pub fn public_key(&self) -> Result<String> {
         Ok(fs::read_to_string(self.keys().join("host.pub"))?)
     }
 
-    /// Has its sshd show this certificate of its key from now on.
+    /// Makes the lab's sshd show this certificate of its key from now on.
     pub fn show_certificate(&self, certificate: &str) -> Result<()> {
         self.sshd.show_certificate(&self.root, certificate)
     }
@@ -133,7 +133,7 @@ impl Lab {
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        // Ended by the journal; this only takes the zombie away.
+        // The journal ends the process. This only reaps the zombie.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -187,9 +187,9 @@ fn configuration(settings: &Settings<'_>, program: &Path, port: u16) -> Result<S
     ))
 }
 
-/// Whether this sshd has `PAMServiceName` (9.8 and later).
+/// Returns true when this sshd has `PAMServiceName` (9.8 and later).
 pub(crate) fn names_its_pam_service(program: &Path) -> Result<bool> {
-    // `-V` exits 0 from 9.2 on and with usage text before: both name the version on stderr.
+    // Since 9.2 `-V` exits with 0, and before it prints a usage text. Both have the version on stderr.
     let output = Command::new(program).arg("-V").output()?;
     Ok(version(&String::from_utf8_lossy(&output.stderr)).is_some_and(|version| version >= (9, 8)))
 }
@@ -219,7 +219,7 @@ pub(crate) fn program_path() -> Result<PathBuf> {
     found.context("sshd is not installed")
 }
 
-/// The external server: one inside sshd is no exec, and sftp would show nothing.
+/// Path of the external server. The one inside sshd does not exec, so sftp would not show a program.
 fn sftp_server() -> PathBuf {
     let candidates = [
         "/usr/lib/openssh/sftp-server",
@@ -238,9 +238,9 @@ pub(crate) fn free_port() -> Result<u16> {
         .port())
 }
 
-/// Waits until sshd says that it listens; false when it ended instead.
+/// Waits until sshd logs that it listens. Returns false when it ended instead.
 ///
-/// A connection would prove less: another lab's sshd may have taken the port.
+/// A connection is a weaker proof, because another lab's sshd may have taken the port.
 pub(crate) fn listens(child: &mut Child, log: &Path) -> Result<bool> {
     let asked = Instant::now();
     while asked.elapsed() < PATIENCE {

@@ -1,4 +1,4 @@
-//! The side effects a lab has, by what takes them back.
+//! Changes that a lab makes on the machine, named by the action that undoes them.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -17,8 +17,7 @@ use super::account;
 use super::clock;
 use super::process;
 
-/// One change, by what undoes it. Undoing a change that was never made, or was undone, does
-/// nothing.
+/// One change, named by its undo. Undoing a change that was never made, or was undone before, does nothing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "undo", rename_all = "snake_case")]
 pub enum Undo {
@@ -31,11 +30,11 @@ pub enum Undo {
     Unmount {
         path: PathBuf,
     },
-    /// The group itself and those below it; their processes must be gone.
+    /// Removes the group and the groups below it. Their processes must have ended.
     RemoveCgroups {
         path: PathBuf,
     },
-    /// Sets the wall clock back to what it would be had nobody stepped it.
+    /// Sets the wall clock to the time that it would have without the step.
     RestoreClock {
         offset_ns: i64,
     },
@@ -43,17 +42,17 @@ pub enum Undo {
     DeleteUser {
         name: String,
     },
-    /// Ends each process that runs `program` and names `argument`, a path no other lab has.
+    /// Ends each process that runs `program` and has `argument`, a path that no other lab has.
     EndProcess {
         program: PathBuf,
         argument: PathBuf,
     },
-    /// Ends a Postgres server with all its backends, and frees what it holds in the kernel.
+    /// Ends a Postgres server with all its backends, and frees its kernel resources.
     EndPostgres {
         program: PathBuf,
         data: PathBuf,
     },
-    /// Puts a kernel setting back.
+    /// Restores a kernel setting.
     WriteFile {
         path: PathBuf,
         content: String,
@@ -66,7 +65,7 @@ impl Undo {
             Self::RemoveFile { path } => gone(fs::remove_file(path), path),
             Self::RemoveTree { path } => gone(fs::remove_dir_all(path), path),
             Self::Unmount { path } => match nix::mount::umount(path) {
-                // Not mounted, or in use by somebody who came later.
+                // The file system is not mounted, or a later process uses it.
                 Ok(()) | Err(nix::Error::EINVAL | nix::Error::EBUSY) => Ok(()),
                 Err(error) => {
                     Err(error).with_context(|| format!("cannot unmount `{}`", path.display()))
@@ -92,7 +91,7 @@ fn gone(result: std::io::Result<()>, path: &Path) -> Result<()> {
     }
 }
 
-/// The files in a cgroup go with it; only directories can be removed.
+/// The kernel removes the files in a cgroup together with it. Only directories can be removed.
 fn remove_cgroups(path: &Path) -> Result<()> {
     let Ok(entries) = fs::read_dir(path) else {
         return Ok(());
@@ -122,18 +121,18 @@ fn delete_user(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Ends server and backends; SIGTERM would wait until the last client has gone.
+/// Ends server and backends. After SIGTERM alone Postgres would wait until the last client disconnects.
 ///
-/// The backends change their command line, but each works in the data directory.
+/// The backends change their command line, but each has the data directory as its working directory.
 fn end_postgres(program: &Path, data: &Path) -> Result<()> {
     end(Signal::SIGQUIT, || process::working_in(program, data))?;
-    // Left by a server that was killed: line 7 is key and id of its System V shared memory.
+    // The file stays after a server was killed. Line 7 has key and id of its System V shared memory.
     let Ok(left) = fs::read_to_string(data.join("postmaster.pid")) else {
         return Ok(());
     };
     let memory = left.lines().nth(6);
     if let Some(id) = memory.and_then(|line| line.split_whitespace().nth(1)) {
-        // Fails where the memory has gone already, which is as good.
+        // This fails when the memory does not exist any more, which is fine.
         Command::new("ipcrm").args(["-m", id]).output()?;
     }
     gone(
@@ -142,7 +141,7 @@ fn end_postgres(program: &Path, data: &Path) -> Result<()> {
     )
 }
 
-/// Asks the processes to end, and after two seconds no longer asks.
+/// Sends SIGTERM to the processes, and SIGKILL after two seconds.
 fn end(mut signal: Signal, processes: impl Fn() -> Result<Vec<Pid>>) -> Result<()> {
     let asked = Instant::now();
     loop {
@@ -151,9 +150,9 @@ fn end(mut signal: Signal, processes: impl Fn() -> Result<Vec<Pid>>) -> Result<(
             return Ok(());
         }
         for pid in &pids {
-            // It may have ended by itself meanwhile.
+            // The process may have ended by itself meanwhile.
             let _ = kill(*pid, signal);
-            // A stopped process takes SIGTERM only when it goes on.
+            // A stopped process handles SIGTERM only after it continues.
             let _ = kill(*pid, Signal::SIGCONT);
         }
         if asked.elapsed() > Duration::from_secs(30) {

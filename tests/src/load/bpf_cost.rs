@@ -1,6 +1,6 @@
-//! What BPF programs and maps cost, from the kernel's own count.
+//! Cost of BPF programs and maps, from the kernel's own counters.
 //!
-//! Read through each object's fdinfo, so neither bpftool nor the loader is asked.
+//! Read from the fdinfo of each object, without bpftool and without the loader.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,18 +11,18 @@ use aya::maps::loaded_maps;
 use aya::programs::loaded_programs;
 use serde::{Deserialize, Serialize};
 
-/// One program's work since it was loaded.
+/// Work of one program since it was loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramCost {
     pub name: String,
     pub run_count: u64,
     pub run_time_ns: u64,
-    /// Times the kernel skipped it because it was already running on that CPU.
+    /// Number of runs that the kernel skipped, because the program already ran on that CPU.
     pub recursion_misses: u64,
     pub locked_bytes: u64,
 }
 
-/// One map's memory.
+/// Memory of one map.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MapCost {
     pub name: String,
@@ -30,7 +30,7 @@ pub struct MapCost {
     pub locked_bytes: u64,
 }
 
-/// Everything loaded, by id.
+/// All loaded objects by id.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct BpfCost {
     pub programs: BTreeMap<u32, ProgramCost>,
@@ -68,7 +68,7 @@ impl BpfCost {
         Ok(cost)
     }
 
-    /// What was loaded and run since `earlier`; programs that were there before count from then.
+    /// Returns the work since `earlier`. Programs that were loaded before count from then.
     pub fn since(mut self, earlier: &Self) -> Self {
         self.maps.retain(|id, _| !earlier.maps.contains_key(id));
         for (id, program) in &mut self.programs {
@@ -81,7 +81,7 @@ impl BpfCost {
         self
     }
 
-    /// Keeps only what `earlier` did not have: the objects of whoever was started in between.
+    /// Keeps only the objects that `earlier` did not have: those of the program that started in between.
     pub fn without(mut self, earlier: &Self) -> Self {
         self.programs
             .retain(|id, _| !earlier.programs.contains_key(id));
@@ -101,7 +101,7 @@ impl BpfCost {
     }
 }
 
-/// The kernel counts run time while this is alive; the switch is put back when it is dropped.
+/// The kernel counts run time while this is alive. Dropping it restores the setting.
 #[derive(Debug)]
 pub struct RunTimeStats {
     before: String,
@@ -119,7 +119,7 @@ impl RunTimeStats {
 
 impl Drop for RunTimeStats {
     fn drop(&mut self) {
-        // Left on it costs every program some ten nanoseconds a run; there is nobody to tell here.
+        // A drop cannot return an error. If the setting stays on, each program run takes about ten nanoseconds more.
         let _ = fs::write(SWITCH, &self.before);
     }
 }
@@ -128,7 +128,7 @@ fn fdinfo(fd: RawFd) -> io::Result<String> {
     fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))
 }
 
-/// A missing field is 0: older kernels do not have them all.
+/// A missing field is 0, because older kernels do not have all fields.
 fn field(info: &str, name: &str) -> u64 {
     info.lines()
         .filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'))

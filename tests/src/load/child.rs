@@ -1,8 +1,8 @@
-//! The cheapest program there is to execute: no libc, no loader, one page.
+//! The cheapest program to execute: no libc, no loader, one page.
 //!
-//! Written byte by byte so that measuring needs no compiler and every machine runs the same
-//! instructions. It ends with the low four bits of the first byte of its first argument, so a
-//! load that puts a digit there can tell whether each exit code was recorded.
+//! Written byte by byte, so a measurement needs no compiler, and all machines run the same instructions. The exit
+//! code is the low four bits of the first byte of the first argument. A load puts a digit there and can check
+//! each recorded exit code.
 
 use std::fs;
 use std::io;
@@ -23,12 +23,12 @@ const CODE: &[u8] = &[
 const BASE: u64 = 0x40_0000;
 const HEADERS: u64 = 64 + 56;
 
-/// Returns the exit code the child gives for this first argument.
+/// Returns the exit code of the child for this first argument.
 pub fn exit_code(first_argument: &[u8]) -> u8 {
     first_argument.first().map_or(0, |byte| byte & 15)
 }
 
-/// Writes the child to `path`, executable for everybody.
+/// Writes the child to `path`, with execute permission for all accounts.
 pub fn write_to(path: &Path) -> io::Result<()> {
     if !cfg!(target_arch = "x86_64") {
         return Err(io::Error::other("the load's child is x86-64 code"));
@@ -37,7 +37,7 @@ pub fn write_to(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
-/// An ELF file with one segment that holds headers and code (elf(5)).
+/// Returns an ELF file with one segment for headers and code (elf(5)).
 fn elf() -> Vec<u8> {
     let size = HEADERS + CODE.len() as u64;
     let mut file = Vec::with_capacity(256);

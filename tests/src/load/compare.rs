@@ -1,4 +1,4 @@
-//! Holds what was stored against what the load wrote down.
+//! Compares stored events with the ledger of the load.
 
 use std::collections::HashMap;
 
@@ -8,35 +8,35 @@ use vctl_common::time::BootNs;
 
 use super::ledger::Row;
 
-/// A stored event, as far as a ledger can confirm it.
+/// A stored event, with the fields that a ledger can confirm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
     Exec {
         process: ProcessId,
         at: BootNs,
-        /// Second item of argv: the load's nonce.
+        /// Second item of argv: the nonce of the load.
         nonce: String,
     },
     Exit {
         process: ProcessId,
         at: BootNs,
-        /// As wait(2) gives it.
+        /// Status in the form of wait(2).
         wait_status: u32,
     },
-    /// Failed execs and moves: no load here makes any.
+    /// Failed execs and moves. The loads here do not cause any.
     Other,
 }
 
-/// What differs; all zero but `rows` when every process is there exactly once and as it was.
+/// Differences. All are zero except `rows` when each process is stored exactly once and correctly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     pub rows: u64,
     pub missing_execs: u64,
     pub missing_exits: u64,
     pub duplicated: u64,
-    /// Pid, exit status, or a time outside of what the load measured around it.
+    /// Differences in pid, exit status, or a time outside of the interval in the ledger.
     pub wrong: u64,
-    /// Events of processes that the load did not make.
+    /// Events of processes that the load did not start.
     pub foreign: u64,
 }
 
@@ -45,7 +45,7 @@ impl Difference {
         self.missing_execs + self.missing_exits
     }
 
-    /// Every process once, as it was, and nothing else.
+    /// Returns true when each process is stored once and correctly, and there are no other events.
     pub fn is_exact(self) -> bool {
         let Self {
             rows: _,
@@ -100,7 +100,7 @@ pub fn compare(rows: &[Row], stored: impl IntoIterator<Item = Stored>) -> Differ
             }
         }
     }
-    // A process whose exec is missing has an exit nobody can match; both are counted above.
+    // A process without its exec has an exit that cannot be matched. Both are counted above.
     difference.missing_exits += difference.missing_execs;
     let strangers: u64 = exits.values().map(|(count, ..)| count).sum();
     let orphans = strangers.min(difference.missing_execs);

@@ -1,7 +1,7 @@
-//! What the load did, in its own words: one line per process.
+//! Record of the load itself: one line per process.
 //!
-//! `nonce pid before_ns after_ns wait_status`, times on the boot clock. Nothing here was told by
-//! the agent, so a difference between ledger and spool is the agent's.
+//! A line is `nonce pid before_ns after_ns wait_status`, with times on the boot clock. The agent does not write
+//! any of it, so a difference between ledger and spool is an error of the agent.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Write};
@@ -10,16 +10,16 @@ use std::path::Path;
 use nix::time::{ClockId, clock_gettime};
 use vctl_common::time::BootNs;
 
-/// One process from its parent's point of view.
+/// One process in the view of its parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// First argument of the process, unique within the run.
     pub nonce: String,
     pub pid: u32,
-    /// Read before the spawn call and after the wait.
+    /// Time before the spawn call and time after the wait.
     pub before: BootNs,
     pub after: BootNs,
-    /// As wait(2) gave it.
+    /// Status as wait(2) returned it.
     pub wait_status: u32,
 }
 
@@ -56,19 +56,19 @@ impl Row {
 /// Reads a whole ledger.
 ///
 /// # Errors
-/// A line that is no row is an error: a ledger that is not exact proves nothing.
+/// When a line does not have the format, because an incomplete ledger proves nothing.
 pub fn read(path: &Path) -> io::Result<Vec<Row>> {
     BufReader::new(File::open(path)?)
         .lines()
         .map(|line| {
             let line = line?;
             Row::parse(&line)
-                .ok_or_else(|| io::Error::other(format!("`{line}` is no row of a ledger")))
+                .ok_or_else(|| io::Error::other(format!("`{line}` is not a row of a ledger")))
         })
         .collect()
 }
 
-/// Returns the boot clock, as the kernel stamps events with it.
+/// Returns the boot clock, which the kernel also uses for events.
 pub fn boot_now() -> BootNs {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
         let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);

@@ -1,5 +1,5 @@
-//! Load whose truth does not come from what is measured: a spawner that writes its own ledger, a
-//! child that costs next to nothing, and the counters of the kernel read from outside the agent.
+//! Load with facts that do not come from the agent: a spawner that writes its own ledger, a very cheap child, and
+//! the counters of the kernel.
 
 pub mod child;
 pub mod pace;

@@ -1,19 +1,19 @@
-//! Keeps a rate against the clock, not against the last call.
+//! Keeps a rate by the clock, and not by the time of the last call.
 
 use std::time::{Duration, Instant};
 
-/// Due times at a fixed rate from one start. A late caller is not delayed further, so the rate
-/// over the whole run holds as long as the machine reaches it.
+/// Due times at a fixed rate from one start. A late caller is not delayed further. So the rate over the whole run is
+/// right as long as the machine can reach it.
 #[derive(Debug)]
 pub struct Pace {
     start: Instant,
-    /// `None` is as fast as possible.
+    /// `None` means as fast as possible.
     interval: Option<Duration>,
     turn: u32,
 }
 
 impl Pace {
-    /// `rate` per second; `None` or 0 is as fast as possible.
+    /// Starts with `rate` per second. `None` or 0 means as fast as possible.
     pub fn new(start: Instant, rate: Option<f64>) -> Self {
         let interval = rate
             .filter(|rate| *rate > 0.0)

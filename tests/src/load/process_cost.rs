@@ -1,4 +1,4 @@
-//! What a process costs, read from /proc by somebody else.
+//! Cost of a process, read from /proc by another process.
 
 use std::fs;
 use std::io;
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Counters of one process since it began; subtract two to get a cost.
+/// Counters of one process since its start. The difference of two is a cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProcessCost {
     /// CPU time in user space and in the kernel, sampled by the timer tick.
     pub user_ns: u64,
     pub system_ns: u64,
-    /// Time on a CPU as the scheduler counts it, user and kernel together: exact, not sampled.
+    /// Time on a CPU from the scheduler, user and kernel together. It is exact and not sampled.
     pub on_cpu_ns: u64,
-    /// Times a thread gave up the CPU by itself; each was a wake-up.
+    /// Number of times that a thread gave up the CPU by itself. Each was a wake-up.
     pub voluntary_switches: u64,
 }
 
@@ -22,7 +22,7 @@ pub struct ProcessCost {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     pub rss_bytes: u64,
-    /// The part that is a mapped BPF ring, whose size is configured and stated by itself.
+    /// Part that is a mapped BPF ring. Its size is configured and reported separately.
     pub ring_bytes: u64,
 }
 
@@ -36,7 +36,7 @@ impl ProcessCost {
     /// Reads all threads of the process.
     ///
     /// # Errors
-    /// When the process is gone, or /proc is not as proc(5) says.
+    /// When the process has ended, or /proc does not have the form in proc(5).
     pub fn read(pid: u32) -> io::Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let (user_ticks, system_ticks) = ticks(&stat).ok_or_else(|| malformed("stat"))?;
@@ -74,17 +74,17 @@ impl ProcessCost {
 }
 
 impl Memory {
-    /// Reads the resident memory and which part of it is a BPF map.
+    /// Reads the resident memory, and the part of it that is a BPF map.
     pub fn read(pid: u32) -> io::Result<Self> {
         Ok(memory(&fs::read_to_string(format!("/proc/{pid}/smaps"))?))
     }
 }
 
-/// USER_HZ is 100 on every Linux machine this is built for.
+/// USER_HZ is 100 on every Linux platform that vctl supports.
 const TICK_NS: u64 = 10_000_000;
 
 fn ticks(stat: &str) -> Option<(u64, u64)> {
-    // The comm may hold spaces and `)`: fields are counted from the last one.
+    // The comm may contain spaces and `)`, so fields are counted from the last `)`.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
@@ -118,7 +118,9 @@ fn first_number(text: &str) -> Option<u64> {
 }
 
 fn malformed(file: &str) -> io::Error {
-    io::Error::other(format!("/proc/<pid>/{file} is not as proc(5) says"))
+    io::Error::other(format!(
+        "/proc/<pid>/{file} does not have the form in proc(5)"
+    ))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Spawns children at a rate and writes down each one.
+//! Spawns children at a rate and writes a line for each.
 
 use std::ffi::{CString, NulError};
 use std::io::{self, BufWriter, Write};
@@ -17,17 +17,17 @@ use super::ledger::{Row, boot_now};
 use super::pace::Pace;
 use super::stats::{Summary, u64_as_f64};
 
-/// What to spawn, how often and how much.
+/// Program to spawn, with rate, number and arguments.
 #[derive(Clone, Debug)]
 pub struct Load {
     pub child: PathBuf,
-    /// Begins every nonce; a digit, which becomes the child's exit code, is put before it.
+    /// Start of every nonce. The digit for the child's exit code precedes it.
     pub run: String,
     pub stop: Stop,
-    /// Spawns per second over all workers; `None` is as fast as possible.
+    /// Spawns per second over all workers. `None` means as fast as possible.
     pub rate: Option<f64>,
     pub workers: u32,
-    /// Bytes of argv, each item's NUL included; what the nonce leaves is filled up.
+    /// Bytes of argv, with the NUL of each item. Filler follows the nonce.
     pub argv_bytes: usize,
 }
 
@@ -37,7 +37,7 @@ pub enum Stop {
     AfterTime(Duration),
 }
 
-/// What came of it. Times are from the call of `posix_spawn` to the return of `waitpid`.
+/// Results of a load. Times are from the call of `posix_spawn` to the return of `waitpid`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
     pub spawned: u64,
@@ -68,10 +68,10 @@ pub enum SpawnError {
     Ledger(#[from] io::Error),
 }
 
-/// Runs the load to its end; every child gets one line in `ledger`.
+/// Runs the load to its end. Every child gets one line in `ledger`.
 ///
 /// # Errors
-/// The first failure ends the load: a ledger with a hole proves nothing.
+/// The first failure ends the load, because an incomplete ledger proves nothing.
 pub fn run(load: &Load, ledger: impl Write + Send) -> Result<Outcome, SpawnError> {
     let ledger = Mutex::new(BufWriter::with_capacity(1 << 20, ledger));
     let ticket = AtomicU64::new(0);
@@ -82,7 +82,7 @@ pub fn run(load: &Load, ledger: impl Write + Send) -> Result<Outcome, SpawnError
             .collect();
         let mut samples = Vec::new();
         for worker in workers {
-            // A panic of a worker is a bug of the load itself; there is nothing to report then.
+            // A panic of a worker is a bug of the load itself, so this panics too.
             let result = worker
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -156,7 +156,7 @@ fn spawn_one(child: &Path, nonce: String, argv_bytes: usize) -> Result<Row, Spaw
     })
 }
 
-/// One item may have at most 128 KiB (`MAX_ARG_STRLEN`), so a long argv is several.
+/// One item may have at most 128 KiB (`MAX_ARG_STRLEN`), so a long argv has several items.
 const FILL_ITEM: usize = 32 * 1024;
 
 fn argv(nonce: &str, bytes: usize) -> Result<Vec<CString>, NulError> {
@@ -171,7 +171,7 @@ fn argv(nonce: &str, bytes: usize) -> Result<Vec<CString>, NulError> {
     Ok(argv)
 }
 
-/// Puts the status back into the form wait(2) gives it.
+/// Converts the status back into the form of wait(2).
 fn wait_status(status: WaitStatus) -> Option<u32> {
     let status = match status {
         WaitStatus::Exited(_, code) => (code & 0xff) << 8,

@@ -1,8 +1,8 @@
-//! Samples to the few numbers a report needs.
+//! Converts samples into the few numbers of a report.
 
 use serde::{Deserialize, Serialize};
 
-/// Order statistics of one set of samples; all zero when there were none.
+/// Order statistics of one set of samples. All are zero when there are no samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     pub count: usize,
@@ -38,13 +38,13 @@ pub fn median(samples: &[f64]) -> f64 {
     Summary::of(samples.to_vec()).p50
 }
 
-/// Nearest rank, so every value in a report was measured.
+/// Returns the nearest rank, so every value in a report was measured.
 fn percentile(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
-/// Counts in a report stay far below the 2^53 a double holds exactly.
+/// Converts a count. Counts in a report are far below 2^53, up to which a double is exact.
 #[allow(
     clippy::cast_precision_loss,
     reason = "counts and nanoseconds below 2^53 are exact"
@@ -53,7 +53,7 @@ pub fn count_as_f64(count: usize) -> f64 {
     count as f64
 }
 
-/// As [`count_as_f64`], for nanoseconds and bytes.
+/// Does the same as [`count_as_f64`] for nanoseconds and bytes.
 #[allow(
     clippy::cast_precision_loss,
     reason = "counts and nanoseconds below 2^53 are exact"

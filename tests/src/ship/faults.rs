@@ -1,5 +1,5 @@
-//! What goes wrong on the way to the centre, again and again while events are shipped. Each returns
-//! how many events there were once the centre has every one of them, once.
+//! Faults on the way to the centre that happen again and again while events are shipped. Each function waits until the
+//! centre has every event exactly once, and returns the number of events.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,10 +15,10 @@ use super::random::Random;
 use super::{Proxy, Source};
 use crate::centre::{Centre, HostIdentity};
 
-/// A backoff may have grown to a minute when the fault is over.
+/// A backoff may have grown to a minute at the end of the fault.
 const RECOVERY: Duration = Duration::from_mins(3);
 
-/// Kills Postgres in the middle of whatever it does, and starts it again.
+/// Kills Postgres in the middle of its work, and starts it again.
 pub fn restarts(centre: &Centre, host: &HostIdentity, dir: &Path, times: u32) -> Result<u64> {
     let mut source = Source::open(&dir.join("spool"), 1 << 20, 1 << 30)?;
     let _shipper = source.ship(&centre.way(host, dir)?)?;
@@ -58,7 +58,7 @@ pub fn cuts(
     Ok((settle(centre, host, &mut source, id)?, proxy.answers_lost()))
 }
 
-/// Seals the secrets server; an agent that starts meanwhile gets no credential.
+/// Seals the secrets server. An agent that starts meanwhile gets no credential.
 pub fn sealed(centre: &Centre, host: &HostIdentity, dir: &Path, lasting: Duration) -> Result<u64> {
     let mut source = Source::open(&dir.join("spool"), 1 << 20, 1 << 30)?;
     let id = source.log_in(1)?;
@@ -77,12 +77,12 @@ pub fn sealed(centre: &Centre, host: &HostIdentity, dir: &Path, lasting: Duratio
     centre.bao.unseal()?;
     ensure!(
         problem.as_ref().is_some_and(|why| why.contains("sealed")),
-        "the status says of a sealed Vault: {problem:?}"
+        "the status reports for a sealed Vault: {problem:?}"
     );
     settle(centre, host, &mut source, id)
 }
 
-/// Kills the agent's process at random points, `seed` says which.
+/// Kills the agent's process at random points. `seed` decides them.
 pub fn kills(
     centre: &Centre,
     host: &HostIdentity,
@@ -92,7 +92,7 @@ pub fn kills(
     seed: u64,
 ) -> Result<u64> {
     let mut random = Random::new(seed);
-    // Written by `way` for the child as well.
+    // This call writes the credentials of the host, which the child reads.
     let _ = centre.way(host, dir)?;
     let mut child = Command::new(program);
     child
@@ -114,7 +114,7 @@ pub fn kills(
     Ok(truth.values().sum())
 }
 
-/// What is in a spool, by session: the truth when it was not this process that wrote it.
+/// Returns the contents of a spool by session: the truth when another process wrote the spool.
 fn in_spool(dir: &Path) -> Result<BTreeMap<SessionId, u64>> {
     let sessions = SpoolReader::open(dir)?.sessions(&Filter::All)?;
     Ok(sessions

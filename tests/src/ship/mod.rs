@@ -1,4 +1,4 @@
-//! A spool without a probe, shipped by the agent's own code, and the truth about what is in it.
+//! A spool without a probe that the agent's own code ships, and the truth about its contents.
 
 pub mod faults;
 mod proxy;
@@ -30,7 +30,7 @@ pub use random::Random;
 use crate::centre::{Centre, DATABASE, HostIdentity};
 use crate::lab::eventually;
 
-/// A host that writes sessions into a spool and knows what it wrote.
+/// A host that writes sessions into a spool and remembers them.
 pub struct Source {
     pub dir: PathBuf,
     pub writer: SpoolWriter,
@@ -41,11 +41,11 @@ pub struct Source {
     pub sessions: BTreeMap<SessionId, u64>,
 }
 
-/// One boot for all: what is not about boots must not depend on them.
+/// One boot id for all hosts, because only specs about boots may depend on it.
 pub const BOOT: &str = "11111111-2222-4333-8444-555555555555";
 
 impl Source {
-    /// Opens the spool in `dir`, new or left by another.
+    /// Opens the spool in `dir`. It may be new or from another process.
     pub fn open(dir: &Path, segment_bytes: u64, cap_bytes: u64) -> Result<Self> {
         let config = SpoolConfig {
             dir: dir.to_owned(),
@@ -66,7 +66,7 @@ impl Source {
         })
     }
 
-    /// Opens a session; it is durable when this returns.
+    /// Opens a session. It is durable when this function returns.
     pub fn log_in(&mut self, serial: u64) -> Result<SessionId> {
         let id = SessionId::generate();
         self.now += SECOND / 100;
@@ -120,7 +120,7 @@ impl Source {
         self.commit()
     }
 
-    /// The clock that the next event gets.
+    /// Returns the clock of the next event.
     pub fn tick(&mut self) -> u64 {
         self.now += SECOND / 10_000;
         self.now
@@ -131,13 +131,13 @@ impl Source {
         Ok(self.writer.commit_durable(&mut self.batch, None, wall)?)
     }
 
-    /// Starts to ship it.
+    /// Starts to ship the spool.
     pub fn ship(&self, way: &Where) -> Result<Shipper> {
         let machine = machine_id::read(Path::new("/")).unwrap_or_default();
         self.ship_as(machine, way)
     }
 
-    /// As `ship`, from a machine with this id.
+    /// Does the same as `ship`, from a machine with this id.
     pub fn ship_as(&self, machine: Uuid, way: &Where) -> Result<Shipper> {
         let config = ShipConfig {
             spool_dir: self.dir.clone(),
@@ -153,12 +153,12 @@ impl Source {
 }
 
 impl Centre {
-    /// Returns the way to this centre for a host, whose role id and secret id are put into `dir`.
+    /// Returns the settings for this centre for a host. Writes its role id and secret id into `dir`.
     pub fn way(&self, host: &HostIdentity, dir: &Path) -> Result<Where> {
         self.way_through(host, dir, self.postgres.port)
     }
 
-    /// As `way`, with Postgres behind another port of this machine.
+    /// Does the same as `way`, with Postgres behind another port of this machine.
     pub fn way_through(&self, host: &HostIdentity, dir: &Path, port: u16) -> Result<Where> {
         let (role_id_file, secret_id_file) = (dir.join("role_id"), dir.join("secret_id"));
         fs::write(&role_id_file, host.role_id.expose())?;
@@ -184,7 +184,7 @@ impl Centre {
         })
     }
 
-    /// Returns the keys of an agent that ships to this centre as `host`.
+    /// Returns the configuration keys of an agent that ships to this centre as `host`.
     pub fn agent_keys(
         &self,
         host: &HostIdentity,
@@ -205,8 +205,8 @@ impl Centre {
         ])
     }
 
-    /// Waits until the centre has every event of the truth, then compares: nothing missing, nothing
-    /// twice, nothing else, and the counters say the same.
+    /// Waits until the centre has every event of the truth, and then compares. An event must not be missing, stored twice
+    /// or unknown, and the counters must be the same.
     pub fn ensure_has(
         &self,
         host: &str,
@@ -216,7 +216,7 @@ impl Centre {
         let total: u64 = truth.values().sum();
         let mut last = String::new();
         let came = eventually(within, || {
-            // While the server is away there is no answer.
+            // There is no answer while the server is stopped.
             last = self
                 .stored_of(host)
                 .unwrap_or_else(|error| error.to_string());
@@ -254,7 +254,7 @@ impl Centre {
         )
     }
 
-    /// Returns one value about a host's rows.
+    /// Returns one value about the rows of a host.
     pub fn ask(&self, sql: &str) -> Result<String> {
         self.postgres.psql(DATABASE, sql).context(sql.to_owned())
     }
@@ -292,7 +292,7 @@ fn opened(serial: u64, id: SessionId, at: BootNs) -> SessionOpened {
     }
 }
 
-/// An exec or, for every second number, an exit.
+/// Returns an exec, or an exit for every second number.
 fn record(id: SessionId, seq: u64, at: u64) -> Vec<u8> {
     if seq.is_multiple_of(2) {
         let header = header(id, seq, at, KIND_EXIT, size_of::<Exit>());
@@ -320,7 +320,7 @@ fn record(id: SessionId, seq: u64, at: u64) -> Vec<u8> {
     )
 }
 
-/// An exec with these strings: executable, directory, file name, argv.
+/// Returns an exec with these strings: executable, directory, file name, argv.
 pub fn exec(id: SessionId, seq: u64, at: u64, strings: [&[u8]; 4]) -> Vec<u8> {
     let tail = strings.concat();
     let short = |text: &[u8]| u16::try_from(text.len()).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! A way to Postgres on which connections are cut, wherever it hurts.
+//! A proxy to Postgres that cuts connections at the worst moments.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -11,14 +11,14 @@ use anyhow::Result;
 
 use super::random::Random;
 
-/// Hands bytes through, and cuts every connection after some of them.
+/// Forwards bytes, and cuts every connection after some bytes.
 pub struct Proxy {
     pub port: u16,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    /// Where to.
+    /// Port of Postgres.
     target: u16,
     /// Connections are cut while this is set.
     cutting: AtomicBool,
@@ -30,15 +30,15 @@ struct Shared {
 /// How a connection ends.
 #[derive(Clone, Copy)]
 enum Cut {
-    /// In the middle of what the client sends.
+    /// In the middle of the client's data.
     Request { after: u64 },
-    /// The client's bytes get through, and the next answer does not.
+    /// After the client's bytes are forwarded, and before the next answer.
     Answer { after: u64 },
 }
 
-/// What it takes to log in is let through: else nothing would ever be cut in the middle of a batch.
+/// Bytes of a login, which always pass. Otherwise a cut would never hit a batch.
 const LOGIN: u64 = 4000;
-/// Some batches long, so that some get through: after failures alone the backoff is all there is to see.
+/// Some batches long, so that some batches pass. After failures alone the agent would only back off.
 const MOST: u64 = 1 << 20;
 
 impl Proxy {
@@ -65,24 +65,24 @@ impl Proxy {
                 } else {
                     Cut::Answer { after }
                 };
-                // Postgres may be away: then so is the proxy.
+                // An error means that Postgres is stopped. The client then sees a closed connection.
                 let _ = serve(&state, client, cut);
             }
         });
         Ok(Self { port, shared })
     }
 
-    /// Lets everything through from now on.
+    /// Forwards all data from now on.
     pub fn stop_cutting(&self) {
         self.shared.cutting.store(false, Ordering::Relaxed);
     }
 
-    /// Connections that were cut.
+    /// Returns the number of connections that were cut.
     pub fn cuts(&self) -> u64 {
         self.shared.cuts.load(Ordering::Relaxed)
     }
 
-    /// Of those, after the client's bytes had got through.
+    /// Returns the number of connections that were cut after the client's bytes were forwarded.
     pub fn answers_lost(&self) -> u64 {
         self.shared.answers_lost.load(Ordering::Relaxed)
     }
@@ -102,7 +102,7 @@ fn serve(shared: &Arc<Shared>, client: TcpStream, cut: Cut) -> Result<()> {
     let (state, lose) = (Arc::clone(shared), Arc::clone(&lose_answer));
     thread::spawn(move || {
         let _ = upstream(&state, &from, &to, cut, &lose);
-        // Given a moment to be read and done, so that what is lost is the answer.
+        // The delay gives Postgres time to commit, so that only the answer is lost.
         if lose.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(300));
         }
@@ -128,8 +128,7 @@ fn serve(shared: &Arc<Shared>, client: TcpStream, cut: Cut) -> Result<()> {
     Ok(())
 }
 
-/// Hands on what the client sends until it is time; everything of it in the end, when it is the
-/// answer that is to be lost.
+/// Forwards the client's data until the limit. Forwards all of it when the answer must be lost.
 fn upstream(
     shared: &Shared,
     mut from: &TcpStream,
@@ -156,7 +155,7 @@ fn upstream(
                 lose_answer.store(true, Ordering::Relaxed);
                 shared.cuts.fetch_add(1, Ordering::Relaxed);
                 to.write_all(&bytes[..len])?;
-                // The rest of the request, for as long as it keeps coming.
+                // Forwards the rest of the request as long as data arrives.
                 from.set_read_timeout(Some(Duration::from_millis(100)))?;
                 while let Ok(len @ 1..) = from.read(&mut bytes) {
                     to.write_all(&bytes[..len])?;

@@ -1,4 +1,4 @@
-//! Chance that comes the same way again for the same seed.
+//! Random numbers that repeat for the same seed.
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
@@ -9,7 +9,7 @@ impl Random {
         Self(seed)
     }
 
-    /// Returns a number from 0 up to, and without, `end`.
+    /// Returns a number from 0 to `end`, without `end`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

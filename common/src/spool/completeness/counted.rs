@@ -6,7 +6,7 @@ use crate::spool::SessionRecord;
 
 /// Finds the number of missing events of a session without reading its events.
 ///
-/// For lists, and for sessions whose events are no longer stored. Returns the number that
+/// Used for lists, and for sessions without stored events. Returns the number that
 /// [`completeness`](super::completeness) returns, but not between which events. If a gap without
 /// numbers may be the cause of missing events, the result says that more may be missing.
 pub fn counted(session: &SessionRecord) -> Completeness {

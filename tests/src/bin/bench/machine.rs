@@ -1,4 +1,4 @@
-//! Where the figures were measured: without it they cannot be compared.
+//! Describes the machine of a run: figures of different machines cannot be compared.
 
 use std::fs;
 use std::process::Command;
@@ -13,12 +13,12 @@ pub(crate) struct Machine {
     pub(crate) cpus: usize,
     pub(crate) memory_kib: u64,
     pub(crate) rustc: String,
-    /// One-minute load average when the run began: a busy machine makes every time worse.
+    /// One-minute load average at the start of the run. On a busy machine every time is longer.
     pub(crate) load_before: f64,
 }
 
 impl Machine {
-    /// Unknown parts stay empty: a run is not given up for a description.
+    /// Unknown fields stay empty, because a run must not fail for a description.
     pub(crate) fn describe() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let after = |text: String, key: &str, separator: char| {

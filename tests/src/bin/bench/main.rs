@@ -1,6 +1,6 @@
-//! `bench`: measures what the project promises and holds it against its limits.
+//! `bench`: measures what the project promises and compares it with its limits.
 //!
-//! Started by `cargo xtask bench`, which builds the programs and puts them beside this one.
+//! `cargo xtask bench` starts it, after it has built the other programs into the same directory.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -28,28 +28,28 @@ use scenario::Scenario;
 /// Measure the agent on this machine and in a guest that counts instructions
 #[derive(Debug, Parser)]
 struct Options {
-    /// What to measure; without any, everything but `soak`
+    /// Scenarios to measure; all scenarios except `soak` by default
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
-    /// Seconds instead of minutes, to see that everything works
+    /// Run for seconds instead of minutes, to check that the scenarios work
     #[arg(long)]
     short: bool,
-    /// Minutes of load of `soak`
+    /// Minutes of load in `soak`
     #[arg(long, default_value_t = 60)]
     minutes: u64,
-    /// Where to write the report
+    /// File for the report
     #[arg(long, default_value = "target/bench/report.json")]
     out: PathBuf,
-    /// Also measure auditd; audit, once enabled, slows every later task of this boot
+    /// Also measure auditd; once audit is enabled, it slows every later task of this boot
     #[arg(long)]
     auditd: bool,
-    /// Directory for spools and ledgers, on the kind of disk that is to be measured
+    /// Directory for spools and ledgers, on the disk that is to be measured
     #[arg(long, default_value = "/var/tmp")]
     disk: PathBuf,
-    /// Keeps downloaded kernels and what guests said
+    /// Directory for downloaded kernels and the console output of guests
     #[arg(long, default_value = "target/bench")]
     cache: PathBuf,
-    /// Commit the programs were built from
+    /// Commit of the built programs
     #[arg(long, default_value = "unknown")]
     commit: String,
     /// The work tree differs from the commit
@@ -84,7 +84,7 @@ fn main() -> Result<ExitCode> {
         let section = measure(scenario, &bench);
         println!("{}", section.table());
         report.sections.push(section);
-        // After each: a run that is interrupted keeps what it has.
+        // Written after each scenario, so that an interrupted run keeps its results.
         report.write(&options.out)?;
     }
     eprintln!("report: {}", options.out.display());
@@ -96,7 +96,7 @@ fn main() -> Result<ExitCode> {
     })
 }
 
-/// A scenario that cannot be finished is a finding, not the end of the run.
+/// A scenario that fails is part of the report. The other scenarios still run.
 fn measure(scenario: Scenario, bench: &Bench) -> Section {
     let begin = Instant::now();
     let result = scenario.run(bench);

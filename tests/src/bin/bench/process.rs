@@ -1,4 +1,4 @@
-//! Whole processes: how long one takes, and how much memory.
+//! Duration and memory of whole processes.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use vctl_tests::load::stats::Summary;
 
-/// Times processes from their start to their end, in milliseconds.
+/// Measures processes from their start to their end, in milliseconds.
 pub(crate) fn times(rounds: u32, command: impl Fn(u32) -> Result<Command>) -> Result<Summary> {
     let mut samples = Vec::new();
     for round in 0..rounds {
@@ -25,7 +25,7 @@ pub(crate) fn times(rounds: u32, command: impl Fn(u32) -> Result<Command>) -> Re
     Ok(Summary::of(samples))
 }
 
-/// Returns the most memory a process had resident, in KiB, as the kernel has it when it ends.
+/// Returns the highest resident memory of a process in KiB, as the kernel counts it at the end.
 pub(crate) fn peak_memory(mut command: Command) -> Result<f64> {
     silent(&mut command);
     let mut child = command.spawn().context("cannot run vctl")?;
@@ -39,7 +39,7 @@ pub(crate) fn peak_memory(mut command: Command) -> Result<f64> {
     Ok(peak)
 }
 
-/// Stops the process in its exit, where its memory still is its own.
+/// Stops the process in its exit, where it still has its memory.
 fn at_its_end(child: &Child) -> Result<f64> {
     let pid = Pid::from_raw(child.id().cast_signed());
     ptrace::seize(pid, Options::PTRACE_O_TRACEEXIT)?;

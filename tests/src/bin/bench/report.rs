@@ -1,4 +1,4 @@
-//! What a run found: figures beside their limits, and the samples they come from.
+//! Results of a run: figures with their limits, and the samples behind them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,14 +11,14 @@ use vctl_tests::load::stats::u64_as_f64;
 
 use super::machine::Machine;
 
-/// One run of the bench, as it is committed.
+/// One run of the bench. It is committed in this form.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) command: String,
     pub(crate) commit: String,
     /// The work tree differed from the commit.
     pub(crate) dirty: bool,
-    /// Shorter than what the limits are meant for.
+    /// The run was shorter than the limits are meant for.
     pub(crate) short: bool,
     /// Seconds since the Unix epoch.
     pub(crate) began_at: u64,
@@ -26,19 +26,19 @@ pub(crate) struct Report {
     pub(crate) sections: Vec<Section>,
 }
 
-/// What one scenario found.
+/// Results of one scenario.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Section {
     pub(crate) scenario: String,
     pub(crate) seconds: f64,
     pub(crate) figures: Vec<Figure>,
-    /// The samples and counters the figures were computed from.
+    /// Samples and counters behind the figures.
     pub(crate) raw: serde_json::Value,
-    /// Why the scenario ended early.
+    /// Reason when the scenario ended early.
     pub(crate) error: Option<String>,
 }
 
-/// What a scenario hands back.
+/// Results that a scenario returns.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) figures: Vec<Figure>,
@@ -67,7 +67,7 @@ impl Findings {
         self.add(name, measured, unit, Limit::None);
     }
 
-    /// Keeps samples or counters under a name.
+    /// Stores samples or counters under a name.
     pub(crate) fn keep(&mut self, name: &str, value: &impl Serialize) -> Result<()> {
         self.raw
             .insert(name.to_owned(), serde_json::to_value(value)?);
@@ -79,7 +79,7 @@ impl Findings {
     }
 }
 
-/// One number that was demanded, or that explains one.
+/// One number that has a limit, or that explains a number with a limit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Figure {
     pub(crate) name: String,
@@ -95,7 +95,7 @@ pub(crate) enum Limit {
     AtMost(f64),
     AtLeast(f64),
     Exactly(f64),
-    /// Stated, not demanded.
+    /// Stated, without a limit.
     None,
 }
 
@@ -132,7 +132,7 @@ impl Section {
         self.error.is_none() && self.figures.iter().all(|figure| figure.met)
     }
 
-    /// A table for people: metric, measured, limit, verdict.
+    /// Returns a table for the terminal: metric, measured, limit, verdict.
     pub(crate) fn table(&self) -> String {
         let mut text = format!("{} ({:.0} s)\n", self.scenario, self.seconds);
         let width = self.figures.iter().map(|figure| figure.name.len()).max();
@@ -176,7 +176,7 @@ impl Report {
     }
 }
 
-/// Enough digits to compare, no more.
+/// Formats with enough digits for a comparison.
 fn number(value: f64) -> String {
     let magnitude = value.abs();
     if value.fract() == 0.0 || magnitude >= 1000.0 {

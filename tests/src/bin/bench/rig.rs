@@ -1,4 +1,4 @@
-//! A lab set up for measuring, and sessions full of load.
+//! A lab for measurements, and sessions with load.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -14,15 +14,15 @@ use vctl_tests::load::spawn::Outcome;
 
 use crate::Options;
 
-/// What all scenarios share.
+/// Settings that all scenarios share.
 #[derive(Debug)]
 pub(crate) struct Bench {
-    /// Removed with everything in it when the run ends.
+    /// Removed with all its files when the run ends.
     scratch: tempfile::TempDir,
     pub(crate) cache: PathBuf,
     pub(crate) short: bool,
     pub(crate) minutes: u64,
-    /// Whether audit may be enabled on this machine.
+    /// True when audit may be enabled on this machine.
     pub(crate) auditd: bool,
 }
 
@@ -48,12 +48,12 @@ impl Bench {
         })
     }
 
-    /// Picks the full measure or the one that only shows that it works.
+    /// Returns the first value in a full run, the second in a quick run.
     pub(crate) fn full_or_short<T>(&self, full: T, short: T) -> T {
         if self.short { short } else { full }
     }
 
-    /// A new directory on the disk that is measured.
+    /// Creates a directory on the disk that is measured.
     pub(crate) fn directory(&self, name: &str) -> Result<PathBuf> {
         let path = tempfile::Builder::new()
             .prefix(name)
@@ -62,11 +62,11 @@ impl Bench {
         Ok(path)
     }
 
-    /// Starts a lab whose spool is on the measured disk: a lab's own directory may be in memory.
+    /// Starts a lab with its spool on the measured disk, because a lab's own directory may be in memory.
     pub(crate) fn rig(&self, options: &lab::Options) -> Result<Rig> {
         let directory = self.directory("rig-")?;
         let spool = directory.join("spool");
-        // Debug logs would be part of the cost.
+        // Debug logs would add to the cost.
         let keys = [
             ("spool_dir", spool.display().to_string()),
             ("log_level", "info".to_owned()),
@@ -75,7 +75,7 @@ impl Bench {
         options.agent.splice(0..0, keys);
         Ok(Rig {
             lab: Lab::start(&options)?,
-            // Of all rigs one, and short: its path is in every record, as long as usual ones are.
+            // One short path for all rigs. The path is in every record, so it must have the usual length.
             child: self.scratch.path().join("child"),
             directory,
             spool,
@@ -91,7 +91,7 @@ pub(crate) struct Rig {
     pub(crate) spool: PathBuf,
 }
 
-/// What to run: arguments of the spawner beside ledger and stamp. Without `child`, the libc-free one.
+/// Arguments of the spawner, without ledger and stamp. Without `child`, the spawner runs the libc-free child.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LoadArguments(BTreeMap<&'static str, String>);
 
@@ -108,22 +108,22 @@ pub(crate) struct Load {
     ledger: PathBuf,
 }
 
-/// A load that is over, in its own words.
+/// A load that is over, with the outcome that the spawner printed.
 pub(crate) struct Done {
-    /// The spawner's own pid: the session's leader.
+    /// Pid of the spawner, which is the leader of the session.
     pub(crate) leader: u32,
     pub(crate) outcome: Outcome,
     pub(crate) rows: Vec<Row>,
 }
 
 impl Rig {
-    /// Starts a load that no session owns.
+    /// Starts a load that does not belong to a session.
     pub(crate) fn load_outside(&self, arguments: &LoadArguments) -> Result<Load> {
         self.load(arguments, None)
     }
 
-    /// Starts a load as a login of its own: the spawner runs the PAM hook first, as sshd would,
-    /// so the spawner is the session's leader and each of its children an event pair.
+    /// Starts a load as a login: the spawner runs the PAM hook first, as sshd does. So the spawner is the leader of the
+    /// session, and each of its children causes an exec event and an exit event.
     pub(crate) fn load_in_session(
         &self,
         certificate: &Certificate,
@@ -138,7 +138,7 @@ impl Rig {
             .tempfile_in(&self.directory)?
             .into_temp_path()
             .keep()?;
-        // A working directory of three components, as the figures ask for.
+        // The figures are defined for a working directory of three components.
         let cwd = Path::new("/usr/share/doc");
         let mut command = Command::new(self.lab.programs.directory.join("spawner"));
         command
@@ -167,7 +167,7 @@ impl Rig {
         Ok(Load { process, ledger })
     }
 
-    /// Opens a session in which nothing happens until it is dropped.
+    /// Opens a session without any work. It ends when it is dropped.
     pub(crate) fn idle_session(&self, certificate: &Certificate) -> Result<Idle> {
         let hold = self.directory.join(format!("idle-{}", certificate.serial));
         let arguments = LoadArguments::default()
@@ -181,7 +181,7 @@ impl Rig {
         })
     }
 
-    /// Ends the agent and takes its probe away.
+    /// Ends the agent and detaches its probe.
     pub(crate) fn detach(&mut self) -> Result<()> {
         self.lab.agent.stop()?;
         let output = self.lab.agent.run("detach", &[])?;
@@ -231,7 +231,7 @@ impl Load {
     }
 }
 
-/// Waits until the agent has had time to back off: it does within 5 s of quiet.
+/// Waits longer than 5 s. After 5 s without events the agent reads the ring less often.
 pub(crate) fn settle() {
     std::thread::sleep(Duration::from_secs(7));
 }
@@ -243,7 +243,7 @@ pub(crate) fn wait_for_stamp(hold: &Path) -> Result<()> {
     })
 }
 
-/// A session in which nothing happens; ends when it is dropped.
+/// A session without any work. It ends when it is dropped.
 pub(crate) struct Idle {
     load: Option<Load>,
     hold: PathBuf,
@@ -251,7 +251,7 @@ pub(crate) struct Idle {
 
 impl Drop for Idle {
     fn drop(&mut self) {
-        // The spawner ends by itself when its file is gone; a failure shows in what is measured.
+        // The spawner ends when its file is gone. An error here would show in the measurement.
         let _ = fs::remove_file(&self.hold);
         if let Some(load) = self.load.take() {
             let _ = load.wait();
@@ -259,16 +259,19 @@ impl Drop for Idle {
     }
 }
 
-/// What sshd gives a PAM session hook (toolchain: OpenSSH with `UsePAM yes`).
+/// Returns the environment that sshd gives to a PAM session hook (OpenSSH with `UsePAM yes`).
 pub(crate) fn pam_environment(
     certificate: &Certificate,
     user: &str,
 ) -> Result<[(&'static str, String); 6]> {
-    let file = certificate.certificate.as_ref().context("no certificate")?;
+    let file = certificate
+        .certificate
+        .as_ref()
+        .context("there is no certificate")?;
     let line = fs::read_to_string(file)?;
     let mut fields = line.split(' ');
     let (Some(kind), Some(blob)) = (fields.next(), fields.next()) else {
-        bail!("`{}` is no certificate", file.display());
+        bail!("`{}` is not a certificate", file.display());
     };
     Ok([
         ("PAM_TYPE", "open_session".to_owned()),
@@ -283,7 +286,7 @@ pub(crate) fn pam_environment(
     ])
 }
 
-/// Asks again until `done` has an answer.
+/// Repeats `done` until it returns a value.
 pub(crate) fn wait_for<T>(
     what: &str,
     within: Duration,
@@ -296,7 +299,7 @@ pub(crate) fn wait_for<T>(
         }
         ensure!(
             begin.elapsed() < within,
-            "{what} within {} s did not happen",
+            "{what} did not happen within {} s",
             within.as_secs()
         );
         std::thread::sleep(Duration::from_millis(50));

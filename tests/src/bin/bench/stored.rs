@@ -1,4 +1,4 @@
-//! What `vctl session --local --json` says: the recording as its users get it.
+//! Reads the recording through `vctl session --local --json`, as users do.
 
 use std::io::BufReader;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use vctl_tests::load::compare::Stored;
 
 use crate::rig::{Rig, wait_for};
 
-/// A session and, when it was asked for by name, its events.
+/// A session. Its events are present only when the session was requested by its serial.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Session {
     pub(crate) serial: Option<String>,
@@ -72,7 +72,7 @@ pub(crate) fn list(rig: &Rig) -> Result<Vec<Session>> {
     Ok(document.sessions)
 }
 
-/// Returns the one session of a serial with its events, once it is closed.
+/// Returns the one session of a serial with its events, once the session is closed.
 pub(crate) fn closed_session(rig: &Rig, serial: u64) -> Result<Session> {
     let wanted = serial.to_string();
     wait_for(
@@ -93,7 +93,7 @@ pub(crate) fn closed_session(rig: &Rig, serial: u64) -> Result<Session> {
     Ok(session)
 }
 
-/// Returns all sessions once none is open; there must be `count` of them by then.
+/// Returns all sessions once all are closed. Fails when there are not `count` of them.
 pub(crate) fn all_closed(rig: &Rig, count: usize) -> Result<Vec<Session>> {
     let mut sessions = Vec::new();
     let ended = wait_for("the end of all sessions", Duration::from_mins(1), || {
@@ -118,7 +118,7 @@ pub(crate) fn of_serial(rig: &Rig, serial: u64) -> Result<Vec<Session>> {
 }
 
 impl Session {
-    /// Each program that was started: argv, and the process as pid and start.
+    /// Argv of each started program, with its process (pid and start).
     pub(crate) fn execs(&self) -> impl Iterator<Item = (Vec<String>, ProcessId)> {
         self.events.iter().filter_map(|event| match &event.kind {
             Kind::Exec { argv } => {
@@ -129,7 +129,7 @@ impl Session {
         })
     }
 
-    /// The code a process ended with; `None` when it did not, or by a signal.
+    /// Exit code of a process. `None` when a signal ended it, or when it still runs.
     pub(crate) fn exit_of(&self, process: ProcessId) -> Option<u8> {
         self.events.iter().find_map(|event| match event.kind {
             Kind::Exit { code, .. } if event.process().is_ok_and(|found| found == process) => code,
@@ -147,12 +147,12 @@ impl Session {
             .any(|event| event.process().is_ok_and(|found| found == process))
     }
 
-    /// Events that are said to be missing; `None` when it says that they cannot be counted.
+    /// Number of missing events. `None` when the session reports that they cannot be counted.
     pub(crate) fn missing(&self) -> Option<u64> {
         (!self.events_missing.uncounted).then_some(self.events_missing.counted)
     }
 
-    /// Events in a row from the session's first on, in pairs.
+    /// Number of exec and exit pairs in a row, from the first event of the session.
     pub(crate) fn pairs_before_first_hole(&self) -> u64 {
         let mut seqs: Vec<_> = self.events.iter().map(|event| event.seq).collect();
         seqs.sort_unstable();
@@ -162,8 +162,8 @@ impl Session {
         whole.count() as u64 / 2
     }
 
-    /// The events as a ledger is compared with them; the leader's own exit, which is not a child
-    /// of any load, is left out.
+    /// Events in the form that the comparison with a ledger needs. The exit of the leader is left out, because the leader
+    /// is not a child of a load.
     pub(crate) fn against_ledger(&self, leader: u32) -> Result<Vec<Stored>> {
         let events = self.events.iter();
         events
@@ -219,7 +219,7 @@ fn ask<T: DeserializeOwned>(rig: &Rig, arguments: &[&str]) -> Result<T> {
         .spawn()
         .context("cannot run `vctl`")?;
     let out = process.stdout.take().context("no pipe")?;
-    // Read as it comes: ten minutes of load are gigabytes of JSON.
+    // The output is parsed while it arrives, because ten minutes of load are gigabytes of JSON.
     let answer = serde_json::from_reader(BufReader::with_capacity(1 << 20, out));
     let status = process.wait()?;
     ensure!(
@@ -229,7 +229,7 @@ fn ask<T: DeserializeOwned>(rig: &Rig, arguments: &[&str]) -> Result<T> {
     );
     answer.with_context(|| {
         format!(
-            "`vctl session {}` is not as documented",
+            "`vctl session {}` does not have the documented form",
             arguments.join(" ")
         )
     })

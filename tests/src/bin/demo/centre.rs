@@ -1,4 +1,4 @@
-//! The second act: the same two people, who log in with `vctl`, on a host that ships to Postgres.
+//! The second act: alice and bob log in with `vctl`, on a host that ships to Postgres.
 
 use std::process::Command;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::person::Person;
 pub(crate) const HOST: &str = "demo-1";
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 
-/// A centre with one host, and somebody who may read what it records.
+/// A centre with one host, and an auditor.
 pub(crate) struct Middle {
     centre: Centre,
     auditor: Operator,
-    /// The host's role id and secret id.
+    /// Role id and secret id of the host.
     ids: tempfile::TempDir,
 }
 
@@ -40,7 +40,7 @@ impl Middle {
         })
     }
 
-    /// Returns a lab whose agent ships here, and whose sshd trusts the CA in Vault.
+    /// Returns a lab whose agent ships to this centre. Its sshd trusts the CA in Vault.
     pub(crate) fn lab(&self) -> Result<Lab> {
         let host = self.centre.enroll(HOST)?;
         let lab = Lab::start(&Options {
@@ -58,7 +58,7 @@ impl Middle {
         Ok(lab)
     }
 
-    /// Returns somebody who may log in to hosts, and is logged in to Vault.
+    /// Returns an operator that is logged in to Vault and may log in to hosts.
     pub(crate) fn operator(&self, lab: &Lab, name: &'static str) -> Result<Operator> {
         let operator = Operator::new(&self.centre, name, &["vctl-user", "vctl-ssh"])?;
         operator.knows(lab, HOST)?;
@@ -66,7 +66,7 @@ impl Middle {
         Ok(operator)
     }
 
-    /// Goes to the host with `vctl ssh`. The serial is the one that the access log has.
+    /// Opens a session on the host with `vctl ssh`. The serial comes from the access log.
     pub(crate) fn enter(&self, lab: &Lab, operator: &Operator) -> Result<Person> {
         let ssh = operator.vctl(lab, &["ssh", "-q", "-tt", HOST]);
         let mut person = Person::enter(operator.name, ssh)?;
@@ -79,12 +79,12 @@ impl Middle {
         Ok(person)
     }
 
-    /// Returns `vctl` as the auditor runs it.
+    /// Returns `vctl` with the environment of the auditor.
     pub(crate) fn vctl(&self, lab: &Lab, args: &[&str]) -> Command {
         self.auditor.vctl(lab, args)
     }
 
-    /// Waits until the centre has the whole session of a certificate.
+    /// Waits until the centre has all events of the session of a certificate.
     pub(crate) fn await_whole(&self, lab: &Lab, serial: u64) -> Result<()> {
         let mut last = String::new();
         let came = eventually(ARRIVES_WITHIN, || {
@@ -97,7 +97,7 @@ impl Middle {
         Ok(())
     }
 
-    /// Has the host show a certificate, and returns what a person may type in a new shell.
+    /// Makes the host show a certificate, and returns the command for a login by hand.
     pub(crate) fn by_hand(&self, lab: &Lab, operator: &Operator) -> Result<String> {
         let certificate = self.centre.host_certificate(HOST, &lab.public_key()?)?;
         lab.show_certificate(&certificate)?;
@@ -105,7 +105,7 @@ impl Middle {
         let [settings, login, ssh] = first_steps(&settings, &operator.account, HOST);
         Ok(format!(
             "In another terminal, of any account, log in as {}:\n\n  {settings}\n  {login}\n  {ssh}\n\n\
-             and then, as {}, see who did what:\n\n  {}\n  vctl audit\n  vctl session",
+             and then, as {}, read the records:\n\n  {}\n  vctl audit\n  vctl session",
             operator.name,
             self.auditor.name,
             self.auditor.account.login_line(),

@@ -1,4 +1,5 @@
-//! Two people, two certificates, one shared Unix account, at the same time: who did what?
+//! Alice and bob log in to one shared Unix account at the same time, with two certificates. The recording separates
+//! their work.
 mod centre;
 mod operator;
 mod person;
@@ -22,16 +23,16 @@ use person::Person;
 #[derive(Parser)]
 #[command(
     name = "demo",
-    about = "Show what two people did on one host, told apart"
+    about = "Show the work of two users on one shared account, separated by vctl"
 )]
 struct Arguments {
-    /// Leave everything running afterwards, to log in by hand
+    /// Leave all parts running afterwards, for logins by hand
     #[arg(long)]
     keep: bool,
     /// Also play the second act: through OpenBao and Postgres, to `vctl audit` and `vctl session`
     #[arg(long)]
     centre: bool,
-    /// Write what `vctl` has of the second act to this directory, as JSON, for a program to judge
+    /// Write the output of `vctl` in the second act to this directory as JSON, for another program
     #[arg(long, hide = true, value_name = "DIR", requires = "centre")]
     record: Option<PathBuf>,
 }
@@ -51,7 +52,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         anyhow::bail!("this machine cannot run the demo: {why}");
     }
     let started = Instant::now();
-    progress("Starting an sshd of its own, with a throw-away CA and account, and the agent");
+    progress("Starting an sshd with a temporary CA and account, and the agent");
     let lab = Lab::start(&Options::default())?;
     say(&format!("ready after {} ms", started.elapsed().as_millis()));
 
@@ -75,14 +76,14 @@ fn run(arguments: &Arguments) -> Result<()> {
         let serial = person.serial.to_string();
         show(lab.vctl_command(&["session", "--local", &serial]))?;
     }
-    say("\nWhat they say they did, against what vctl says:");
+    say("\nCommands that the two users ran, compared with the output of vctl:");
     for proof in &proofs {
         say(&format!("  {proof}"));
     }
     let proven = proofs.iter().all(proof::Proof::holds);
     ensure!(
         proven,
-        "the timelines are not what the two did; agent log: {}",
+        "the timelines differ from the commands of the two users; agent log: {}",
         lab.agent.last_words()
     );
     if arguments.keep && !arguments.centre {
@@ -100,7 +101,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 
 fn second_act(arguments: &Arguments) -> Result<()> {
     say(
-        "\nThe second act: the same two, who come with `vctl ssh`, to a host that ships to Postgres.\n",
+        "\nThe second act: the same two users log in with `vctl ssh` to a host that ships to Postgres.\n",
     );
     progress("Starting OpenBao and Postgres, and setting both up");
     let started = Instant::now();
@@ -115,7 +116,7 @@ fn second_act(arguments: &Arguments) -> Result<()> {
     say("done");
     let mut at_home = operators.iter();
     let (alice, bob) = log_in_and_work(&lab, |_| {
-        let operator = at_home.next().context("nobody is left")?;
+        let operator = at_home.next().context("no operator is left")?;
         middle.enter(&lab, operator)
     })?;
     progress("Waiting until all of it is at the centre");
@@ -131,13 +132,13 @@ fn second_act(arguments: &Arguments) -> Result<()> {
     let proofs = proof::compare(&alice, &bob, |serial| {
         middle.vctl(&lab, &["session", serial, "--full"])
     })?;
-    say("\nWhat they say they did, against what the centre says:");
+    say("\nCommands that the two users ran, compared with the records of the centre:");
     for proof in &proofs {
         say(&format!("  {proof}"));
     }
     ensure!(
         proofs.iter().all(proof::Proof::holds),
-        "the timelines are not what the two did; agent log: {}",
+        "the timelines differ from the commands of the two users; agent log: {}",
         lab.agent.last_words()
     );
     if let Some(directory) = &arguments.record {
@@ -154,7 +155,7 @@ fn second_act(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Writes the access log, both sessions, and the serial of each person, while the centre runs.
+/// Writes the access log, both sessions and both serials while the centre runs.
 fn record(directory: &Path, middle: &Middle, lab: &Lab, people: [&Person; 2]) -> Result<()> {
     let write = |name: &str, args: &[&str]| -> Result<()> {
         let output = middle.vctl(lab, args).output()?;
@@ -172,7 +173,7 @@ fn record(directory: &Path, middle: &Middle, lab: &Lab, people: [&Person; 2]) ->
     Ok(())
 }
 
-/// Both are in before either begins, and they type in turns.
+/// Both log in before one of them begins, and then type in turns.
 fn log_in_and_work(
     lab: &Lab,
     mut enter: impl FnMut(&'static str) -> Result<Person>,
@@ -181,7 +182,7 @@ fn log_in_and_work(
     progress("Logging alice and bob in, both as the same Unix account");
     let mut alice = enter("alice")?;
     let mut bob = enter("bob")?;
-    say("both are in\n");
+    say("both are logged in\n");
     for (of_alice, of_bob) in work::of("alice").into_iter().zip(work::of("bob")) {
         for (person, line) in [(&mut alice, of_alice), (&mut bob, of_bob)] {
             say(&format!("  {:>5}$ {line}", person.name));
@@ -189,7 +190,7 @@ fn log_in_and_work(
         }
     }
     say("");
-    progress("Logging both out; what they left in the background goes on");
+    progress("Logging both out; their background jobs continue");
     alice.log_out()?;
     bob.log_out()?;
     say("done");
@@ -205,7 +206,7 @@ fn show(mut vctl: Command) -> Result<()> {
     Ok(())
 }
 
-/// Returns how to log in to the lab by hand, and how to see what was done there.
+/// Returns the commands to log in to the lab by hand and to read the recording.
 fn by_hand(lab: &Lab, alice: &Certificate) -> String {
     format!(
         "Log in by hand, in another terminal, as root:\n\n  {}\n\n\
@@ -222,7 +223,7 @@ fn wait_for_the_end(by_hand: &str) {
          Ctrl-C here ends it and undoes everything; so does, as root in another terminal: kill {}",
         std::process::id()
     ));
-    // The lab's own watcher undoes and ends the process.
+    // The lab's own signal handler undoes all changes and ends the process.
     loop {
         std::thread::park();
     }
@@ -230,7 +231,7 @@ fn wait_for_the_end(by_hand: &str) {
 
 fn progress(step: &str) {
     let mut out = std::io::stdout();
-    // A closed stdout must not keep the lab from being undone.
+    // The lab must be undone also when stdout is closed.
     let _ = write!(out, "{step} ... ");
     let _ = out.flush();
 }

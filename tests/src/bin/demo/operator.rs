@@ -1,4 +1,4 @@
-//! Somebody at a workstation of their own, with a token and no key.
+//! A user at a separate workstation, with a token and without a key.
 
 use std::fs;
 use std::io::Write as _;
@@ -16,10 +16,10 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// Makes the account in Vault and the workstation.
+    /// Creates the account in Vault and the workstation.
     pub(crate) fn new(centre: &Centre, name: &'static str, policies: &[&str]) -> Result<Self> {
         let home = tempfile::tempdir()?;
-        // Ctrl-C while everything is left running ends the process without a drop.
+        // Ctrl-C ends the process without a drop while the demo leaves its parts running.
         centre.journal().before(Undo::RemoveTree {
             path: home.path().to_owned(),
         })?;
@@ -31,7 +31,7 @@ impl Operator {
         })
     }
 
-    /// `vctl login`, with the password from a file.
+    /// Runs `vctl login`, with the password from a file.
     pub(crate) fn log_in(&self, lab: &Lab) -> Result<()> {
         let mut login = self.vctl(lab, &["login", "--username", self.name, "--password-stdin"]);
         let mut child = login
@@ -52,7 +52,7 @@ impl Operator {
         Ok(())
     }
 
-    /// Writes the host's key into `known_hosts`, as somebody who was there before has it.
+    /// Writes the host key into `known_hosts`, as after an earlier login.
     pub(crate) fn knows(&self, lab: &Lab, host: &str) -> Result<()> {
         let known = fs::read_to_string(lab.root().join("known_hosts"))?;
         let key = known.split_once(' ').context("no host key")?.1;
@@ -72,7 +72,7 @@ impl Operator {
         command
     }
 
-    /// Whether a private key lies anywhere in the home.
+    /// Returns true when a private key is anywhere in the home.
     pub(crate) fn has_a_key(&self) -> Result<bool> {
         let mut dirs = vec![self.home.path().to_owned()];
         while let Some(dir) = dirs.pop() {
@@ -90,7 +90,7 @@ impl Operator {
     }
 }
 
-/// The serial of that person's last access to a host, as `vctl audit` tells an auditor.
+/// Returns the serial of that user's last access to a host, from the auditor's `vctl audit`.
 pub(crate) fn serial_of(auditor: &Operator, lab: &Lab, person: &str, host: &str) -> Result<u64> {
     let user = format!("userpass-{person}");
     let args = [

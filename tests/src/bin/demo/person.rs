@@ -1,4 +1,4 @@
-//! Somebody at a terminal: types a line, waits for the prompt.
+//! A user at a terminal: types a line, waits for the prompt.
 
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -9,7 +9,7 @@ const PROMPT: &[u8] = b"ready> ";
 
 pub(crate) struct Person {
     pub(crate) name: &'static str,
-    /// Of the certificate this person came with; 0 until it is known.
+    /// Serial of the user's certificate. 0 until it is known.
     pub(crate) serial: u64,
     client: Child,
     keyboard: Option<ChildStdin>,
@@ -20,7 +20,7 @@ impl Person {
     /// Runs a client that logs in, and waits for the first prompt.
     pub(crate) fn enter(name: &'static str, mut client: Command) -> Result<Self> {
         let mut client = client
-            // Without this readline paints the prompt with escapes.
+            // Without this, readline adds escape sequences to the prompt.
             .env("TERM", "dumb")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

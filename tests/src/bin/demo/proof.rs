@@ -1,4 +1,4 @@
-//! Holds each timeline against what its person did.
+//! Compares each timeline with the commands that its user ran.
 
 use std::fmt;
 use std::process::Command;
@@ -9,7 +9,7 @@ use vctl_tests::lab::{Certificate, Lab};
 use crate::person::Person;
 use crate::work;
 
-/// What one timeline shows of both people's work.
+/// Commands of both users in one timeline.
 pub(crate) struct Proof {
     name: &'static str,
     own: usize,
@@ -36,11 +36,11 @@ impl fmt::Display for Proof {
             f,
             "{verdict}: {name}'s timeline shows {own} of {of} of {name}'s commands, "
         )?;
-        write!(f, "{foreign} of anybody else's")
+        write!(f, "{foreign} of the other user's")
     }
 }
 
-/// Waits until both sessions are over, work left in the background included, and reads both.
+/// Waits until both sessions are over, with their background work, and reads both.
 pub(crate) fn of_both(
     lab: &Lab,
     certificates: &[Certificate],
@@ -55,7 +55,7 @@ pub(crate) fn of_both(
     compare(alice, bob, local)
 }
 
-/// Holds both timelines, as `vctl` prints them for a serial, against what the two did.
+/// Compares both timelines, as `vctl` prints them for a serial, with the commands that the users ran.
 pub(crate) fn compare(
     alice: &Person,
     bob: &Person,

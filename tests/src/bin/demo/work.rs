@@ -1,4 +1,4 @@
-//! Ordinary work, each command with a name in it that only its person uses.
+//! Ordinary work. Each command contains a name that only its user uses.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use anyhow::Result;
 use vctl_tests::lab::Lab;
 
-/// Puts the script both of them use into the shared home.
+/// Writes the script that both use into the shared home.
 pub(crate) fn prepare(lab: &Lab) -> Result<()> {
     let script = lab.home().join("report.sh");
     fs::write(
@@ -14,7 +14,7 @@ pub(crate) fn prepare(lab: &Lab) -> Result<()> {
         "#!/bin/sh\nwc -l /etc/hosts > \"$1\"\ncat \"$1\"\n",
     )?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-    // The prompt tells when a command is done; no history, no colours.
+    // The prompt shows when a command is done. There is no history and there are no colours.
     fs::write(
         lab.home().join(".bash_profile"),
         "PS1='ready> '\nunset HISTFILE\n",
@@ -22,7 +22,7 @@ pub(crate) fn prepare(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Returns what a person types, line by line.
+/// Returns the lines that a user types.
 pub(crate) fn of(name: &str) -> Vec<String> {
     let become_root = if name == "alice" {
         format!("sudo -n cp /etc/hostname {name}-3")
@@ -39,12 +39,12 @@ pub(crate) fn of(name: &str) -> Vec<String> {
         format!("setsid nohup sh -c 'sleep 0.7; touch {name}-4' > /dev/null 2>&1 &"),
         // A command that fails.
         format!("ls {name}-5"),
-        // One that is killed by a signal.
+        // A command that is killed by a signal.
         format!("sh -c 'kill -TERM $$' {name}-6"),
     ]
 }
 
-/// Returns the names that each prove one line of a person's work.
+/// Returns the names that each prove one line of a user's work.
 pub(crate) fn names(name: &str) -> Vec<String> {
     (1..=of(name).len())
         .map(|number| format!("{name}-{number}"))

@@ -14,13 +14,13 @@ use vctl_tests::lab::{Journal, Undo};
 
 use crate::state::{Directory, State};
 
-/// Starts the owner in the background, shows what it says, and returns when the stack is up.
+/// Starts the owner in the background, shows its output, and returns when the stack is up.
 pub(crate) fn start(directory: &Directory, bare: bool) -> Result<State> {
     directory.create()?;
     let mut options = File::options();
     options.create(true).truncate(true).write(true).mode(0o600);
     let log = options.open(directory.log_path())?;
-    // Opened now: an owner that fails takes the directory away.
+    // Opened now, because an owner that fails removes the directory.
     let mut said = File::open(directory.log_path())?;
     let mut owner = Command::new(std::env::current_exe()?)
         .arg("--state")
@@ -50,11 +50,11 @@ pub(crate) fn start(directory: &Directory, bare: bool) -> Result<State> {
     }
 }
 
-/// Is the owner: starts everything, writes down what runs, and waits to be told to end.
+/// Runs as the owner: starts all parts, writes the state file, and waits for a signal to end.
 pub(crate) fn run(directory: &Directory, bare: bool) -> Result<()> {
-    // Out of the terminal's reach: closing it does not end the stack.
+    // A new session, so that the stack survives when the terminal is closed.
     nix::unistd::setsid().context("only `stack up` starts this")?;
-    // Postgres and people's `vctl` have to get at what is theirs, whatever root's own habit is.
+    // Postgres and the users' `vctl` must be able to read their files, whatever root's umask is.
     umask(Mode::from_bits_truncate(0o022));
     let _lock = directory.take()?;
     let id = new_id();
@@ -72,11 +72,11 @@ pub(crate) fn run(directory: &Directory, bare: bool) -> Result<()> {
     let trial = if bare {
         None
     } else {
-        progress("adding two hosts and two people");
+        progress("adding two hosts and two users");
         Some(Trial::start(&centre)?)
     };
     directory.write(&state(&centre, trial.as_ref())?)?;
-    // The watcher of signals undoes everything and ends the process.
+    // The signal handler undoes all changes and ends the process.
     loop {
         std::thread::park();
     }

@@ -1,4 +1,4 @@
-//! Secrets server, Postgres and sshd in the background, for people who try vctl by hand.
+//! Secrets server, Postgres and sshd in the background, for trying vctl by hand.
 mod keep;
 mod state;
 
@@ -23,7 +23,7 @@ struct Arguments {
     /// Directory with the state of one stack; each directory is another stack
     #[arg(long, global = true, default_value = DEFAULT_STATE)]
     state: PathBuf,
-    /// The command that the person typed, where it is not this program
+    /// The command that the user typed, if it is not this program
     #[arg(long, global = true, hide = true)]
     called: Option<String>,
     #[command(subcommand)]
@@ -34,21 +34,21 @@ struct Arguments {
 enum Task {
     /// Start it, unless it is up
     Up {
-        /// The servers alone: no roles, no policies, no schema
+        /// Start only the servers: no roles, no policies, no schema
         #[arg(long)]
         bare: bool,
     },
-    /// End it and undo everything
+    /// End the stack and undo all changes
     Down,
-    /// Print what a shell needs to use it as its administrator: `eval "$(cargo xtask stack env)"`
+    /// Print the environment for a shell that administers the stack: `eval "$(cargo xtask stack env)"`
     Env,
-    /// Be it, in the foreground
+    /// Run the stack in the foreground
     #[command(hide = true)]
     Keep {
         #[arg(long)]
         bare: bool,
     },
-    /// Undo what a journal tells of when its owner is gone
+    /// Undo the changes in a journal when its owner has ended
     #[command(hide = true)]
     Guard { journal: PathBuf },
 }
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns the command that reaches this stack again from another directory or shell.
+/// Returns the command that finds this stack again from another directory or shell.
 fn called(called: Option<String>, state: &Path) -> String {
     let mut command = called.unwrap_or_else(|| {
         let program = std::env::current_exe().unwrap_or_else(|_| "stack".into());
@@ -81,7 +81,7 @@ fn called(called: Option<String>, state: &Path) -> String {
         format!("{sudo}{}", program.display())
     });
     if state != Path::new(DEFAULT_STATE) {
-        // What is relative here is another directory elsewhere.
+        // A relative path would name another directory there.
         let state = std::path::absolute(state).unwrap_or_else(|_| state.to_owned());
         let state = state.display().to_string();
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
@@ -100,13 +100,13 @@ fn up(directory: &Directory, stack: &str, bare: bool) -> Result<()> {
     if let Some(why) = centre::missing() {
         anyhow::bail!("this machine cannot run the stack: {why}");
     }
-    // What a killed stack left, state and all.
+    // Undoes the changes of a killed stack, with its state.
     lab::repair()?;
     if let Some(state) = directory.running()? {
         return say(&format!("already up\n{}", state.summary(stack)));
     }
     let started = Instant::now();
-    // Here, and not in the background, so that its progress is seen.
+    // The program is fetched here and not in the background, so the user sees the progress.
     centre::Binary::find()?;
     let state = keep::start(directory, bare)?;
     say(&format!(
@@ -125,7 +125,7 @@ fn down(directory: &Directory) -> Result<()> {
         );
         return say("the stack is not up");
     };
-    // Still its own: it holds the lock of the state.
+    // The pid still belongs to the owner, because the owner holds the lock of the state.
     kill(Pid::from_raw(state.pid.cast_signed()), Signal::SIGTERM)?;
     let asked = Instant::now();
     while directory.is_held()? {

@@ -1,6 +1,6 @@
-//! What is known of a running stack, and whether it runs.
+//! State of a running stack, and whether it runs.
 //!
-//! The state's owner holds a lock as long as it lives; a pid alone may be another's by now.
+//! The owner holds a lock as long as it lives. A pid alone is not enough, because another process may have it by now.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -11,21 +11,21 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use vctl_tests::centre::shell_word;
 
-/// A running stack; has secrets in it, so no `Debug`.
+/// A running stack. It contains secrets, so it has no `Debug`.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) pid: u32,
-    /// For people: what runs where.
+    /// Text for users: which server runs where.
     pub(crate) lines: Vec<String>,
-    /// Commands for a new shell; none for a bare stack.
+    /// Commands for a new shell. Empty for a bare stack.
     pub(crate) first_steps: Vec<String>,
-    /// For shells.
+    /// Environment variables for shells.
     pub(crate) exports: Vec<(String, String)>,
 }
 
 impl State {
-    /// Returns what runs where, what to try first, and how to use and end it; `stack` is the command
-    /// that the person typed.
+    /// Returns the addresses of the servers, the first commands to try, and how to use and end the stack. `stack` is
+    /// the command that the user typed.
     pub(crate) fn summary(&self, stack: &str) -> String {
         let mut lines = self.lines.clone();
         if !self.first_steps.is_empty() {
@@ -38,7 +38,7 @@ impl State {
         lines.join("\n")
     }
 
-    /// Returns one line of shell for each variable.
+    /// Returns one shell line for each variable.
     pub(crate) fn exports(&self) -> String {
         let lines = self
             .exports
@@ -48,7 +48,7 @@ impl State {
     }
 }
 
-/// The directory of one stack: its state, its log, its lock. Only its owner can look inside.
+/// Directory of one stack: its state, its log, its lock. Only its owner can read it.
 pub(crate) struct Directory {
     path: PathBuf,
 }
@@ -70,10 +70,10 @@ impl Directory {
         }
     }
 
-    /// Takes the stack, as its owner.
+    /// Locks the stack, as its owner.
     ///
     /// # Errors
-    /// When another has it.
+    /// When another process has the lock.
     pub(crate) fn take(&self) -> Result<File> {
         let file = File::create(self.lock_path())?;
         match file.try_lock() {
@@ -83,7 +83,7 @@ impl Directory {
         }
     }
 
-    /// Whether a stack is being started, runs, or is being ended.
+    /// Returns true while a stack is being started, runs, or is being ended.
     pub(crate) fn is_held(&self) -> Result<bool> {
         let file = match File::open(self.lock_path()) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -98,7 +98,7 @@ impl Directory {
         }
     }
 
-    /// Returns the stack that runs; `None` also while it is being started.
+    /// Returns the running stack. Returns `None` also while the stack is being started.
     pub(crate) fn running(&self) -> Result<Option<State>> {
         if self.is_held()? {
             self.read()

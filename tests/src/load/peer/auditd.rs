@@ -1,7 +1,7 @@
-//! auditd with one execve rule, its own configuration and log in a directory of ours.
+//! auditd with one execve rule, with its configuration and log in the bench's directory.
 //!
-//! Once enabled, audit slows every later task of the boot even when it is off again: measure it
-//! last, or in a guest of its own.
+//! Once audit is enabled, it slows every later task of the boot, also after it is disabled. So measure it last, or in a
+//! separate guest.
 
 use std::fs;
 use std::io;
@@ -26,7 +26,7 @@ pub struct Auditd {
 }
 
 impl Auditd {
-    /// Starts it with its log in `dir`, then sets the rule.
+    /// Starts auditd with its log in `dir`, and then sets the rule.
     pub fn start(dir: &Path) -> Result<Self, PeerError> {
         let run = |source| PeerError::Run {
             program: "auditd",
@@ -35,7 +35,7 @@ impl Auditd {
         let log = dir.join("audit.log");
         let plugins = dir.join("plugins.d");
         fs::create_dir_all(&plugins).map_err(run)?;
-        // What Debian ships, with the paths replaced and the log large enough not to rotate.
+        // Debian's configuration with other paths, and with a log that is large enough not to rotate.
         let config = format!(
             "log_file = {log}\nplugin_dir = {plugins}\nlog_format = ENRICHED\nflush = INCREMENTAL_ASYNC\n\
              freq = 50\nmax_log_file = 4000\nnum_logs = 2\nmax_log_file_action = IGNORE\n\
@@ -49,7 +49,7 @@ impl Auditd {
         let output = dir.join("auditd.out");
         let out = fs::File::create(&output).map_err(run)?;
         let process = Command::new("auditd")
-            // Not `-f`: then events would go to stderr instead of the log.
+            // Without `-f`, because with it the events go to stderr instead of the log.
             .arg("-n")
             .arg("-c")
             .arg(dir)
@@ -70,7 +70,7 @@ impl Auditd {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        // 8192 is what Debian's rules file sets; the kernel's own 64 would stall the load.
+        // Debian's rules file sets 8192. With the kernel's default of 64 the load would stall.
         auditctl(&["-b", "8192"])?;
         auditctl(&["-e", "1"])?;
         auditctl(&[
@@ -118,7 +118,7 @@ impl Peer for Auditd {
 
 impl Drop for Auditd {
     fn drop(&mut self) {
-        // In this order, so that the kernel never waits for a daemon that is gone.
+        // In this order, because the kernel must not wait for a daemon that has ended.
         let rule = [
             "-d",
             "always,exit",

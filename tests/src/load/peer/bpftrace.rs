@@ -1,4 +1,4 @@
-//! bpftrace on the exec and exit tracepoints, printing argv's program and the pid.
+//! bpftrace on the exec and exit tracepoints. It prints the program in argv and the pid.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,10 +17,10 @@ BEGIN { printf("ready\n"); }
 tracepoint:sched:sched_process_exec { printf("exec %d %s\n", pid, str(args->filename)); }
 tracepoint:sched:sched_process_exit { printf("exit %d\n", pid); }
 "#;
-/// Its start compiles the script with LLVM: seconds on a slow machine.
+/// At its start bpftrace compiles the script with LLVM, which takes seconds on a slow machine.
 const READY_WITHIN: Duration = Duration::from_mins(2);
 
-/// A script that is running; what it prints goes to a file.
+/// A running script. Its output goes to a file.
 #[derive(Debug)]
 pub struct Trace {
     process: Child,
@@ -58,10 +58,10 @@ impl Trace {
         Ok(trace)
     }
 
-    /// Ends the script and returns what it printed.
+    /// Ends the script and returns its output.
     pub fn end(self) -> io::Result<String> {
         let output = self.output.clone();
-        // Ending it flushes what it has buffered.
+        // The script flushes its buffer when it ends.
         drop(self);
         Ok(String::from_utf8_lossy(&fs::read(output)?).into_owned())
     }
@@ -77,14 +77,14 @@ impl Trace {
 impl Drop for Trace {
     fn drop(&mut self) {
         if let Ok(pid) = i32::try_from(self.process.id()) {
-            // SIGINT lets it detach; the wait makes sure the next measurement is without it.
+            // On SIGINT bpftrace detaches. After the wait the next measurement runs without it.
             let _ = kill(Pid::from_raw(pid), Signal::SIGINT);
         }
         let _ = self.process.wait();
     }
 }
 
-/// The peer: one line per exec and per exit.
+/// The watcher: one line per exec and per exit.
 #[derive(Debug)]
 pub struct Bpftrace(Trace);
 

@@ -1,4 +1,4 @@
-//! The tools others would use for the same job, on the same load in the same run.
+//! Other tools for the same job. They run with the same load in the same run.
 
 use std::fs;
 use std::io;
@@ -10,14 +10,14 @@ use super::process_cost::ProcessCost;
 pub mod auditd;
 pub mod bpftrace;
 
-/// A watcher that is running; dropping it ends it and undoes what it changed.
+/// A running watcher. Dropping it ends it and undoes its changes.
 pub trait Peer {
     fn name(&self) -> &'static str;
 
-    /// What it has cost since it began, kernel threads that work for it alone included.
+    /// Returns the cost since the start, with the kernel threads that work only for this watcher.
     fn cost(&self) -> io::Result<ProcessCost>;
 
-    /// Execs it has written down so far.
+    /// Returns the number of execs that it has recorded so far.
     fn recorded(&self) -> io::Result<u64>;
 }
 

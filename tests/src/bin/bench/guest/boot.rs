@@ -1,4 +1,4 @@
-//! Runs a guest to its end and keeps what it said.
+//! Runs a guest to its end and stores its console output.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Returns what the script printed as `@@name value`, once for every time it did.
+    /// Returns each value that the script printed as `@@name value`.
     pub(crate) fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
         let name = format!("{name} ");
         self.text.lines().filter_map(move |line| {
@@ -32,7 +32,7 @@ impl Console {
         let found = self.values(name).next();
         found.with_context(|| {
             format!(
-                "the guest said no `@@{name}`; its console:\n{}",
+                "the guest printed no `@@{name}`; its console:\n{}",
                 self.tail()
             )
         })
@@ -44,10 +44,10 @@ impl Console {
     }
 }
 
-/// Boots `archive` with its clock tied to the instruction count.
+/// Boots `archive` with a clock that counts instructions.
 ///
-/// Without KVM on purpose: only the emulator can count. One CPU, because with more the clock
-/// would also count what the others do.
+/// KVM is not used, because only the emulator can count instructions. The guest has one CPU, because with more CPUs
+/// the clock would also count their instructions.
 pub(crate) fn run(
     kernel: &Kernel,
     archive: &[u8],

@@ -1,4 +1,4 @@
-//! Writes the archive a kernel unpacks as its first root: cpio in the `newc` form.
+//! Writes the archive that a kernel unpacks as its first root: cpio in the `newc` format.
 //!
 //! Source: Documentation/driver-api/early-userspace/buffer-format.rst.
 
@@ -15,7 +15,7 @@ const LINK: u32 = 0o120_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
 
 impl Cpio {
-    /// `path` is relative to the root; its parents must have been added before.
+    /// Adds a file. `path` is relative to the root, and its parents must exist in the archive.
     pub(crate) fn directory(&mut self, path: &str) {
         self.entry(path, DIRECTORY | 0o755, (0, 0), &[]);
     }
@@ -52,7 +52,7 @@ impl Cpio {
             device.0,
             device.1,
             u32::try_from(path.len() + 1).unwrap_or(u32::MAX),
-            0, // check: only in the other form
+            0, // check: used in the other format only
         ];
         self.bytes.extend(b"070701");
         for field in fields {
@@ -106,7 +106,7 @@ mod tests {
             list.contains("drwxr-xr-x") && list.contains("bin/sh -> busybox"),
             "{list}"
         );
-        // Not every busybox prints the number of a device.
+        // Some versions of busybox do not print the number of a device.
         let is_console = |line: &str| line.starts_with("crw") && line.ends_with("console");
         assert!(
             list.contains("bin/odd") && list.lines().any(is_console),

@@ -1,4 +1,4 @@
-//! What the guest finds: busybox, the programs to measure with their libraries, one script.
+//! Files of the guest: busybox, the programs to measure with their libraries, one script.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::cpio::Cpio;
 
-/// Mounts what an agent needs, then the script's own lines run, then the machine goes off.
+/// Mounts the file systems of an agent, runs the script, then powers the machine off.
 const BEGIN: &str = "#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin:/usr/bin:/sbin:/usr/sbin
@@ -26,7 +26,7 @@ cd /srv/bench/work
 ";
 const END: &str = "\necho '@@end'\npoweroff -f\n";
 
-/// Collects files, then becomes an archive.
+/// Collects files, and then makes an archive of them.
 #[derive(Debug)]
 pub(crate) struct Image {
     archive: Cpio,
@@ -39,7 +39,7 @@ impl Image {
             archive: Cpio::default(),
             present: BTreeSet::new(),
         };
-        // A working directory of three components, as the figures ask for.
+        // The figures are defined for a working directory of three components.
         let directories = [
             "proc",
             "sys",
@@ -76,7 +76,7 @@ impl Image {
         Ok(())
     }
 
-    /// Adds what is at `from`, links followed, as `to`.
+    /// Adds the file `from` as `to`. Links are followed.
     pub(crate) fn file(&mut self, from: &Path, to: &str, mode: u32) -> Result<()> {
         let content =
             fs::read(from).with_context(|| format!("cannot read `{}`", from.display()))?;
@@ -94,7 +94,7 @@ impl Image {
         }
     }
 
-    /// Returns the archive; `script` is what the guest does.
+    /// Returns the archive. The guest runs `script`.
     pub(crate) fn finish(mut self, script: &str) -> Vec<u8> {
         let init = format!("{BEGIN}{script}{END}");
         self.archive.file("init", 0o755, init.as_bytes());
@@ -113,7 +113,7 @@ impl Image {
     }
 }
 
-/// Paths of the libraries and the loader as ldd(1) names them; none for a static program.
+/// Paths of the libraries and the loader from ldd(1). Empty for a static program.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let output = Command::new("ldd")
         .arg(program)

@@ -1,4 +1,4 @@
-//! Debian's 6.12 cloud kernel, fetched from its archive without touching this machine's packages.
+//! Debian's 6.12 cloud kernel, fetched from its archive. The packages of this machine do not change.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-/// The release that has the kernel series, and the series.
+/// Debian release with the kernel series, and the series.
 const SUITE: &str = "trixie";
 const SERIES: &str = "6.12.";
 const MIRROR: &str = "http://deb.debian.org/debian";
@@ -20,13 +20,13 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Returns the kernel in `cache`, fetched first when it is not there.
+    /// Returns the kernel in `cache`. Fetches it when it is not there.
     pub(crate) fn fetch(cache: &Path) -> Result<Self> {
         let unpacked = cache.join("root");
         if let Some(kernel) = Self::find(&unpacked) {
             return Ok(kernel);
         }
-        // A package list of its own, so the host's sources and pins play no part.
+        // A separate package list, so that the sources and pins of the host have no effect.
         fs::create_dir_all(cache.join("lists/partial"))?;
         let cache = fs::canonicalize(cache)?;
         let sources = cache.join("sources.list");
@@ -38,7 +38,7 @@ impl Kernel {
             format!("Dir::State::Lists={}", cache.join("lists").display()),
             format!("Dir::Etc::SourceList={}", sources.display()),
             "Dir::Etc::SourceParts=/dev/null".to_owned(),
-            // The cache directory is ours alone; apt's own user could not write to it.
+            // Only root can write to the cache directory, so apt must not change to its own user.
             "APT::Sandbox::User=root".to_owned(),
         ];
         let apt = |program: &str, arguments: &[&str]| -> Result<String> {
@@ -78,7 +78,7 @@ impl Kernel {
     }
 }
 
-/// Picks the highest version out of `apt-cache search` output: versions as numbers, not as text.
+/// Picks the highest version from the output of `apt-cache search`. Compares versions as numbers, not as text.
 fn newest(found: &str) -> Option<&str> {
     let packages = found.lines().filter_map(|line| line.split(' ').next());
     packages.max_by_key(|package| {

@@ -1,5 +1,5 @@
-//! A guest whose clock counts instructions: 1 ns is one instruction, whatever else this machine
-//! does, so costs agree between runs within about one percent.
+//! A guest whose clock counts instructions: 1 ns is one instruction. Other load of this machine does not matter, so
+//! costs agree between runs within about one percent.
 
 pub(crate) mod boot;
 pub(crate) mod cpio;

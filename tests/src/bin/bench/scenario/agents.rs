@@ -1,4 +1,4 @@
-//! A fleet comes back in one moment, each host with a minute's backlog, to a Postgres that lets few in.
+//! All agents of a fleet reconnect at once, each with a backlog of one minute. Postgres accepts few connections.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,13 +20,13 @@ use vctl_tests::ship::Source;
 use crate::report::Findings;
 use crate::rig::Bench;
 
-/// Backends that the fleet may have in all.
+/// Limit of connections for the whole fleet.
 const BACKENDS: u32 = 64;
-/// So few that most of a crowd are refused; some of them are the superuser's and Vault's.
+/// So few connections that Postgres refuses most agents. The superuser and Vault also need some of them.
 const FEW: u32 = 20;
-/// Events of a minute: ten programs a second, each with its exec and its exit.
+/// Events of a minute: ten programs a second, each with an exec event and an exit event.
 const A_MINUTE: u64 = 60 * 20;
-/// No refused agent may come again sooner.
+/// A refused agent must wait at least this long before it tries again.
 const FLOOR_MS: f64 = 500.0;
 
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
@@ -34,7 +34,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     raise_the_limit_of_files()?;
     let log = Log::default();
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(log.clone()))
-        .context("somebody else listens to the log")?;
+        .context("another part of the process listens to the log")?;
 
     let agents = bench.full_or_short(1000, 60);
     let fleet = come_back(bench, agents, BACKENDS)?;
@@ -52,7 +52,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     findings.keep("caught_up_s", &fleet.caught_up)?;
     findings.keep("failures", &log.causes())?;
 
-    // With so few places that most are refused at first.
+    // Here Postgres has so few connections that it refuses most agents at first.
     log.clear();
     let crowd = bench.full_or_short(100, 30);
     let crowded = come_back(bench, crowd, FEW)?;
@@ -81,7 +81,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// How a fleet came back.
+/// Results of the reconnection of a fleet.
 struct Back {
     last: Duration,
     wrong: u64,
@@ -90,7 +90,7 @@ struct Back {
     caught_up: Summary,
 }
 
-/// Starts that many agents at once, each with its own login, lease, connection and backlog.
+/// Starts that many agents at once, each with a separate login, lease, connection and backlog.
 fn come_back(bench: &Bench, agents: u32, backends: u32) -> Result<Back> {
     let centre = Centre::start(&Options {
         postgres: PostgresOptions {
@@ -176,7 +176,7 @@ impl Member {
     }
 }
 
-/// Counts backends until it is stopped, ten times a second, over a connection of its own.
+/// Counts connections ten times a second until it is stopped, over a separate connection.
 struct Watch {
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<Result<(u64, u64)>>,
@@ -191,7 +191,7 @@ impl Watch {
         let stop = Arc::<AtomicBool>::default();
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
-            // Everybody's: Vault's own and this one, too.
+            // Counts all clients, also Vault and this connection.
             let count =
                 "select count(*) from pg_stat_activity where backend_type = 'client backend'";
             let (mut most, mut looks) = (0, 0);
@@ -206,7 +206,7 @@ impl Watch {
         Ok(Self { stop, thread })
     }
 
-    /// Returns the most backends that were seen, and how often it was looked.
+    /// Returns the highest number of connections, and the number of counts.
     fn stop(self) -> Result<(u64, u64)> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread
@@ -215,7 +215,7 @@ impl Watch {
     }
 }
 
-/// What each shipper does at the centre, by its own log; a shipper is a thread.
+/// Actions of each shipper at the centre, taken from its log. Each shipper is a thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<ByThread>>);
 
@@ -223,7 +223,7 @@ type ByThread = BTreeMap<String, Vec<(Instant, Told)>>;
 
 #[derive(Clone, Debug)]
 enum Told {
-    /// It began to connect to Postgres.
+    /// A shipper began to connect to Postgres.
     Tries,
     Failed(String),
 }
@@ -233,7 +233,7 @@ impl Log {
         self.lock().clear();
     }
 
-    /// Milliseconds from a refused connection to the first thing that the same agent tried after it.
+    /// Milliseconds from each refused connection to the next action of the same agent.
     fn waits_after_refusals(&self) -> Summary {
         let mut waits = Vec::new();
         for told in self.lock().values() {
@@ -275,7 +275,7 @@ impl Log {
 
 impl<S: tracing::Subscriber> Layer<S> for Log {
     fn on_new_span(&self, span: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
-        // Not what is given back: only what asks for a place.
+        // Releases are left out: only actions that need a connection count.
         if span.metadata().target() == PHASE && span.metadata().name() == "connect" {
             self.tell(Told::Tries);
         }
@@ -285,7 +285,7 @@ impl<S: tracing::Subscriber> Layer<S> for Log {
         let mut text = ErrorText(None);
         event.record(&mut text);
         if let (true, Some(error)) = (event.metadata().target().contains("store::ship"), text.0) {
-            // Ports and hosts are no causes of their own.
+            // Ports and hosts are removed, because they do not make a different cause.
             self.tell(Told::Failed(
                 error.chars().filter(|c| !c.is_ascii_digit()).collect(),
             ));

@@ -1,5 +1,5 @@
-//! Fifty people at once on one Unix account, each doing what gets work away from a login: no event
-//! is given to the wrong serial and none is missing.
+//! Fifty users at once on one Unix account. Each runs commands that leave the login. Every event must be in the session
+//! of the right serial.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, Permissions};
@@ -15,7 +15,7 @@ use crate::report::Findings;
 use crate::rig::{Bench, Rig};
 use crate::stored;
 
-/// Each line runs `$T` once, which tells what it is, or `each` times in a loop.
+/// Each line runs `$T` once with a name for the case, or `each` times in a loop.
 const WORK: &str = r#"
 sed -n 's/^0:://p' /proc/self/cgroup > cgroup-$VCTL_CASE
 $T plain
@@ -119,12 +119,12 @@ struct Found {
     no_exit: u64,
 }
 
-/// USER_HZ is 100: /proc tells a process's start in these.
+/// USER_HZ is 100: /proc shows the start of a process in this unit.
 const NS_PER_TICK: u64 = 10_000_000;
 
-/// Looks up each process that told the truth in every session.
+/// Looks up each process of the truth file in every session.
 fn compare(rig: &Rig, people: u64, truths: &[Running]) -> Result<Found> {
-    // (pid, start in ticks, what it did) → the serials of the sessions that show it.
+    // (pid, start in ticks, name of the case) → serials of the sessions that contain it.
     let mut shown: HashMap<(u32, u64, String), Vec<u64>> = HashMap::new();
     let mut exits = BTreeSet::new();
     for serial in 1..=people {
@@ -167,7 +167,7 @@ fn reused(truths: &[Running]) -> u64 {
     starts.values().filter(|starts| starts.len() > 1).count() as u64
 }
 
-/// The programs of the sessions, where every account can run them, and their file of truth.
+/// Programs of the sessions, in a directory where every account can run them, and their truth file.
 struct Stage {
     bin: PathBuf,
     truth: PathBuf,
@@ -204,7 +204,7 @@ impl Stage {
     }
 }
 
-/// Pids come round quickly while this is alive.
+/// Makes the kernel reuse pids quickly as long as it lives.
 struct FewPids {
     before: String,
 }
@@ -212,10 +212,10 @@ struct FewPids {
 const PID_MAX: &str = "/proc/sys/kernel/pid_max";
 
 impl FewPids {
-    /// Leaves room for what runs already and for the logins: each has some thirty processes.
+    /// Leaves pids for the processes that already run and for the logins. Each login has about thirty processes.
     fn set(rig: &Rig, people: u64) -> Result<Self> {
         let before = fs::read_to_string(PID_MAX)?;
-        // Also when this is killed: the next lab puts it back.
+        // The journal restores the value also after a kill: the next lab does it.
         rig.lab.journal().before(Undo::WriteFile {
             path: PID_MAX.into(),
             content: before.clone(),
@@ -225,7 +225,9 @@ impl FewPids {
             .split(['/', ' '])
             .nth(4)
             .and_then(|tasks| tasks.parse::<u64>().ok());
-        let most = running.context("/proc/loadavg is not as proc(5) says")? + 1000 + 60 * people;
+        let most = running.context("/proc/loadavg does not have the form in proc(5)")?
+            + 1000
+            + 60 * people;
         fs::write(PID_MAX, most.to_string())?;
         Ok(Self { before })
     }
@@ -233,7 +235,7 @@ impl FewPids {
 
 impl Drop for FewPids {
     fn drop(&mut self) {
-        // The lab's journal tries again and reports it.
+        // The lab's journal tries again and reports an error.
         let _ = fs::write(PID_MAX, &self.before);
     }
 }

@@ -1,4 +1,4 @@
-//! How many exec+exit pairs the ring holds while nobody drains it.
+//! Number of exec and exit pairs that the ring holds while the agent does not read it.
 
 use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
@@ -11,7 +11,7 @@ use crate::rig::{Bench, LoadArguments, wait_for_stamp};
 use crate::stored;
 
 const SERIAL: u64 = 40_000;
-/// Above what the default ring holds, so that it overflows and the end is seen.
+/// More than the default ring holds, so that the ring overflows.
 const PAIRS: u32 = 70_000;
 
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
@@ -29,7 +29,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     rig.lab.agent.signal(Signal::SIGSTOP)?;
     std::fs::remove_file(&hold)?;
     let done = load.wait();
-    // Also when the load failed: a stopped agent would hang everything after it.
+    // The agent must continue also when the load failed. Otherwise the later steps would hang.
     rig.lab.agent.signal(Signal::SIGCONT)?;
     let done = done?;
     let session = stored::closed_session(&rig, SERIAL)?;
@@ -39,7 +39,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let reported = session
         .missing()
         .context("the session does not say how many are missing")?;
-    // The ring fills once and nothing drains it, so all pairs before the first hole are in it.
+    // The ring fills once and is not read meanwhile, so it has all pairs before the first gap.
     let held = session.pairs_before_first_hole();
     findings.at_least(
         "pairs until the first loss",

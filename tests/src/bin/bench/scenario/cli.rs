@@ -1,4 +1,4 @@
-//! How fast `vctl` answers on a warm machine.
+//! Response time of `vctl` on a warm machine.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use crate::rig::{Bench, MIB};
 
 const EVENTS: u64 = 1_000_000;
 const IN_SESSION: u64 = 100;
-/// Of a session in the middle of the spool.
+/// Serial of a session in the middle of the spool.
 const SERIAL: &str = "5000";
 
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
@@ -56,7 +56,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Writes a spool of a million events, a hundred a session, through the agent's own writer.
+/// Writes a spool of a million events, a hundred for each session, with the agent's own writer.
 fn fill(programs: &Programs, spool: &Path) -> Result<()> {
     let example = programs.directory.join("examples/synthetic_spool");
     let output = Command::new(&example)
@@ -73,7 +73,7 @@ fn fill(programs: &Programs, spool: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Times whole processes, from before the spawn to after the wait, in milliseconds.
+/// Measures whole processes from before the spawn to after the wait, in milliseconds.
 fn times(rounds: u32, command: impl Fn() -> Command) -> Result<Summary> {
     let mut samples = Vec::new();
     for _ in 0..rounds {

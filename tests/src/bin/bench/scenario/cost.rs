@@ -1,4 +1,4 @@
-//! What being recorded costs, beside nothing, bpftrace and auditd, on the same load in one run.
+//! Cost of recording, compared with no watcher, bpftrace and auditd on the same load in one run.
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use super::syscall;
 use crate::report::Findings;
 use crate::rig::{Bench, LoadArguments, MIB, Rig, settle};
 
-/// One round: the same loads with each watcher, one after the other.
+/// One round: the same loads with each watcher, in turn.
 #[derive(Clone, Debug, Serialize)]
 struct Round {
     none: Loads,
@@ -23,16 +23,16 @@ struct Round {
     bpftrace: Loads,
 }
 
-/// The same with two programs.
+/// Results with two programs.
 #[derive(Clone, Debug, Serialize)]
 struct Loads {
-    /// The child without libc: nothing costs less, so what is added shows most.
+    /// The child without libc is the cheapest program, so the added cost is most visible.
     bare: Outcome,
-    /// `ORDINARY`: what a spawn is on any host.
+    /// `ORDINARY`: a usual program.
     ordinary: Outcome,
 }
 
-/// Dynamically linked, and does nothing.
+/// A dynamically linked program that does nothing.
 const ORDINARY: &str = "/bin/true";
 
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
@@ -49,7 +49,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let per_pair = agent_cpu(bench, &rig, &mut findings)?;
     rig.detach()?;
     if bench.auditd {
-        // Last of all: once enabled, audit slows every later task of this boot.
+        // The last scenario, because audit slows every later task of this boot once it is enabled.
         beside_auditd(bench, &rig, &rounds, per_pair, &mut findings)?;
     }
     Ok(findings)
@@ -66,7 +66,7 @@ fn spawn_latency(bench: &Bench, rig: &mut Rig, findings: &mut Findings) -> Resul
     };
     let mut rounds = Vec::new();
     for number in 0..bench.full_or_short(21, 3) {
-        // Interleaved, so that what else the machine does hits all alike.
+        // Interleaved, so that other load of the machine affects all in the same way.
         let none = outside(rig)?;
         rig.lab.agent.start()?;
         let certificate = rig.lab.certificate("cost", 1000 + number)?;
@@ -95,7 +95,7 @@ fn spawn_latency(bench: &Bench, rig: &mut Rig, findings: &mut Findings) -> Resul
     Ok(rounds)
 }
 
-/// States what a spawn takes, and what each watcher adds to it, for one of the two programs.
+/// Reports the time of a spawn and the time that each watcher adds, for one of the two programs.
 fn state_added(
     findings: &mut Findings,
     rounds: &[Round],
@@ -121,8 +121,8 @@ fn state_added(
     );
 }
 
-/// Nanoseconds per run of the probes at one length of argv: medians over rounds, as one interrupt
-/// inside a probe counts as its time.
+/// Nanoseconds per run of the probes at one length of argv. The values are medians over rounds, because an interrupt
+/// inside a probe counts as time of the probe.
 #[derive(Debug, Serialize)]
 struct AtLength {
     argv_bytes: usize,
@@ -182,7 +182,7 @@ fn at_length(bench: &Bench, rig: &Rig, argv_bytes: usize) -> Result<AtLength> {
     })
 }
 
-/// Run time on one hook per run, all its programs together; those that did not run cost nothing.
+/// Run time of all programs of one hook, per run. A program that did not run adds nothing.
 fn hook_ns(cost: &BpfCost, hook: &str) -> f64 {
     let of = |name: &str| {
         ["exec", "exit", "fork"]
@@ -195,8 +195,8 @@ fn hook_ns(cost: &BpfCost, hook: &str) -> f64 {
         .sum()
 }
 
-/// CPU of the agent per exec+exit pair in nanoseconds, spool included: at full speed, as for the
-/// peers, and at the rate of a busy host, where each look at the ring finds less.
+/// CPU time of the agent per exec and exit pair in nanoseconds, spool included. It is measured at full speed, as for
+/// bpftrace and auditd, and at the rate of a busy host, where each read of the ring finds fewer events.
 fn agent_cpu(bench: &Bench, rig: &Rig, findings: &mut Findings) -> Result<f64> {
     let agent = rig.agent_pid()?;
     let mut per_pair = Vec::new();
@@ -273,7 +273,7 @@ fn full_speed(bench: &Bench) -> LoadArguments {
     LoadArguments::default().with("count", bench.full_or_short(30_000, 3000))
 }
 
-/// The rate a busy host has, long enough for CPU time to be more than noise.
+/// The rate of a busy host. The time is long enough for a useful value of the CPU time.
 fn paced(bench: &Bench) -> LoadArguments {
     LoadArguments::default()
         .with("rate", 1600)

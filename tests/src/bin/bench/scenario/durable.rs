@@ -1,7 +1,7 @@
-//! From an exec until it would survive a power cut.
+//! Time from an exec until its event would survive a power cut.
 //!
-//! The agent is not asked: bpftrace notes when each of its writes and syncs returned, the spool
-//! says which event lies where, and the event says when the exec was.
+//! The measurement does not use the agent's own times. Bpftrace notes the return of each write and sync of the agent,
+//! the spool shows the position of each event, and the event has the time of the exec.
 
 use std::path::Path;
 
@@ -38,7 +38,7 @@ struct Call {
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
     let options = Options {
-        // One segment: a new one is another file descriptor, and then positions begin anew.
+        // One segment only. A new segment has another file descriptor, and its positions start at 0 again.
         agent: vec![("segment_size", "256MiB".to_owned())],
         ..Options::default()
     };
@@ -73,10 +73,9 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Milliseconds of each event in the spool.
+/// Milliseconds for each event in the spool.
 fn latencies(spool: &Path, calls: &[Call]) -> Result<Vec<f64>> {
-    // bpftrace stamps with the monotonic clock; events have the boot clock, which also counts
-    // suspended time.
+    // Bpftrace uses the monotonic clock. Events have the boot clock, which also counts suspended time.
     let suspended = boot_now().0.saturating_sub(monotonic_now()?);
     let files = spool::list(spool)?.segments;
     let [files] = <[_; 1]>::try_from(files)
@@ -104,9 +103,9 @@ fn latencies(spool: &Path, calls: &[Call]) -> Result<Vec<f64>> {
     Ok(samples)
 }
 
-/// When the first sync returned that began after these bytes of the segment had been written.
+/// Returns the end of the first sync that began after these bytes of the segment were written.
 ///
-/// The agent has one thread, so a sync that follows the write in the trace began after it.
+/// The agent has one thread, so a sync after the write in the trace also began after it.
 fn durable_at(calls: &[Call], fd: u32, begin: u64, end: u64) -> Option<u64> {
     let covers = |call: &Call| {
         let length = u64::try_from(call.returned).unwrap_or(0);

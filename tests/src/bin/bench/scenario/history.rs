@@ -1,4 +1,4 @@
-//! One session among millions of events: found at once, whatever else is stored; and a day dropped.
+//! Time to find one session among millions of events, and time to drop a day.
 
 use std::process::Command;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::process::times;
 use crate::report::Findings;
 use crate::rig::Bench;
 
-/// Shipped as an agent does; all others are made of these on the server.
+/// Sessions that an agent ships. The server copies them to make all others.
 const TEMPLATE_SESSIONS: u64 = 100;
 const EVENTS_A_SESSION: u64 = 200;
 const TEMPLATE: u64 = TEMPLATE_SESSIONS * EVENTS_A_SESSION;
@@ -27,7 +27,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
             settings: vec![
                 ("shared_buffers", "1GB".to_owned()),
                 ("max_wal_size", "8GB".to_owned()),
-                // Of what is generated, nothing has to be put back.
+                // Generated rows need not survive a power cut.
                 ("wal_level", "minimal".to_owned()),
                 ("max_wal_senders", "0".to_owned()),
                 ("full_page_writes", "off".to_owned()),
@@ -121,7 +121,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// A hundred million where the disk has room for them twice; else a part of them.
+/// A hundred million events if the disk has twice the space for them, otherwise fewer.
 fn events_that_fit() -> Result<u64> {
     let free = nix::sys::statvfs::statvfs("/run")?;
     let free = free.blocks_available() * free.fragment_size();
@@ -154,8 +154,8 @@ fn template(bench: &Bench, centre: &Centre) -> Result<()> {
     Ok(())
 }
 
-/// Fills the day that many days ago with copies of the template: other sessions, other serials, the
-/// same records.
+/// Fills the day that many days ago with copies of the template. The copies have other sessions and other serials and
+/// the same records.
 fn replicate(centre: &Centre, days_ago: u64, events: u64) -> Result<()> {
     let copies = events.div_ceil(TEMPLATE);
     let back = days_ago * 86_400_000_000_000;
@@ -191,10 +191,10 @@ fn replicate(centre: &Centre, days_ago: u64, events: u64) -> Result<()> {
     Ok(())
 }
 
-/// How one session was found.
+/// Query plan that found one session.
 struct LookUp {
     whole: Summary,
-    /// The nodes of the plan, from the outermost.
+    /// Nodes of the plan, from the outermost.
     plan: Vec<String>,
     pages: f64,
     explained: Value,
@@ -204,7 +204,7 @@ fn look_up(centre: &Centre, reader: &Client, rounds: u32, days: u64) -> Result<L
     let copies: u64 = centre
         .ask("select count(*) / 100 from vctl.audit_session where cert_serial between 10000000 and 19999999")?
         .parse()?;
-    // Others each time, of any day.
+    // Different serials each time, from any day.
     let serial = |round: u64| {
         let (day, copy) = (round % days + 1, round * 7919 % copies + 1);
         day * 10_000_000 + copy * 1000 + round % TEMPLATE_SESSIONS + 1
@@ -243,7 +243,7 @@ fn look_up(centre: &Centre, reader: &Client, rounds: u32, days: u64) -> Result<L
     })
 }
 
-/// What was done, and with which index; partitions that were never looked into are no part of it.
+/// Node types and indexes of the plan. Partitions that the query did not read are left out.
 fn nodes(plan: &Value, into: &mut Vec<String>) {
     if plan["Actual Loops"] == 0 {
         return;
@@ -254,7 +254,7 @@ fn nodes(plan: &Value, into: &mut Vec<String>) {
     }
 }
 
-/// Fills an old day with that many events, and returns how long its dropping took, in milliseconds.
+/// Fills an old day with that many events, and returns the time to drop it in milliseconds.
 fn drop_a_day(centre: &Centre, events: u64) -> Result<f64> {
     replicate(centre, 20, events)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,4 +1,4 @@
-//! What the agent costs when nothing happens, and how fast it starts.
+//! Cost of an idle agent, and its start time.
 
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     findings.keep("ready_first_ms", &first_ms)?;
     drop(rig);
 
-    // The same on a host that ships, once all that it had is there.
+    // The same on a host that ships, after all its events are shipped.
     let centre = Centre::start(&vctl_tests::centre::Options::default())?;
     let host = centre.enroll("bench-idle")?;
     let rig = bench.rig(&Options {
@@ -102,7 +102,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// What an agent costs while its only session does nothing.
+/// Cost of an agent whose only session does nothing.
 #[derive(Serialize)]
 struct Quiet {
     wakeups: f64,

@@ -1,4 +1,4 @@
-//! From the spool to committed rows, beside `\copy` and beside one INSERT a row.
+//! Rate from the spool to committed rows, compared with `\copy` and with one INSERT per row.
 
 use std::fs;
 use std::path::Path;
@@ -14,14 +14,14 @@ use vctl_tests::ship::Source;
 use crate::report::Findings;
 use crate::rig::{Bench, MIB};
 
-/// Columns of a stored event, in the order both ways of copying name them.
+/// Columns of a stored event. Both ways to copy name them in this order.
 const COLUMNS: &str = "day, session_id, seq, at, wall_offset, host_id, kind, pid, ppid, uid, status, exe, cwd, \
                        filename, argv, head";
 const IN_SESSION: u64 = 1000;
-/// As many as one INSERT after the other gets done in a few seconds.
+/// Number of rows that single INSERTs can write in a few seconds.
 const SINGLE: u64 = 4000;
 
-/// What the three ways did in one round, in rows a second.
+/// Rows per second of the ways in one round.
 #[derive(Serialize)]
 struct Round {
     shipped: f64,
@@ -35,7 +35,7 @@ struct Round {
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
     let postgres = PostgresOptions {
-        // As an operator has it: what is committed survives a power cut.
+        // The setting of operators: a committed row survives a power cut.
         fsync: true,
         settings: vec![
             ("shared_buffers", "1GB".to_owned()),
@@ -127,8 +127,8 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Ships a spool that is there already, login to Vault and all, until every event is committed.
-/// Returns how long that took, the CPU time of it and the memory of this process then.
+/// Ships an existing spool until every event is committed, with the login to Vault. Returns the duration, its CPU time,
+/// and the memory of this process at the end.
 fn ship(
     centre: &Centre,
     host: &HostIdentity,
@@ -153,12 +153,12 @@ fn ship(
     let took = begun.elapsed();
     let cpu = cpu_of_this_process()?.saturating_sub(cpu);
     let rss = rss_of_this_process()?;
-    // What the shipper says is not what is believed.
+    // The rows are counted again, because the shipper's own number is not a proof.
     centre.ensure_has(&host.name, &source.sessions, Duration::from_mins(1))?;
     Ok((took, cpu, rss))
 }
 
-/// Copies between a table and one file, as `psql` does, and returns how long that took.
+/// Copies between a table and a file, as `psql` does, and returns the duration.
 fn copy(centre: &Centre, what: &str, file: &Path) -> Result<Duration> {
     centre.ask("checkpoint")?;
     let begun = Instant::now();
@@ -166,7 +166,7 @@ fn copy(centre: &Centre, what: &str, file: &Path) -> Result<Duration> {
     Ok(begun.elapsed())
 }
 
-/// One row after the other over one connection, committed by so many.
+/// Inserts rows one by one over one connection, with so many rows per transaction.
 fn insert(centre: &Centre, rows: u64, a_transaction: u64) -> Result<Duration> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -196,7 +196,7 @@ fn insert(centre: &Centre, rows: u64, a_transaction: u64) -> Result<Duration> {
     })
 }
 
-/// The table and the five btrees of the implementation that this one replaces.
+/// Table and five btrees of the implementation before this one.
 const GO_TABLE: &str = "
     create schema bench;
     create table bench.kernel_event (

@@ -1,4 +1,4 @@
-//! The way to the centre, broken again and again: what it has is what there was, once each.
+//! Breaks the way to the centre again and again. The centre must have every event exactly once.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
     let centre = Centre::start(&Options::default())?;
     let since = wall_now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // In the report, so that a run can be had again.
+    // The seed is in the report, so that a run can be repeated.
     let seed = u64::from(since.subsec_nanos());
     findings.state("seed", u64_as_f64(seed), "");
     let program = Programs::find()?.directory.join("ship-load");
@@ -73,7 +73,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Counts the rows again: the drivers have waited until every event was there.
+/// Counts the rows again, after the drivers waited until every event was stored.
 fn told(
     findings: &mut Findings,
     centre: &Centre,

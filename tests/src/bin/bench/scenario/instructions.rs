@@ -1,4 +1,4 @@
-//! The cost in instructions, in a guest with Debian's 6.12 kernel: free of this machine's noise.
+//! Cost in instructions, in a guest with Debian's 6.12 kernel, independent of the load of this machine.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,7 +16,7 @@ use crate::guest::kernel::Kernel;
 use crate::report::Findings;
 use crate::rig::Bench;
 
-/// Emulated, a boot with its measurements takes minutes.
+/// In the emulator, a boot with its measurements takes minutes.
 const WITHIN: Duration = Duration::from_mins(40);
 
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
@@ -24,7 +24,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let kernel = Kernel::fetch(&bench.cache.join("kernel"))?;
     let agent = in_guest(bench, &kernel, "agent", &["vctl-agent"], "")?;
     ours(&agent, &mut findings)?;
-    // Failed execs are seen at the end of the system call, which slows every system call.
+    // The probe sees failed execs at the end of the system call, which slows every system call.
     let settings = "VCTL_AGENT_FAILED_EXEC=false";
     let fewer = in_guest(bench, &kernel, "agent", &["vctl-agent"], settings)?;
     findings.state(
@@ -54,7 +54,7 @@ fn ours(agent: &Watched, findings: &mut Findings) -> Result<()> {
     let own = agent
         .agent
         .as_ref()
-        .context("the guest told nothing of the agent")?;
+        .context("the guest reported no figures of the agent")?;
     let bpf = u64_as_f64(own.bpf.run_time_ns()) / u64_as_f64(own.bpf_load.spawned);
     findings.at_most(
         "BPF per spawn: fork + exec + exit",
@@ -73,7 +73,7 @@ fn ours(agent: &Watched, findings: &mut Findings) -> Result<()> {
     }
     let pairs = u64_as_f64(agent.cpu_load.spawned);
     let all = u64_as_f64(agent.cost.on_cpu_ns) / pairs;
-    // The sum is exact; how it divides is sampled by the timer tick and told in steps of 10 ms.
+    // The sum is exact. The split into user and kernel is sampled by the timer tick, in steps of 10 ms.
     let ticks = agent.cost.user_ns + agent.cost.system_ns;
     let user = all * u64_as_f64(agent.cost.user_ns) / u64_as_f64(ticks.max(1));
     findings.at_most(
@@ -148,7 +148,7 @@ fn p50(rounds: &[Outcome]) -> f64 {
     )
 }
 
-/// Boots a guest of its own for one watcher: what one changes in a kernel must not meet another.
+/// Boots a separate guest for each watcher, because a watcher's changes to the kernel must not affect another one.
 fn in_guest(
     bench: &Bench,
     kernel: &Kernel,
@@ -184,7 +184,7 @@ fn find(own: &Path, program: &str) -> Option<std::path::PathBuf> {
     paths.into_iter().find(|path| path.is_file())
 }
 
-/// A certificate made here: the guest has no ssh-keygen.
+/// Makes a certificate outside of the guest, because the guest does not have ssh-keygen.
 fn auth_info(bench: &Bench) -> Result<String> {
     let directory = bench.directory("guest-key-")?;
     let keygen = |arguments: &[&str]| -> Result<()> {

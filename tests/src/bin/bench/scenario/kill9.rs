@@ -1,4 +1,4 @@
-//! The agent is killed every five seconds under load, and nothing is lost or stored twice.
+//! Kills the agent every five seconds under load. All events must be stored, and stored once.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A thousand logins over real sshd: a session each, with the right serial, and a fast stamp.
+//! A thousand logins over real sshd: each has a session with the right serial, and a fast stamp.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::report::Findings;
 use crate::rig::{Bench, Rig};
 use crate::stored::{self, Session};
 
-/// At a time: as many as this class of machine has CPUs, so logins do not wait for each other.
+/// Logins at a time: the number of CPUs of this class of machine, so that logins do not wait for each other.
 const AT_A_TIME: usize = 2;
 
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
@@ -83,7 +83,7 @@ fn log_in(rig: &Rig, certificates: &[Certificate]) -> Result<()> {
     })
 }
 
-/// As `ssh host true`; the file and not the shell's own `true`, so that there is an exec.
+/// Runs `ssh host true` with the file, because the `true` of the shell does not cause an exec.
 fn log_in_once(rig: &Rig, certificate: &Certificate) -> Result<()> {
     let status = rig
         .lab
@@ -104,7 +104,7 @@ fn nonce(certificate: &Certificate) -> String {
     format!("login-{}", certificate.serial)
 }
 
-/// How many serials have one session that holds their own command once, its exit, and no other's.
+/// Number of serials with exactly one session that holds their own command once, its exit, and no other command.
 fn exact_sessions(rig: &Rig, certificates: &[Certificate]) -> Result<u64> {
     let mut exact = 0;
     for certificate in certificates {
@@ -130,10 +130,10 @@ fn holds_only(session: &Session, nonce: &str) -> bool {
     }
 }
 
-/// Milliseconds from the start to the exit of each login's hook.
+/// Milliseconds from the start to the exit of the hook of each login.
 fn stamp_times(file: &Path) -> Result<Vec<f64>> {
     let text = std::fs::read_to_string(file)?;
-    // By what a hook was run for, its parent and its pid: a pid that is used again begins anew.
+    // Keyed by PAM type, parent and pid of the hook. A pid that is used again starts a new entry.
     let mut running: HashMap<&str, u64> = HashMap::new();
     let mut stamps = Vec::new();
     for line in text.lines() {
@@ -146,7 +146,7 @@ fn stamp_times(file: &Path) -> Result<Vec<f64>> {
         if label == "begin" {
             running.insert(hook, at);
         } else {
-            let begin = running.remove(hook).context("an end without a begin")?;
+            let begin = running.remove(hook).context("an end without a start")?;
             stamps.push(u64_as_f64(at - begin) / 1e6);
         }
     }

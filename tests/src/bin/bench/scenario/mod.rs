@@ -1,4 +1,4 @@
-//! One file per promise.
+//! One file for each promise of the project.
 
 mod attribution;
 mod logins;
@@ -36,45 +36,45 @@ use super::rig::Bench;
 pub(crate) enum Scenario {
     /// 1,000 logins over sshd: sessions, serials, and how long the stamp takes
     Logins,
-    /// 50 people at once on one account: no event with the wrong serial
+    /// 50 users at once on one account: no event with the wrong serial
     Attribution,
-    /// 1,600 exec/s inside a session: nothing lost, and a forced loss told to the event
+    /// 1,600 exec/s inside a session: no loss, and the exact number of a forced loss
     Sustained,
     /// 1,600 exec/s outside of sessions: no records and no CPU
     Outside,
-    /// An idle session: wake-ups, CPU, memory; and how fast the agent starts
+    /// An idle session: wake-ups, CPU, memory; and the start time of the agent
     Idle,
-    /// What being recorded costs, beside nothing, bpftrace and (with --auditd) auditd
+    /// Cost of recording, compared with no watcher, bpftrace and (with --auditd) auditd
     Cost,
-    /// From an exec until it would survive a power cut
+    /// Time from an exec until its event would survive a power cut
     Durable,
-    /// How many events the ring holds while the agent is stopped
+    /// Number of events that the ring holds while the agent is stopped
     Capacity,
     /// kill -9 every five seconds under load
     Kill9,
-    /// How fast `vctl` answers
+    /// Response time of `vctl`
     Cli,
-    /// The cost in instructions, in a guest that counts them
+    /// Cost in instructions, in a guest that counts them
     Instructions,
-    /// From the spool to committed rows, beside `\copy` and single INSERTs
+    /// Rate from the spool to committed rows, compared with `\copy` and single INSERTs
     Ingest,
-    /// How fast one session is found among millions of events, and a day of them dropped
+    /// Time to find one session among millions of events, and time to drop a day
     History,
-    /// A thousand agents come back at once
+    /// A thousand agents reconnect at once
     Agents,
-    /// From an exec to its row, while a session is busy
+    /// Time from an exec to its row, while a session is busy
     Visible,
-    /// A token of ten seconds, kept alive while the server comes and goes
+    /// A token of ten seconds, renewed while the server stops and returns
     Token,
-    /// `vctl ssh` beside OpenSSH with a certificate that is ready
+    /// `vctl ssh` compared with OpenSSH and an existing certificate
     Ssh,
-    /// One forward that is not read, what it costs the others, and memory
+    /// One forward that is not read: its effect on other forwards, and memory
     Stall,
-    /// `vctl list`, `audit` and `session --list`, credential and all
+    /// `vctl list`, `audit` and `session --list`, with their credentials
     Reading,
-    /// The picker before 50,000 hosts
+    /// The picker with 50,000 hosts
     Picker,
-    /// Postgres and the agent killed, connections cut, Vault sealed, while events are shipped
+    /// Postgres and the agent killed, connections cut, Vault sealed, while the agent ships events
     IngestFaults,
     /// Memory over an hour of load
     Soak,

@@ -1,4 +1,4 @@
-//! 1,600 exec/s that no session owns, with one idle session: the agent does not notice.
+//! 1,600 exec/s outside of sessions, with one idle session: the agent must not use CPU time.
 
 use std::time::Instant;
 
@@ -36,7 +36,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     drop(idle);
     let recorded = events()?.saturating_sub(events_before);
     findings.state("exec rate reached", done.outcome.per_second, "exec/s");
-    // The end of the idle session itself is one exit.
+    // The end of the idle session is one exit.
     findings.exactly(
         "records of outside processes",
         recorded.saturating_sub(1),

@@ -1,6 +1,6 @@
-//! The picker before 50,000 hosts: from a key to the whole screen that comes of it.
+//! The picker with 50,000 hosts: time from a key to the complete screen.
 //!
-//! Through a terminal, as a person has it: reading the key, searching, and drawing are all in it.
+//! Measured through a terminal, so reading the key, searching and drawing all count.
 
 use std::process::Command;
 
@@ -18,13 +18,13 @@ const HOSTS: usize = 50_000;
 /// One frame at 60 Hz.
 const LIMIT_MS: f64 = 16.0;
 
-/// What ends each screen: the rest of it is cleared.
+/// Sequence at the end of each screen: it clears the rest of the screen.
 const END: &str = "\u{1b}[J";
 
 const BACKSPACE: &str = "\u{7f}";
 
-/// What is typed, each from an empty query: a letter that all have, a whole name, parts in two words, what
-/// nobody has.
+/// Queries, each typed into an empty field: a letter that all hosts have, a whole name, two parts, and a text that
+/// no host has.
 const QUERIES: [&str; 5] = ["e", "web-0421", "seo db 77", "10.11 root", "zzzz"];
 
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
@@ -82,7 +82,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Returns how long it took until the screen was drawn anew, in milliseconds.
+/// Returns the milliseconds until the screen was drawn again.
 fn press(terminal: &mut Terminal, key: &str) -> Result<f64> {
     let took = terminal.answers(key, |shown| shown.ends_with(END))?;
     Ok(took.as_secs_f64() * 1000.0)

@@ -1,5 +1,5 @@
-//! `vctl list`, `audit` and `session --list` as somebody runs them: a process, a database credential of its
-//! own from Vault, a connection, an answer.
+//! `vctl list`, `audit` and `session --list` as users run them. Each run starts a process, gets a database credential
+//! from Vault, connects and prints an answer.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use crate::rig::{Bench, MIB};
 const HOSTS: u32 = 120;
 const MANY_HOSTS: u32 = 10_000;
 const ACCESSES: u64 = 10_000;
-/// What each of the recorded sessions holds.
+/// Events of each recorded session.
 const EVENTS: u64 = 2;
 
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
@@ -80,7 +80,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// An auditor at a workstation who has a token.
+/// An auditor at a workstation with a token.
 struct Reader<'a> {
     vctl: PathBuf,
     client: Client,
@@ -101,8 +101,8 @@ impl Reader<'_> {
     }
 }
 
-/// What is in each of those times whatever the reader is written in, that Vault makes the login; and what
-/// `psql` takes with a login that is there.
+/// Time in each of the results that does not depend on the reader: Vault creates the login. Also the time of `psql`
+/// with an existing login.
 fn beside(reader: &Reader<'_>, rounds: u32, findings: &mut Findings) -> Result<()> {
     let client = &reader.client;
     let mut made = Vec::new();
@@ -134,7 +134,7 @@ fn beside(reader: &Reader<'_>, rounds: u32, findings: &mut Findings) -> Result<(
     findings.keep("psql_ms", &took)
 }
 
-/// Has a host ship that many sessions, and enters who asked for each.
+/// Makes a host ship that many sessions, and adds a row to the access log for each.
 fn record(bench: &Bench, centre: &Centre, accesses: u64) -> Result<()> {
     let host = centre.enroll("bench-reading")?;
     let dir = bench.directory("reading-")?;
@@ -174,7 +174,7 @@ fn hosts(centre: &Centre, count: u32) -> Result<()> {
     Ok(())
 }
 
-/// Logins that Vault made and that still are there.
+/// Number of existing logins that Vault created.
 fn logins(centre: &Centre) -> Result<f64> {
     let count: u64 = centre
         .ask("select count(*) from pg_roles where rolcanlogin and rolvaliduntil is not null")?
@@ -182,7 +182,7 @@ fn logins(centre: &Centre) -> Result<f64> {
     Ok(u64_as_f64(count))
 }
 
-/// Drops a file from the page cache, so that it is read from the disk again.
+/// Drops a file from the page cache, so that the next read comes from the disk.
 fn forget(path: &PathBuf) -> Result<()> {
     let file = File::open(path)?;
     posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;

@@ -1,4 +1,4 @@
-//! An hour of load: memory stays flat.
+//! An hour of load: memory must not grow.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
     let options = Options {
-        // So that segments are also dropped, not only written.
+        // A small limit, so that the agent also drops segments.
         agent: vec![("spool_cap", "256MiB".to_owned())],
         ..Options::default()
     };
@@ -25,7 +25,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let end = Instant::now() + Duration::from_mins(bench.full_or_short(bench.minutes, 1));
     let mut resident_mib = Vec::new();
     let mut serial = 0;
-    // Many sessions, because what leaks is most likely kept per session.
+    // Many sessions, because a leak is most likely per session.
     while Instant::now() < end {
         serial += 1;
         let certificate = rig.lab.certificate("soak", serial)?;
@@ -35,7 +35,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
         rig.load_in_session(&certificate, &arguments)?.wait()?;
         resident_mib.push(u64_as_f64(Memory::read(agent)?.without_ring()) / MIB);
     }
-    // The first sixth is warming up: buffers reach their size.
+    // The first sixth is left out, because buffers still grow.
     let warm = resident_mib
         .get(resident_mib.len() / 6)
         .copied()

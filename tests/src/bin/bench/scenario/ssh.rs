@@ -1,7 +1,7 @@
-//! `vctl ssh HOST -- true` beside OpenSSH with a certificate that is ready.
+//! `vctl ssh HOST -- true` compared with OpenSSH and an existing certificate.
 //!
-//! Ours looks the host up, has a key signed, gets database credentials and commits the access row; theirs
-//! only connects. Rounds are interleaved, so that all meet the same machine.
+//! `vctl ssh` looks up the host, gets a certificate signed, gets database credentials and commits the access row.
+//! OpenSSH only connects. Rounds are interleaved, so that all run on the machine in the same state.
 
 use std::fs;
 use std::io::Write as _;
@@ -76,7 +76,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Through two jump hosts, each with a certificate of its own for us, and the ready one for OpenSSH.
+/// Measures two jump hosts. `vctl ssh` gets a certificate for each, OpenSSH uses the existing one.
 fn chain(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Result<()> {
     let mut via: Option<String> = None;
     let mut running = Vec::new();
@@ -116,8 +116,8 @@ fn chain(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Res
 /// The cipher that `vctl ssh` negotiates on a processor with AES instructions.
 const AES: [&str; 2] = ["-c", "aes256-gcm@openssh.com"];
 
-/// Bulk data in both directions, with the ciphers that the two clients negotiate by themselves, and OpenSSH's client
-/// again with the cipher of `vctl ssh`. The host's clock times the transfer, so logins do not count.
+/// Transfers bulk data in both directions, with the ciphers that the two clients negotiate. OpenSSH's client also runs
+/// with the cipher of `vctl ssh`. The host's clock times the transfer, so the logins do not count.
 pub(super) fn bulk(
     mib: u32,
     rounds: u32,
@@ -246,7 +246,7 @@ fn in_turn<const N: usize>(
     Ok(times.map(Summary::of))
 }
 
-/// Somebody who is logged in to Vault, knows the host, and has a certificate beside.
+/// A user that is logged in to Vault, knows the host, and also has a certificate.
 pub(super) struct Operator<'a> {
     centre: &'a Centre,
     host: &'a Host,
@@ -272,7 +272,7 @@ impl<'a> Operator<'a> {
         Ok(operator)
     }
 
-    /// Enters a host into the inventory, `known_hosts` and the configuration of OpenSSH.
+    /// Adds a host to the inventory, to `known_hosts` and to the configuration of OpenSSH.
     fn knows(&self, name: &str, host: &Host, via: Option<&str>) -> Result<()> {
         let jump = via.map_or("null".to_owned(), |via| format!("'{via}'"));
         let sql = format!(
@@ -325,7 +325,7 @@ impl<'a> Operator<'a> {
             "public_key": fs::read_to_string(self.home.join("key.pub"))?,
             "valid_principals": self.host.user(),
             "ttl": "1800s",
-            // For its jump hosts.
+            // For the jump hosts.
             "extensions": {"permit-port-forwarding": ""},
         });
         let signed = self.centre.bao.admin()?.post("ssh/sign/sre-core", &wish)?;
@@ -366,7 +366,7 @@ impl<'a> Operator<'a> {
         command
     }
 
-    /// `ssh` as `vctl ssh-config --install` has it.
+    /// Returns `ssh` with the settings that `vctl ssh-config --install` makes.
     fn proxied(&self, args: &[&str]) -> Command {
         let mut command = Command::new("ssh");
         command
@@ -377,7 +377,7 @@ impl<'a> Operator<'a> {
             .arg("-F")
             .arg(self.home.join("proxied"))
             .args(["-o", "BatchMode=yes"])
-            // The home that `ssh` takes from the system has nothing to do with this.
+            // `ssh` must not read the home that the system has for this account.
             .args([
                 "-o",
                 "UserKnownHostsFile=none",

@@ -1,6 +1,6 @@
-//! One channel that is not read: what it costs the others of its connection, and memory.
+//! One channel that is not read: its effect on other channels of its connection, and memory.
 //!
-//! Each round measures the same forward of the same connection without a stalled one beside it and with one, for
+//! Each round measures the same forward of the same connection, first alone and then beside a stalled forward, for
 //! `vctl ssh` and for OpenSSH's client.
 
 use std::fs;
@@ -19,12 +19,12 @@ use super::ssh::{NAME, Operator, bulk};
 use crate::report::Findings;
 use crate::rig::{Bench, MIB};
 
-/// How long a process does nothing once it has stalled.
+/// Time without CPU use that counts as a stall.
 const STILL: Duration = Duration::from_millis(400);
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Read last: more than a pipe holds, so that the client is still there before.
+/// Bytes that are read last. They are more than a pipe holds, so the client still runs before.
 const LEFT: u64 = 1 << 20;
 
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
@@ -42,7 +42,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Rates of a forward of one client, in MiB/s.
+/// Rates of a forward of one client in MiB/s.
 #[derive(Default)]
 struct Rates {
     alone: Vec<f64>,
@@ -63,7 +63,7 @@ fn beside(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Re
     let mib = bench.full_or_short(512, 256);
     for round in 0..=bench.full_or_short(20, 6) {
         for (client, port, rates) in &mut clients {
-            // Neither of the two profits from its place in a round.
+            // In this order both measurements have the same average place in a round.
             for is_beside in [false, true, true, false] {
                 let unread = is_beside.then(|| connect(*port)).transpose()?;
                 client.wait_until_still()?;
@@ -91,7 +91,7 @@ fn beside(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Re
     Ok(())
 }
 
-/// Returns the rate beside a stalled forward as a part of the rate alone.
+/// Returns the rate beside a stalled forward, as a fraction of the rate alone.
 fn report_rates(name: &str, key: &str, rates: Rates, findings: &mut Findings) -> Result<f64> {
     let alone = Summary::of(rates.alone);
     let beside = Summary::of(rates.beside_stalled);
@@ -106,7 +106,7 @@ fn report_rates(name: &str, key: &str, rates: Rates, findings: &mut Findings) ->
     Ok(beside.p50 / alone.p50)
 }
 
-/// The most memory of a client whose output waits, and then comes.
+/// Highest memory of a client whose output is not read at first, and then is read.
 fn memory(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Result<()> {
     let bytes: u64 = bench.full_or_short(10 << 30, 256 << 20);
     let zeros = format!("head -c {bytes} /dev/zero");
@@ -118,7 +118,7 @@ fn memory(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Re
             .spawn()?,
     );
     let mut output = client.0.stdout.take().context("it has no output")?;
-    // It has begun.
+    // The transfer has begun.
     output.read_exact(&mut [0])?;
     client.wait_until_still()?;
     findings.state(
@@ -145,7 +145,7 @@ fn memory(bench: &Bench, operator: &Operator<'_>, findings: &mut Findings) -> Re
     client.end()
 }
 
-/// A running client, which ends when this is dropped.
+/// A running client. It ends when this is dropped.
 struct Client(Child);
 
 impl Client {
@@ -153,14 +153,14 @@ impl Client {
         Ok(Self(command.stdin(Stdio::null()).spawn()?))
     }
 
-    /// Waits until it has been doing nothing for a while.
+    /// Waits until the client has used no CPU time for a while.
     fn wait_until_still(&self) -> Result<()> {
         let id = self.0.id();
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             let before = ProcessCost::read(id)?;
             thread::sleep(STILL);
-            // A timer may fire.
+            // A timer may run in this time.
             if ProcessCost::read(id)?.on_cpu_ns - before.on_cpu_ns < 1_000_000 {
                 return Ok(());
             }
@@ -168,7 +168,7 @@ impl Client {
         anyhow::bail!("the client does not stall within {PATIENCE:?}")
     }
 
-    /// The most memory that it ever had, in bytes.
+    /// Returns the highest memory of the process in bytes.
     fn most_memory(&self) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
         let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -190,7 +190,7 @@ impl Drop for Client {
     }
 }
 
-/// Sends zeros without end to each connection. Returns its port.
+/// Sends zeros without end to each connection. Returns the port.
 fn zeros() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let port = listener.local_addr()?.port();
@@ -220,7 +220,7 @@ fn connect(port: u16) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Reads through the forward; MiB in a second.
+/// Reads through the forward, and returns MiB per second.
 fn rate(port: u16, mib: u32) -> Result<f64> {
     let mut stream = connect(port)?;
     let mut piece = vec![0; 256 << 10];

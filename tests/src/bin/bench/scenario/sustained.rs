@@ -1,5 +1,5 @@
-//! 1,600 exec/s inside a session for ten minutes: nothing is lost; and what a ring too small must
-//! lose is told to the event.
+//! 1,600 exec/s inside a session for ten minutes: all events are stored. When a small ring loses events, the session
+//! reports their exact number.
 
 use anyhow::{Context as _, Result};
 use vctl_tests::lab::Options;
@@ -42,7 +42,7 @@ fn nothing_is_lost(bench: &Bench, findings: &mut Findings) -> Result<()> {
 
 fn a_loss_is_told(bench: &Bench, findings: &mut Findings) -> Result<()> {
     let options = Options {
-        // Holds some 150 pairs; a burst at full speed has more before the next drain.
+        // This ring holds about 150 pairs. A burst at full speed makes more before the next read.
         agent: vec![("ring_size", "64KiB".to_owned())],
         ..Options::default()
     };
@@ -54,7 +54,7 @@ fn a_loss_is_told(bench: &Bench, findings: &mut Findings) -> Result<()> {
     let done = rig.load_in_session(&certificate, &arguments)?.wait()?;
     let session = stored::closed_session(&rig, SERIAL + 1)?;
     let difference = compare(&done.rows, session.against_ledger(done.leader)?);
-    // An exec and an exit of each child, and the exit of the session's leader.
+    // An exec and an exit for each child, and the exit of the leader.
     let truth = 2 * difference.rows + 1;
     let lost = truth.saturating_sub(session.events.len() as u64);
     let reported = session

@@ -1,7 +1,7 @@
-//! What an open session costs every system call of a process that belongs to no session.
+//! Cost of an open session for the system calls of a process outside of all sessions.
 //!
-//! The probes for failed execs are on system calls. They are attached with the first session and stay for a while
-//! after the last one, so each round has an agent of its own.
+//! The probes for failed execs run on system calls. The agent attaches them with the first session and detaches them
+//! some time after the last one, so each round starts a separate agent.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ struct PerCall {
     with_session_ns: Vec<f64>,
 }
 
-/// Starts and ends agents; none may run.
+/// Starts and ends agents. No other agent may run.
 pub(super) fn run(bench: &Bench, rig: &mut Rig, findings: &mut Findings) -> Result<()> {
     let pins = pin_directory(rig)?;
     let samples = bench.full_or_short(60, 30);
@@ -75,7 +75,7 @@ pub(super) fn run(bench: &Bench, rig: &mut Rig, findings: &mut Findings) -> Resu
     Ok(())
 }
 
-/// Returns what one call takes: the median of `samples`.
+/// Returns the time of one call: the median of `samples`.
 fn nanoseconds(samples: u32) -> f64 {
     let sample = |_| {
         let begun = Instant::now();
@@ -105,7 +105,7 @@ fn await_probes(pins: &Path) -> Result<()> {
         Duration::from_secs(30),
         pinned("sys_exit_execve"),
     )?;
-    // It is attached last, and not on a kernel without a 32-bit table of system calls.
+    // This program is attached last, and only on a kernel with a 32-bit table of system calls.
     let _ = wait_for(PROGRAM, Duration::from_secs(3), pinned(PROGRAM));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A token of ten seconds, kept alive by `vctl agent` while the server comes and goes.
+//! A token of ten seconds that `vctl agent` renews while the server stops and returns.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ use crate::report::Findings;
 use crate::rig::Bench;
 
 const TTL: Duration = Duration::from_secs(10);
-/// What is between a look into the file and the answer of the server.
+/// Time between a read of the file and the answer of the server.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// What happens to the server.
+/// Fault of the server.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Restarted,
     Sealed,
-    /// It takes connections, and says nothing.
+    /// The server accepts connections, and does not answer.
     Silent,
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let faults = [Fault::Restarted, Fault::Sealed, Fault::Silent]
         .into_iter()
         .cycle();
-    // Shorter than the token lives, and longer.
+    // Shorter and longer than the life of the token.
     let away = [4, 16].map(Duration::from_secs).into_iter().cycle();
     for (fault, away) in faults.zip(away) {
         if begun.elapsed() >= lasting {
@@ -144,7 +144,7 @@ impl<'a> Machine<'a> {
         command
     }
 
-    /// Times whole processes that find a good token, in milliseconds.
+    /// Measures whole processes that find a good token, in milliseconds.
     fn times_of_a_warm_token(&self, rounds: u32) -> Result<Summary> {
         let admin = self.centre.bao.admin()?;
         admin.post(
@@ -174,11 +174,11 @@ impl Drop for Agent {
     }
 }
 
-/// The file, and what the server says of what is in it.
+/// The token file, with the server's opinion about the token in it.
 struct Watched<'a> {
     centre: &'a Centre,
     path: PathBuf,
-    /// The token that was good last, and until when for sure.
+    /// Last good token, and the time until which it is surely valid.
     last: Option<(String, Instant)>,
     looks: u64,
     dead: u64,
@@ -195,7 +195,7 @@ impl<'a> Watched<'a> {
         }
     }
 
-    /// Looks once, with the server there. Returns whether there is a good token.
+    /// Reads the file once, while the server runs. Returns true when there is a good token.
     fn look(&mut self) -> Result<bool> {
         self.looks += 1;
         let Ok(token) = fs::read_to_string(&self.path) else {
@@ -212,7 +212,7 @@ impl<'a> Watched<'a> {
             self.last = Some((token, asked + Duration::from_secs(left + 1)));
             return Ok(true);
         }
-        // It was replaced while we asked, or it is dead and still there.
+        // Either the agent replaced the token during the request, or the token is dead and still in the file.
         let still_there = fs::read_to_string(&self.path).is_ok_and(|now| now == token);
         self.dead += u64::from(still_there && reply.status == 403);
         Ok(false)
@@ -238,7 +238,7 @@ impl<'a> Watched<'a> {
         Ok(())
     }
 
-    /// Looks while the server cannot be asked: a token whose time is over must not be there.
+    /// Reads the file while the server cannot be asked. An expired token must not be in it.
     fn while_away(&mut self, lasting: Duration) {
         let end = Instant::now() + lasting;
         while Instant::now() < end {

@@ -1,4 +1,4 @@
-//! From an exec in a busy session until its row can be read at the centre.
+//! Time from an exec in a busy session until the centre can show its row.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use vctl_tests::load::stats::{Summary, count_as_f64};
 use crate::report::Findings;
 use crate::rig::{Bench, LoadArguments};
 
-/// How often the centre is asked: the resolution of what is measured.
+/// Interval of the queries, which is the resolution of the result.
 const LOOK: Duration = Duration::from_millis(20);
 const RATE: u64 = 100;
 
@@ -35,7 +35,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    // When each exec was first seen, and when the kernel says it was.
+    // First time that each row was seen, and the kernel's time of the exec.
     let mut waited = Vec::new();
     runtime.block_on(async {
         let client = centre.postgres.connect(DATABASE).await?;
