@@ -69,7 +69,7 @@ fn replace_as(
     match fs::symlink_metadata(path) {
         // A link could lead anywhere, and a device or pipe is not ours to replace.
         Ok(metadata) if !metadata.is_file() => {
-            return Err(io::Error::other("it is there already and no regular file"));
+            return Err(io::Error::other("the existing file is not a regular file"));
         }
         Ok(_) => {}
         Err(error) if is_absence(&error) => {}

@@ -296,17 +296,23 @@ fn message_of(body: &[u8]) -> String {
     one_line(&beginning)
 }
 
-/// Returns text without controls of a terminal, and without characters that reorder their line.
+/// Returns text on one line, with controls of a terminal and characters that reorder a line escaped as `vctl` does.
 fn one_line(text: &str) -> String {
-    let harmless = |c: char| match c {
-        '\n' | '\t' | '\r' => ' ',
-        '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            char::REPLACEMENT_CHARACTER
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' | '\r' => line.push(' '),
+            c if c.is_ascii_control() => line.push_str(&format!("\\x{:02x}", u32::from(c))),
+            '\u{80}'..='\u{9f}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{61c}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}' => line.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => line.push(c),
         }
-        c if c.is_control() => char::REPLACEMENT_CHARACTER,
-        c => c,
-    };
-    text.chars().map(harmless).collect()
+    }
+    line
 }
 
 #[cfg(test)]
@@ -365,10 +371,7 @@ mod tests {
         let errors = serde_json::json!({ "errors": [hostile] }).to_string();
         for body in [errors.as_bytes(), hostile.as_bytes()] {
             let message = message_of(body);
-            assert_eq!(
-                message,
-                "a\u{fffd}[2J\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e  f"
-            );
+            assert_eq!(message, r"a\x1b[2J\x07\u009bb\u202ec\u2066d\u200fe  f");
         }
     }
 }

@@ -108,7 +108,7 @@ fn a_login_is_confirmed_on_another_device() {
         browser.open(&address).unwrap();
         if client_id == "vctl-code" {
             assert_eq!(address, format!("{}/device", mount.provider.issuer));
-            let code = shown_after(&mut terminal, "and enter this code");
+            let code = shown_after(&mut terminal, "and enter this code:");
             browser.fill("input[name=user_code]", &code).unwrap();
             browser.click("button[type=submit]").unwrap();
         } else {
