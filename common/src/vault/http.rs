@@ -4,6 +4,7 @@
 //! `VAULT_SKIP_VERIFY` by itself, panics on a token with a line break, drops lease ids and
 //! `Retry-After`, and logs errors that the caller may still handle.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -302,13 +303,13 @@ fn one_line(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' | '\t' | '\r' => line.push(' '),
-            c if c.is_ascii_control() => line.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_ascii_control() => _ = write!(line, "\\x{:02x}", u32::from(c)),
             '\u{80}'..='\u{9f}'
             | '\u{200e}'
             | '\u{200f}'
             | '\u{61c}'
             | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' => line.push_str(&format!("\\u{:04x}", u32::from(c))),
+            | '\u{2066}'..='\u{2069}' => _ = write!(line, "\\u{:04x}", u32::from(c)),
             c => line.push(c),
         }
     }

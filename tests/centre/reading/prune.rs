@@ -91,7 +91,7 @@ fn no_input_refuses_to_prune_on_a_terminal_too() {
     let ended = terminal.end().unwrap();
     let shown = terminal.shown();
     assert_eq!(ended.code(), Some(2), "{shown}");
-    assert!(shown.contains("no terminal to ask on"), "{shown}");
+    assert!(shown.contains("needs confirmation"), "{shown}");
 }
 
 #[test]
