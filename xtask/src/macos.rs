@@ -36,7 +36,8 @@ fn standard_library() -> Result<()> {
     if Path::new(directory.trim()).is_dir() {
         return Ok(());
     }
-    command::run(Command::new("rustup").args(["target", "add", TARGET]))
+    // A server that does not answer must not stop CI.
+    command::run(Command::new("timeout").args(["180", "rustup", "target", "add", TARGET]))
 }
 
 /// Returns the directory of cargo-zigbuild and Zig; installs both there once.

@@ -108,7 +108,7 @@ fn a_directory_that_others_can_change_gets_no_socket() {
         let said = sealed(&operator.at, &script, &[("TMPDIR", scratch.path())]);
         assert_eq!(said.code, 1, "{what}: {said:?}");
         assert!(
-            said.stderr.contains("cannot be an agent for `ssh`"),
+            said.stderr.contains("cannot serve as an agent for `ssh`"),
             "{what}: {said:?}"
         );
     }
