@@ -66,7 +66,7 @@ fn a_host_without_our_ca_is_named_with_a_remedy() {
     );
     assert!(
         said.stderr
-            .contains("when the clock of `untrusted-1` is more than"),
+            .contains("if the clock of `untrusted-1` is more than"),
         "{}",
         said.stderr
     );

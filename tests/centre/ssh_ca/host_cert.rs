@@ -98,7 +98,7 @@ fn a_host_key_is_signed_from_a_file_or_a_pipe() {
     let pipe = admin.command(&[&file[..], &["-"]].concat());
     let said = give(pipe, "no key");
     assert!(
-        said.code == 2 && said.stderr.contains("no public key"),
+        said.code == 2 && said.stderr.contains("an SSH public key"),
         "{said:?}"
     );
     let said = admin.run(&["ca", "host-cert", "vouch-none", "--key", "/nowhere"]);

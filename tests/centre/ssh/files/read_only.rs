@@ -59,7 +59,7 @@ fn openssh_logs_in_with_a_read_only_home() {
 fn a_home_with_a_long_path_gets_its_sockets_elsewhere() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "files-long");
-    operator.knows("long-1", centre.host.as_ref().unwrap());
+    operator.knows("deep-1", centre.host.as_ref().unwrap());
     let long = operator.at.home(&"x".repeat(90));
     fs::create_dir(&long).unwrap();
     for name in [".vctl", ".ssh"] {
@@ -67,7 +67,7 @@ fn a_home_with_a_long_path_gets_its_sockets_elsewhere() {
         symlink(long.join(name), operator.at.home(name)).unwrap();
     }
     let scratch = tempfile::tempdir().unwrap();
-    let script = through_ssh(&operator.at, "long-1", scratch.path());
+    let script = through_ssh(&operator.at, "deep-1", scratch.path());
     let mut command = operator.at.program("sh", &["-c", &script]);
     command
         .env("HOME", &long)
