@@ -14,6 +14,7 @@ mod packages;
 mod prose;
 mod sentences;
 mod stack;
+mod subjects;
 mod test;
 mod test_names;
 mod third_party;

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use crate::command::say;
-use crate::{layers, named_specs, named_things, prose, test_names, third_party};
+use crate::{layers, named_specs, named_things, prose, subjects, test_names, third_party};
 
 /// A longer file has more than one subject; tests are not counted.
 const MOST_LINES: usize = 400;
@@ -62,6 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     problems.extend(named_things::problems(&files));
     problems.extend(prose::problems(&files));
     problems.extend(test_names::problems(&files));
+    problems.extend(subjects::problems());
     for problem in &problems {
         say(problem);
     }
