@@ -6,13 +6,13 @@ use super::value::{
     address, concurrency, days, days_of_events, hidden, host, lasting, mount, name, port, shown,
     shown_path, shown_secret, some_path, some_word, word,
 };
-use super::{Config, Method, places, rules};
+use super::{Config, Method, allowed_keys, rules};
 
 pub(super) static TABLE: Table<Config> = Table {
     keys: KEYS,
     env: names_in_the_environment,
     has_flag: |key| FLAGS.contains(&key),
-    refuse: places::refuse,
+    refuse: allowed_keys::refuse,
 };
 
 /// Keys that have a command line option. The others are rarely changed for a single run.

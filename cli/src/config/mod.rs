@@ -4,10 +4,13 @@
 //!
 //! The framework is `vctl_common::config`, which also names the crates that were considered.
 
+mod allowed_keys;
+mod directory_file;
 mod keys;
 mod load;
 mod method;
 mod places;
+mod problem;
 mod rules;
 mod trusted;
 mod value;
@@ -22,8 +25,9 @@ use vctl_common::config::{Key, Span};
 use vctl_common::secret::Secret;
 use vctl_common::tls::Trust;
 
-pub(crate) use load::{TRUST_HINT, load, load_without_refused, placed};
+pub(crate) use load::{load, load_without_refused, placed};
 pub(crate) use method::Method;
+pub(crate) use problem::TRUST_HINT;
 #[allow(unused_imports, reason = "named by the commands that read it")]
 pub(crate) use rules::DcRule;
 pub(crate) use trusted::{DirectoryFile, Setting, TrustState, TrustedFiles};

@@ -1,17 +1,15 @@
-//! The configuration files, and the keys that a directory's file may set before it is trusted.
+//! The configuration files, weakest first.
 
 use std::ffi::OsString;
-use std::fs::{self, Metadata};
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use vctl_common::config::{ConfigFile, Need, Origin, Refusal, Source};
+use vctl_common::config::{ConfigFile, Need, Origin};
 
+use super::directory_file::{DIRECTORY_FILE, distrust_directory, is_of_another};
 use super::trusted;
 use crate::files::home;
-
-/// The file in the working directory. Parent directories are not searched.
-pub(super) const DIRECTORY_FILE: &str = ".vctl/config.yaml";
 
 /// Returns the files to read, weakest first.
 pub(super) fn files(env: &dyn Fn(&str) -> Option<OsString>) -> Vec<ConfigFile> {
@@ -54,16 +52,6 @@ pub(super) fn files(env: &dyn Fn(&str) -> Option<OsString>) -> Vec<ConfigFile> {
     files
 }
 
-/// Returns the file of a directory, like that of the working directory in [`files`].
-pub(super) fn file_of(directory: &Path) -> ConfigFile {
-    ConfigFile {
-        path: directory.join(DIRECTORY_FILE),
-        need: Need::IfThere,
-        origin: |_, _| Origin::Directory,
-        distrust: distrust_directory,
-    }
-}
-
 fn distrust_own(_: &Path, meta: &Metadata) -> Option<&'static str> {
     if is_of_another(meta) {
         Some("is owned by another user")
@@ -72,123 +60,4 @@ fn distrust_own(_: &Path, meta: &Metadata) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// Checks the owner and mode of a directory's file. The group may write it, because a checkout may belong to
-/// a group. A file that another user put into a directory such as `/tmp` is refused, also a link to a file
-/// of this user.
-fn distrust_directory(path: &Path, meta: &Metadata) -> Option<&'static str> {
-    if is_of_another(meta) {
-        return Some("is owned by another user");
-    }
-    if meta.mode() & 0o002 != 0 {
-        return Some("can be written by every user");
-    }
-    let Ok(dir) = fs::symlink_metadata(path.parent()?) else {
-        return Some("is in a directory that cannot be read");
-    };
-    if is_of_another(&dir) {
-        Some("is in a directory that is owned by another user")
-    } else if dir.mode() & 0o002 != 0 && !dir.is_symlink() {
-        Some("is in a directory that every user can write")
-    } else {
-        None
-    }
-}
-
-fn is_of_another(meta: &Metadata) -> bool {
-    meta.uid() != 0 && meta.uid() != nix::unistd::geteuid().as_raw()
-}
-
-/// Secrets, which no configuration file may contain.
-pub(super) const ENVIRONMENT_ONLY: [&str; 2] = ["role_id", "secret_id"];
-
-/// Keys that a directory's file may set before the user trusts it, each with the reason.
-///
-/// They choose how something is done. A key that is in no list is refused, and a test fails.
-pub(super) const MAY: [(&str, &str); 4] = [
-    (
-        "ssh_direct_first",
-        "each route to a host checks the same host key",
-    ),
-    ("ssh_keepalive", "ssh only gives up sooner or later"),
-    ("sync_probe_timeout", "sync only takes longer, or gives up"),
-    ("sync_probe_concurrency", "sync only takes longer"),
-];
-
-/// Keys that a directory's file may set only after the user trusts it, each with what it decides.
-pub(super) const AFTER_TRUST: [(&str, &str); 38] = [
-    ("vault_addr", SERVER),
-    ("vault_namespace", SERVER),
-    ("vault_ca_cert", CA),
-    ("auth_method", IDENTITY),
-    ("oidc_mount", IDENTITY),
-    ("oidc_role", IDENTITY),
-    // Another user may listen on that port, and would get the code from the browser.
-    ("oidc_callback_port", IDENTITY),
-    ("userpass_mount", IDENTITY),
-    ("username", IDENTITY),
-    ("approle_mount", IDENTITY),
-    ("approle_self_role", IDENTITY),
-    ("role_id_file", SECRETS),
-    ("secret_id_file", SECRETS),
-    ("sink_path", SECRETS),
-    ("db_host", SERVER),
-    ("db_port", SERVER),
-    ("db_name", SERVER),
-    ("db_server_name", CA),
-    ("db_ca_cert", CA),
-    ("db_role_ro", ROLE),
-    ("db_role_rw", ROLE),
-    ("db_role_identity", ROLE),
-    ("db_role_audit_ro", ROLE),
-    ("db_role_audit_write", ROLE),
-    ("db_role_audit_ingest", ROLE),
-    ("db_role_prune", ROLE),
-    ("db_role_status", ROLE),
-    ("db_role_migrate", ROLE),
-    ("db_migration_owner", ROLE),
-    ("database_mount", ROLE),
-    ("ssh_mount", CA),
-    ("ca_role", CA),
-    ("ssh_sign", "how long a certificate is valid"),
-    // It may be `root`, or another user's account on the host.
-    ("ssh_default_user", IDENTITY),
-    // `vctl sync` and `vctl add` write it to the inventory of all users.
-    ("dc_rules", "the data centres in the inventory"),
-    ("kernel_retention_days", DELETED),
-    ("session_retention_days", DELETED),
-    ("access_retention_days", DELETED),
-];
-const SERVER: &str = "which server is trusted";
-const CA: &str = "which CA is trusted";
-const IDENTITY: &str = "which user you log in as";
-const ROLE: &str = "which role is used";
-const SECRETS: &str = "where secrets are";
-const DELETED: &str = "which records are deleted";
-
-/// Returns the reason why a file may not set a key.
-pub(super) fn refuse(key: &str, at: &Source) -> Option<Refusal> {
-    let Source::File { origin, .. } = at else {
-        return None;
-    };
-    if ENVIRONMENT_ONLY.contains(&key) {
-        let variable = key.to_ascii_uppercase();
-        return Some(Refusal {
-            why: format!(
-                "is a secret, which no configuration file may contain: set `VCTL_{variable}`, or name a file with `{key}_file`"
-            ),
-            untrusted: false,
-        });
-    }
-    let is_free = MAY.iter().any(|(name, _)| *name == key);
-    if *origin != Origin::Directory || is_free {
-        return None;
-    }
-    let decides = AFTER_TRUST.iter().find(|(name, _)| *name == key);
-    let decides = decides.map_or("something unknown", |(_, decides)| decides);
-    Some(Refusal {
-        why: format!("decides {decides}, and this directory's file is not trusted"),
-        untrusted: true,
-    })
 }

@@ -223,9 +223,9 @@ fn a_name_cannot_change_a_path_of_vault() {
 #[test]
 fn every_key_is_on_one_list_for_a_directorys_file() {
     let lists = [
-        places::MAY.map(|(key, _)| key).to_vec(),
-        places::AFTER_TRUST.map(|(key, _)| key).to_vec(),
-        places::ENVIRONMENT_ONLY.to_vec(),
+        allowed_keys::MAY.map(|(key, _)| key).to_vec(),
+        allowed_keys::AFTER_TRUST.map(|(key, _)| key).to_vec(),
+        allowed_keys::ENVIRONMENT_ONLY.to_vec(),
     ];
     let mut listed = lists.concat();
     listed.sort_unstable();
@@ -233,7 +233,7 @@ fn every_key_is_on_one_list_for_a_directorys_file() {
     keys.sort_unstable();
     assert_eq!(
         listed, keys,
-        "add new keys to a list in cli/src/config/places.rs"
+        "add new keys to a list in cli/src/config/allowed_keys.rs"
     );
 }
 
@@ -246,7 +246,7 @@ fn an_untrusted_directory_sets_no_server_ca_or_role() {
     };
     let taken = |origin| -> Vec<&str> {
         let keys = keys::TABLE.keys.iter().map(|key| key.name);
-        keys.filter(|key| places::refuse(key, &at(origin)).is_none())
+        keys.filter(|key| allowed_keys::refuse(key, &at(origin)).is_none())
             .collect()
     };
     assert_eq!(
@@ -264,11 +264,13 @@ fn an_untrusted_directory_sets_no_server_ca_or_role() {
             keys::TABLE.keys.len() - 2,
             "{origin:?}"
         );
-        assert!(places::refuse("secret_id", &at(origin)).is_some());
+        assert!(allowed_keys::refuse("secret_id", &at(origin)).is_some());
     }
     // A key that is on no list yet.
-    assert!(places::refuse("new_key", &at(Origin::Directory)).is_some_and(|why| why.untrusted));
-    assert!(places::refuse("sink_path", &Source::Env("VCTL_SINK".to_owned())).is_none());
+    assert!(
+        allowed_keys::refuse("new_key", &at(Origin::Directory)).is_some_and(|why| why.untrusted)
+    );
+    assert!(allowed_keys::refuse("sink_path", &Source::Env("VCTL_SINK".to_owned())).is_none());
 }
 
 #[test]
@@ -357,7 +359,7 @@ fn the_documentation_matches_the_table() {
         let head = format!("\n## `{}`\n", key.name);
         assert!(reference.contains(&head), "{}", key.name);
         let in_example = example().contains(&format!("\n#{}:", key.name));
-        let secret = places::ENVIRONMENT_ONLY.contains(&key.name);
+        let secret = allowed_keys::ENVIRONMENT_ONLY.contains(&key.name);
         assert_eq!(in_example, !secret, "{}", key.name);
     }
 }

@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha256};
 use vctl_common::config::{self, FileText, Origin, Source};
 
 use super::keys::{TABLE, defaults};
-use super::load::{failure, invalid};
-use super::places;
+use super::problem::{failure, invalid};
+use super::{allowed_keys, directory_file};
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::files::private_file;
@@ -49,7 +49,7 @@ impl DirectoryFile {
             let message = format!("cannot read directory `{}`", directory.display());
             CliError::new(Exit::NotFound, message).caused_by(&error)
         })?;
-        let file = places::file_of(&directory);
+        let file = directory_file::file_of(&directory);
         let text = config::read(&file).map_err(|error| failure(&error))?;
         Ok(text.map(|text| Self {
             path: file.path,
@@ -62,7 +62,7 @@ impl DirectoryFile {
     /// # Errors
     /// All problems that remain when the file is trusted.
     pub(crate) fn settings(&self) -> Result<Vec<Setting>, CliError> {
-        let path = Path::new(places::DIRECTORY_FILE);
+        let path = Path::new(directory_file::DIRECTORY_FILE);
         let (loaded, problems) = TABLE.merge_text(defaults(), path, Origin::Trusted, &self.text);
         if !problems.is_empty() {
             return Err(invalid(&problems));
@@ -73,7 +73,7 @@ impl DirectoryFile {
             key: key.name,
             line: line.trim_end().to_owned(),
             source: source.clone(),
-            needs_trust: places::MAY.iter().all(|(name, _)| *name != key.name),
+            needs_trust: allowed_keys::MAY.iter().all(|(name, _)| *name != key.name),
         });
         Ok(settings.collect())
     }
@@ -131,7 +131,7 @@ impl TrustedFiles {
         let directory = directory.map_err(|error| {
             CliError::new(Exit::NotFound, "cannot find the directory").caused_by(&error)
         })?;
-        private_file::remove(&self.record_file(&directory.join(places::DIRECTORY_FILE)))
+        private_file::remove(&self.record_file(&directory.join(directory_file::DIRECTORY_FILE)))
     }
 
     /// Returns the recorded files in the order of their paths.
@@ -196,7 +196,7 @@ pub(super) fn of_working_directory(bytes: &[u8]) -> bool {
     let Ok(directory) = std::env::current_dir() else {
         return false;
     };
-    TrustedFiles::find().trusts(&directory.join(places::DIRECTORY_FILE), bytes)
+    TrustedFiles::find().trusts(&directory.join(directory_file::DIRECTORY_FILE), bytes)
 }
 
 fn digest(bytes: &[u8]) -> String {

@@ -2,64 +2,23 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::time::Duration;
 
 use futures_util::future::{Either, select, try_join_all};
 use russh::ChannelStream;
 use russh::client::Msg;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
-use vctl_common::vault::Vault;
 
-use super::access::{AccessLog, End, Row};
+use super::access::{End, Row};
+use super::connect_context::ConnectContext;
 use super::deadlines;
 use super::dial;
 use super::error::SshError;
 use super::handler::Inbound;
 use super::hop::Connection;
-use super::host_key::HostKeys;
 use super::route_plan::{RoutePlan, Target};
 use crate::error::CliError;
-use crate::ssh_ca::user_certificate::{Credential, Extensions, UserCertificateRequest};
-use crate::ui::notice;
-
-/// What every route needs to connect.
-pub(crate) struct ConnectContext<'a> {
-    pub(crate) keys: HostKeys<'a>,
-    pub(crate) access: &'a AccessLog<'a>,
-    pub(crate) issuer: Issuer<'a>,
-    /// Receives the channels that the target opens.
-    pub(crate) inbound: mpsc::Sender<Inbound>,
-    /// How long a server may be silent before it is asked for an answer.
-    pub(crate) keepalive: Duration,
-}
-
-/// Requests certificates from Vault.
-pub(crate) struct Issuer<'a> {
-    pub(crate) vault: &'a Vault,
-    pub(crate) ttl: Duration,
-    /// Extensions for the target's certificate.
-    pub(crate) extensions: Extensions,
-}
-
-impl Issuer<'_> {
-    pub(crate) async fn issue(
-        &self,
-        target: &Target,
-        extensions: Extensions,
-    ) -> Result<Credential, CliError> {
-        let wish = UserCertificateRequest {
-            mount: &target.mount,
-            role: &target.ca_role,
-            role_from: &target.role_from,
-            user: &target.user,
-            ttl: self.ttl,
-            extensions,
-            host_ahead: target.clock_offset_s,
-        };
-        notice::waiting(Credential::issue(self.vault, &wish)).await
-    }
-}
+use crate::ssh_ca::user_certificate::{Credential, Extensions};
 
 /// A host with a successful login.
 pub(crate) struct LoggedInHost {

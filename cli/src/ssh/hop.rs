@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::connect::ConnectContext;
+use super::connect_context::ConnectContext;
 use super::deadlines;
 use super::error::{ConnectStep, SshError};
 use super::forward::Endpoint;

@@ -9,6 +9,7 @@ mod destination;
 mod target;
 mod route_plan;
 mod connect;
+mod connect_context;
 mod deadlines;
 mod dial;
 mod host_key;
@@ -27,7 +28,7 @@ mod run;
 pub(crate) mod access_store;
 
 pub(crate) use access::{AccessLog, End, Row};
-pub(crate) use connect::{ConnectContext, Issuer};
+pub(crate) use connect_context::{ConnectContext, Issuer};
 pub(crate) use destination::Destination;
 pub(crate) use error::SshError;
 pub(crate) use forward::{Endpoint, Forwards, LocalForward, RemoteForward, SocksForward};

@@ -4,7 +4,8 @@ use tokio::sync::mpsc;
 
 use super::access::{AccessLog, End};
 use super::connect;
-use super::connect::{ConnectContext, Issuer, LoggedInHost};
+use super::connect::LoggedInHost;
+use super::connect_context::{ConnectContext, Issuer};
 use super::destination::Destination;
 use super::error::SshError;
 use super::forward::{Endpoint, Forwarding, Forwards};

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::access::{End, Row};
 use super::connect;
-use super::connect::ConnectContext;
+use super::connect_context::ConnectContext;
 use super::deadlines;
 use super::dial;
 use super::error::{ConnectStep, SshError};

@@ -3,10 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::RootCa;
-use super::system::{Family, System};
-
-/// Prefix of the names of files that vctl adds.
-pub(super) const PREFIX: &str = "vctl-ca-";
+use super::system::{Family, PREFIX, System};
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]

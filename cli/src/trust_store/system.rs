@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// Prefix of the names of files that vctl adds.
+pub(super) const PREFIX: &str = "vctl-ca-";
+
 /// The trust store for CAs that an administrator adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum System {
@@ -94,7 +97,7 @@ impl System {
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(|path| {
                 let name = path.file_name().and_then(|name| name.to_str());
-                name.is_some_and(|name| name.starts_with(super::plan::PREFIX))
+                name.is_some_and(|name| name.starts_with(PREFIX))
                     && path.extension().is_some_and(|e| e == family.extension())
             })
             .collect();

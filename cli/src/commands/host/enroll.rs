@@ -12,7 +12,7 @@ use vctl_common::enrolment::Enrolment;
 use vctl_common::host::HostName;
 use vctl_common::pg::PgError;
 
-use super::{check_all_removed, note_enrolled};
+use super::record::{check_all_removed, note_enrolled};
 use crate::centre::context::Context;
 use crate::centre::host_identity::{Credentials, HostIdentity, agent_config};
 use crate::commands::duration_arg::{humane, within};

@@ -1,6 +1,7 @@
 //! `vctl host`: creates and revokes the Vault identities of hosts.
 
 mod enroll;
+mod record;
 
 use std::io::Write as _;
 
@@ -10,10 +11,11 @@ use vctl_common::host::HostName;
 use vctl_common::pg::PgError;
 
 use self::enroll::EnrollArgs;
+use self::record::{check_all_removed, note_enrolled};
 use crate::centre::context;
 use crate::centre::context::Context;
 use crate::centre::globals::Globals;
-use crate::centre::host_identity::{FoundEnrolment, HostIdentity, NotRevoked};
+use crate::centre::host_identity::{FoundEnrolment, HostIdentity};
 use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -125,23 +127,6 @@ async fn revoke(
     Ok(())
 }
 
-/// Returns an error that names the parts of a host's identity that may still be valid.
-fn check_all_removed(host: &HostName, left: Vec<NotRevoked>) -> Result<(), Stop> {
-    let parts: Vec<_> = left.iter().map(|left| left.part.clone()).collect();
-    let Some(first) = left.into_iter().next() else {
-        return Ok(());
-    };
-    let message = format!(
-        "host `{host}` is not completely revoked; still there: {}",
-        parts.join(", ")
-    );
-    let cause = CliError::from(first.error);
-    let mut error = CliError::new(cause.exit, message);
-    error.causes = [vec![cause.message], cause.causes].concat();
-    let hint = format!("fix the cause, then run `vctl host revoke {host}` again");
-    Err(error.hint(cause.hint.unwrap_or(hint)).into())
-}
-
 /// Returns the database logins of an enrolment that still exist in Postgres, by their names from Vault.
 async fn logins(context: &Context, enrolment: &Enrolment) -> Result<Vec<String>, Stop> {
     let client = context.connect(&context.pool(DbRole::Rw)?).await?;
@@ -161,18 +146,6 @@ fn outlived(host: &HostName, logins: &[String]) -> Stop {
     CliError::new(Exit::Failure, message)
         .hint("disable them as a superuser of Postgres: alter role \"LOGIN\" nologin")
         .into()
-}
-
-/// Records whether a host is enrolled.
-async fn note_enrolled(context: &Context, host: &HostName, enrolled: bool) -> Result<(), Stop> {
-    let client = context.connect(&context.pool(DbRole::Rw)?).await?;
-    let sql = "update vctl.servers set enrolled_at = case when $2 then now() end \
-               where hostname = $1::text";
-    client
-        .execute(sql, &[&host.as_str(), &enrolled])
-        .await
-        .map_err(PgError::from)?;
-    Ok(())
 }
 
 fn reserved(host: &HostName) -> Stop {

@@ -3,11 +3,11 @@
 //! nucleo-picker and inquire were considered: neither filters by data centre besides the search,
 //! and the list must stay fast with 50,000 hosts.
 
+mod context;
 mod screen;
 mod state;
 
 use std::io;
-use std::time::SystemTime;
 
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -15,17 +15,9 @@ use crate::inventory::Host;
 use crate::ui::ask::Interaction;
 use crate::ui::sanitize;
 
+pub(crate) use context::PickerContext;
 use screen::{Input, PickerScreen};
 use state::{Picker, PickerStep};
-
-/// Additional data about the hosts of a picker.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PickerContext {
-    /// The database's clock, for the liveness; `None` for cached hosts.
-    pub(crate) now: Option<SystemTime>,
-    /// Hosts that were used on this machine, the latest first.
-    pub(crate) recent: Vec<String>,
-}
 
 /// Returns the chosen host; without a terminal, an error that lists the hosts.
 ///

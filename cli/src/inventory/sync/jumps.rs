@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::PlannedHost;
+use super::planned_host::PlannedHost;
 use super::resolved::ProxyJumpHop;
 
 /// A host that may become a row of the inventory.

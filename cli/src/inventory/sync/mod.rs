@@ -6,11 +6,13 @@
 pub(crate) mod aliases;
 mod jumps;
 mod plan;
+mod planned_host;
 mod probe;
 mod report;
 mod resolved;
 
-pub(crate) use plan::{Candidate, FailureKind, ImportFailure, PlannedHost, plan};
+pub(crate) use plan::{Candidate, FailureKind, ImportFailure, plan};
+pub(crate) use planned_host::PlannedHost;
 pub(crate) use probe::probe;
 pub(crate) use report::report;
 pub(crate) use resolved::{Ssh, SshSettings};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::jumps::{self, PendingHost};
+use super::planned_host::PlannedHost;
 use super::resolved::ProxyJumpHop;
 use crate::inventory::change;
 
@@ -18,16 +19,6 @@ pub(crate) struct Candidate {
     pub(crate) jumps: Vec<ProxyJumpHop>,
     /// Whether it has a `Host` line, and is not only the jump host of another one.
     pub(crate) is_listed: bool,
-}
-
-/// A host to import.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PlannedHost {
-    pub(crate) name: String,
-    pub(crate) ip: IpAddr,
-    pub(crate) port: u16,
-    pub(crate) user: Option<String>,
-    pub(crate) jump: Option<String>,
 }
 
 /// A host that is not imported, and the reason.

@@ -8,7 +8,7 @@ use url::Url;
 use vctl_common::secret::Secret;
 use vctl_common::vault::{self, Method, VaultError};
 
-use super::OidcLogin;
+use super::attempt::OidcLogin;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 

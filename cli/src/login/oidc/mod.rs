@@ -1,6 +1,7 @@
 //! Single sign-on with OIDC: the browser logs in at the identity provider, and is redirected to vctl.
 
 mod address;
+mod attempt;
 mod callback;
 mod device;
 mod listener;
@@ -16,6 +17,7 @@ use vctl_common::secret::Secret;
 use vctl_common::vault::{self, Granted, VaultError};
 
 use self::address::{LoginAddress, LoginFlow};
+use self::attempt::OidcLogin;
 use self::listener::CallbackListener;
 use self::page::LoginPage;
 use crate::config::Config;
@@ -54,15 +56,6 @@ impl OidcChoices {
     pub(crate) fn is_given(&self) -> bool {
         self.no_browser || self.device || self.callback_port.is_some() || self.role.is_some()
     }
-}
-
-/// One attempt to log in.
-struct OidcLogin<'a> {
-    vault: &'a VaultSettings,
-    mount: &'a str,
-    role: &'a str,
-    /// Known only to this process and Vault, not to the browser: a stolen code is useless without it.
-    client_nonce: Secret<String>,
 }
 
 pub(super) async fn log_in(

@@ -8,7 +8,6 @@ use std::io::{self, Write};
 use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
-use super::yaml::Blocks;
 use crate::ui::sanitize;
 
 pub(super) fn pretty<W: Write>(out: W) -> Serializer<W, Visible<PrettyFormatter<'static>>> {
@@ -29,15 +28,6 @@ pub(super) fn embedded<W: Write>(out: W) -> Serializer<W, Visible<CompactFormatt
     Serializer::with_formatter(out, formatter)
 }
 
-/// Like `pretty`, in YAML block style.
-pub(super) fn yaml<W: Write>(out: W) -> Serializer<W, Visible<Blocks>> {
-    let formatter = Visible {
-        long: true,
-        ..Visible::new(Blocks::default())
-    };
-    Serializer::with_formatter(out, formatter)
-}
-
 /// A formatter that escapes characters that are not plainly visible.
 pub(super) struct Visible<F> {
     inner: F,
@@ -48,11 +38,19 @@ pub(super) struct Visible<F> {
 }
 
 impl<F> Visible<F> {
-    fn new(inner: F) -> Self {
+    pub(super) fn new(inner: F) -> Self {
         Self {
             inner,
             special: &[],
             long: false,
+        }
+    }
+
+    /// Writes the escapes of YAML, which differ from those of JSON beyond 16 bits.
+    pub(super) fn for_yaml(inner: F) -> Self {
+        Self {
+            long: true,
+            ..Self::new(inner)
         }
     }
 }

@@ -7,14 +7,16 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
+use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
-use super::escape;
+use super::escape::Visible;
 
 /// Writes a value as one document.
 pub(crate) fn write(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     let mut out = LineEnds { out, owed: false };
-    value.serialize(&mut escape::yaml(&mut out))?;
+    let formatter = Visible::for_yaml(Blocks::default());
+    value.serialize(&mut Serializer::with_formatter(&mut out, formatter))?;
     writeln!(out)
 }
 

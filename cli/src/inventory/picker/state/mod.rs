@@ -8,7 +8,7 @@ use frizbee::{CaseMatching, Config, Matcher, Pattern, PatternConfig};
 use unicode_width::UnicodeWidthStr as _;
 use vctl_common::charset;
 
-use super::PickerContext;
+use super::context::PickerContext;
 use crate::inventory::table::{address, live};
 use crate::inventory::{Host, order};
 use crate::ui::sanitize;

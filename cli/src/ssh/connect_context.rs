@@ -1,0 +1,52 @@
+//! What every route of a connection needs: known keys, the access log, certificates.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use vctl_common::vault::Vault;
+
+use super::access::AccessLog;
+use super::handler::Inbound;
+use super::host_key::HostKeys;
+use super::route_plan::Target;
+use crate::error::CliError;
+use crate::ssh_ca::user_certificate::{Credential, Extensions, UserCertificateRequest};
+use crate::ui::notice;
+
+/// What every route needs to connect.
+pub(crate) struct ConnectContext<'a> {
+    pub(crate) keys: HostKeys<'a>,
+    pub(crate) access: &'a AccessLog<'a>,
+    pub(crate) issuer: Issuer<'a>,
+    /// Receives the channels that the target opens.
+    pub(crate) inbound: mpsc::Sender<Inbound>,
+    /// How long a server may be silent before it is asked for an answer.
+    pub(crate) keepalive: Duration,
+}
+
+/// Requests certificates from Vault.
+pub(crate) struct Issuer<'a> {
+    pub(crate) vault: &'a Vault,
+    pub(crate) ttl: Duration,
+    /// Extensions for the target's certificate.
+    pub(crate) extensions: Extensions,
+}
+
+impl Issuer<'_> {
+    pub(crate) async fn issue(
+        &self,
+        target: &Target,
+        extensions: Extensions,
+    ) -> Result<Credential, CliError> {
+        let wish = UserCertificateRequest {
+            mount: &target.mount,
+            role: &target.ca_role,
+            role_from: &target.role_from,
+            user: &target.user,
+            ttl: self.ttl,
+            extensions,
+            host_ahead: target.clock_offset_s,
+        };
+        notice::waiting(Credential::issue(self.vault, &wish)).await
+    }
+}
