@@ -1,6 +1,7 @@
 //! The tasks to build, check, test and show vctl. CI runs the same tasks as people do.
 mod bench;
 mod check;
+mod circles;
 mod command;
 mod demo;
 mod deny;
