@@ -1,5 +1,7 @@
 //! One report to the centre: login, credential, connection, one call.
 
+use anyhow::anyhow;
+use vctl_common::causes::WithCauses;
 use vctl_common::centre::{DbRole, DbSettings};
 use vctl_common::pg::tokio_postgres::types::Json;
 use vctl_common::pg::{PgError, Pool, PoolLimits};
@@ -26,12 +28,12 @@ impl Connection {
     /// restart.
     pub(super) async fn open(centre: &Centre) -> anyhow::Result<Self> {
         let vault = centre.vault().await.map_err(|error| match error.hint() {
-            Some(hint) => anyhow::anyhow!("{} ({hint})", super::in_one_line(error)),
-            None => super::in_one_line(error),
+            Some(hint) => anyhow!("{} ({hint})", WithCauses(&error)),
+            None => anyhow!("{}", WithCauses(&error)),
         })?;
         let enrolment = enrolment(&vault, &centre.host)
             .await
-            .map_err(super::in_one_line)?;
+            .map_err(|error| anyhow!("{}", WithCauses(&error)))?;
         Ok(Self {
             vault,
             db: centre.settings.db.clone(),

@@ -12,16 +12,16 @@ mod schedule;
 mod parse;
 mod report;
 
-use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tracing::warn;
+use vctl_common::causes::WithCauses;
 use vctl_common::host::HostName;
 use vctl_common::time::wall_now;
 
@@ -132,18 +132,7 @@ async fn attempt(
         Err(error) => {
             // If only Postgres is unavailable, each attempt would leave a token behind.
             let _ = timeout(FAREWELL, connection.farewell()).await;
-            Err(in_one_line(error))
+            Err(anyhow!("{}", WithCauses(&error)))
         }
     }
-}
-
-/// Joins an error and its causes in one line.
-fn in_one_line(error: impl Error) -> anyhow::Error {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    anyhow::Error::msg(line)
 }

@@ -26,6 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
+use vctl_common::causes::WithCauses;
 
 use crate::config::Config;
 use crate::metrics::{self, Listen, Listener, Scrape};
@@ -146,7 +147,7 @@ async fn serve_metrics(listen: Option<&Listen>) -> mpsc::Receiver<Scrape> {
             info!(%listen, "Serving metrics.");
             tokio::spawn(listener.run(sender));
         }
-        Err(error) => warn!(%listen, %error, "Metrics are not served."),
+        Err(error) => warn!(%listen, error = %WithCauses(&error), "Metrics are not served."),
     }
     scrapes
 }

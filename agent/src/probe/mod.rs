@@ -19,6 +19,7 @@ use aya::programs::links::LinkError;
 
 use crate::trusted_dir::UntrustedDir;
 
+pub use failed::has_tracepoint;
 pub use load::Probe;
 pub use maps::Maps;
 pub use watch::{PINNED_LINKS, Pins};
@@ -75,6 +76,8 @@ pub enum ProbeError {
         name: &'static str,
         source: ProgramError,
     },
+    #[error("tracefs is not mounted: `mount -t tracefs tracefs /sys/kernel/tracing`")]
+    NoTracefs,
     #[error("cannot keep the probe `{name}` attached without the agent")]
     Link {
         name: &'static str,
