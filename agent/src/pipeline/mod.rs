@@ -100,6 +100,7 @@ async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
             _ = interrupt.recv() => break,
             Some(login) = logins.recv() => {
                 collector.stamp(login);
+                housekeeping = housekeeping.min(Instant::now() + HOUSEKEEPING);
                 pace.wake();
             }
             Some(scrape) = scrapes.recv() => {
