@@ -52,7 +52,7 @@ impl StatusFile {
         match written {
             Ok(()) => self.unwritable = false,
             Err(error) if self.unwritable => {
-                debug!(error = %WithCauses(&error), "The status is not written.")
+                debug!(error = %WithCauses(&error), "The status is not written.");
             }
             Err(error) => {
                 self.unwritable = true;

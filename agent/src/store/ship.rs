@@ -376,7 +376,7 @@ impl Ship {
         match remember_shipped(&self.config.spool_dir, self.config.spool_id, position) {
             Ok(()) => self.remembered = Some(position),
             Err(error) => {
-                debug!(error = %WithCauses(&error), "How far the spool is shipped cannot be written down.")
+                debug!(error = %WithCauses(&error), "How far the spool is shipped cannot be written down.");
             }
         }
     }

@@ -56,7 +56,7 @@ impl Sessions {
                 match probe.maps.mark_task(tgid, task) {
                     Ok(()) => marked += 1,
                     Err(error) => {
-                        warn!(error = %WithCauses(&error), tgid, "A process could not be marked.")
+                        warn!(error = %WithCauses(&error), tgid, "A process could not be marked.");
                     }
                 }
                 // It may have ended in between, with its exit before its mark.
