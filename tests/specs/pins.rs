@@ -154,7 +154,7 @@ fn failed_execs_are_recorded_once_tracefs_is_mounted() {
     let login = lab.ssh_start(&who, work).unwrap();
     let log = || fs::read_to_string(&lab.agent.log).unwrap();
     await_that("the log names the reason", || {
-        log().contains("Failed execs are not recorded. error=tracefs is not mounted")
+        log().contains("Failed execs are not recorded. error=the tracepoints of system calls")
     });
     let agent = lab.agent.pid().unwrap().to_string();
     let mounted = Command::new("nsenter")

@@ -99,7 +99,7 @@ fn all(out: &mut Families<'_>, status: &CollectorStatus) -> fmt::Result {
     )?;
     out.gauge(
         "vctl_failed_execs_unseen",
-        "1 if failed execs, or those of the table of 32-bit calls, are not recorded.",
+        "1 if failed execs, all or those of the table of 32-bit calls, cannot be recorded.",
         u64::from(status.failed_execs_unseen),
     )?;
     logins(out, &status.logins)?;

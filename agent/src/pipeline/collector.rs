@@ -3,8 +3,7 @@
 use std::fs;
 
 use anyhow::Context;
-use tracing::{info, warn};
-use vctl_common::causes::WithCauses;
+use tracing::info;
 use vctl_common::id::BootId;
 use vctl_common::status::{CollectorStatus, Millis};
 use vctl_common::time::wall_now;
@@ -95,9 +94,7 @@ impl Collector {
 
     /// Does the part of the start for which a login need not wait.
     pub(super) fn finish_start(&mut self) {
-        if let Err(error) = self.probe.finish() {
-            warn!(error = %WithCauses(&error), "Failed execs are not recorded.");
-        }
+        self.probe.finish();
         give_memory_back();
     }
 
@@ -139,7 +136,7 @@ impl Collector {
         sessions.find_ended(probe);
         housekeeping.look_at_pins(probe, out);
         housekeeping.note_skipped(probe, out);
-        sessions.rest(probe);
+        sessions.watch_or_rest(probe);
         sessions.refresh_budgets();
         out.note_shipped();
         shipping.drop_expired(out);

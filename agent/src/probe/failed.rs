@@ -3,12 +3,13 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{BtfTracePoint, TracePoint};
 use aya::{Btf, Ebpf};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use vctl_common::causes::WithCauses;
 
 use super::load::{Probe, object};
@@ -50,7 +51,14 @@ pub fn has_tracepoint(root: &Path) -> bool {
 impl Probe {
     /// Loads the program for failed execs into the kernel. This takes a third of the whole start,
     /// so the agent is ready before it: the program is attached only with the first session.
-    pub fn finish(&mut self) -> Result<(), ProbeError> {
+    pub fn finish(&mut self) {
+        if let Err(error) = self.load_failed() {
+            self.failed_unseen(&error);
+        }
+    }
+
+    /// Tries once: the next agent loads a program that the kernel has refused.
+    fn load_failed(&mut self) -> Result<(), ProbeError> {
         let Some(unfinished) = self.unfinished.take() else {
             return Ok(());
         };
@@ -92,6 +100,17 @@ impl Probe {
         self.options.pin_dir.join(format!("prog_{name}"))
     }
 
+    fn link(&self, call: &str) -> PathBuf {
+        self.options.pin_dir.join(format!("link_{call}"))
+    }
+
+    /// Logs, once, that failed execs are not recorded.
+    fn failed_unseen(&mut self, error: &ProbeError) {
+        if !std::mem::replace(&mut self.failed_unseen, true) {
+            warn!(error = %WithCauses(error), "Failed execs are not recorded.");
+        }
+    }
+
     /// Logs, once, that failed execs of the other tables are not recorded.
     fn compat_unseen(&mut self, error: &dyn Error) {
         if !std::mem::replace(&mut self.compat_unseen, true) {
@@ -104,82 +123,80 @@ impl Probe {
         self.failed_unseen || self.compat_unseen
     }
 
-    /// Attaches the probes for failed execs unless they are attached. A failure is logged once; call this again from
-    /// time to time, because the reason may go away: tracefs may be mounted later.
+    /// Attaches the probes for failed execs unless they are attached. A failure is logged once. The caller calls this
+    /// again from time to time, because the reason may disappear: tracefs may be mounted later.
     pub fn watch_failed_execs(&mut self) {
-        match self.set_failed_execs(true) {
-            Ok(()) if self.failed_unseen => {
-                info!("Failed execs are recorded.");
-                self.failed_unseen = false;
+        if !self.options.failed_exec || self.failed_attached {
+            return;
+        }
+        match self.load_failed().and_then(|()| self.attach_failed()) {
+            Ok(()) => {
+                self.failed_attached = true;
+                if std::mem::take(&mut self.failed_unseen) {
+                    info!("Failed execs are recorded.");
+                }
             }
-            Err(error) if !self.failed_unseen => {
-                warn!(error = %WithCauses(&error), "Failed execs are not recorded.");
-                self.failed_unseen = true;
+            Err(error) => {
+                // The first of two links would cost every process of the host, and record a half.
+                self.detach_failed();
+                self.failed_unseen(&error);
             }
-            Ok(()) | Err(_) => {}
         }
     }
 
     /// Detaches the probes for failed execs: as probes on system calls they cost every process of the host a little.
     pub fn rest_failed_execs(&mut self) {
-        if let Err(error) = self.set_failed_execs(false) {
-            warn!(error = %WithCauses(&error), "The probes for failed execs stay attached.");
+        if self.failed_attached {
+            self.detach_failed();
+            self.failed_attached = false;
         }
     }
 
-    fn set_failed_execs(&mut self, wanted: bool) -> Result<(), ProbeError> {
-        if !self.options.failed_exec || wanted == self.failed_attached {
-            return Ok(());
+    fn attach_failed(&mut self) -> Result<(), ProbeError> {
+        // aya looks for tracefs once per process, and would not see it when it is mounted later.
+        if !has_tracepoint(Path::new("/")) {
+            return Err(ProbeError::NoTracepoint);
         }
-        self.finish()?;
         let name = FAILED_PROGRAM;
-        if wanted {
-            let program = self.options.pin_dir.join(format!("prog_{name}"));
-            let mut program = TracePoint::from_pin(program)
+        let mut program = TracePoint::from_pin(self.program(name))
+            .map_err(|source| ProbeError::Attach { name, source })?;
+        for call in FAILED_CALLS {
+            let pin = self.link(call);
+            // An agent that was killed here may have pinned only the first.
+            if pin.exists() {
+                continue;
+            }
+            let link = program
+                .attach("syscalls", call)
+                .and_then(|id| program.take_link(id))
                 .map_err(|source| ProbeError::Attach { name, source })?;
-            // aya looks for tracefs once per process, and would not see it when it is mounted later.
-            if !has_tracepoint(Path::new("/")) {
-                return Err(ProbeError::NoTracefs);
-            }
-            for call in FAILED_CALLS {
-                let pin = self.options.pin_dir.join(format!("link_{call}"));
-                // An agent that was killed here may have pinned only the first.
-                if pin.exists() {
-                    continue;
-                }
-                let link = program
-                    .attach("syscalls", call)
-                    .and_then(|id| program.take_link(id))
-                    .map_err(|source| ProbeError::Attach { name, source })?;
-                let link: FdLink = link
-                    .try_into()
-                    .map_err(|source| ProbeError::Link { name, source })?;
-                link.pin(pin)
-                    .map_err(|source| ProbeError::Pin { name, source })?;
-            }
-            self.watch_compat();
-            self.failed = failed_links(&self.options.pin_dir);
-        } else {
-            self.failed.clear();
-            for call in links() {
-                if !self.options.pin_dir.join(format!("link_{call}")).exists() {
-                    continue;
-                }
-                let pin = self.options.pin_dir.join(format!("link_{call}"));
-                if let Err(source) = fs::remove_file(pin) {
-                    warn!(error = %WithCauses(&source), call, "A probe for failed execs could not be detached.");
-                }
+            let link: FdLink = link
+                .try_into()
+                .map_err(|source| ProbeError::Link { name, source })?;
+            link.pin(pin)
+                .map_err(|source| ProbeError::Pin { name, source })?;
+        }
+        self.watch_compat();
+        self.failed = failed_links(&self.options.pin_dir);
+        Ok(())
+    }
+
+    fn detach_failed(&mut self) {
+        self.failed.clear();
+        for call in links() {
+            let pin = self.link(call);
+            if let Err(error) = fs::remove_file(pin)
+                && error.kind() != ErrorKind::NotFound
+            {
+                warn!(%error, call, "A probe for failed execs could not be detached.");
             }
         }
-        self.failed_attached = wanted;
-        debug!(attached = wanted, "Changed the probes for failed execs.");
-        Ok(())
     }
 
     /// Attaches the program for the other tables. If that fails, the native table is still watched.
     fn watch_compat(&mut self) {
         let name = COMPAT_PROGRAM;
-        let pin = self.options.pin_dir.join(format!("link_{name}"));
+        let pin = self.link(name);
         let path = self.program(name);
         if pin.exists() || !path.exists() {
             return;

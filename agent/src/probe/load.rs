@@ -42,7 +42,7 @@ pub struct Probe {
     pub(super) failed_attached: bool,
     /// The loaded object, until the program that is not needed at start is in the kernel.
     pub(super) unfinished: Option<Unfinished>,
-    /// Whether the last try to attach the probes for failed execs failed.
+    /// Whether the last try to load or attach the probes for failed execs failed.
     pub(super) failed_unseen: bool,
     /// Whether the kernel has a table of 32-bit calls whose failed execs cannot be watched.
     pub(super) compat_unseen: bool,

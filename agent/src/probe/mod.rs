@@ -76,8 +76,11 @@ pub enum ProbeError {
         name: &'static str,
         source: ProgramError,
     },
-    #[error("tracefs is not mounted: `mount -t tracefs tracefs /sys/kernel/tracing`")]
-    NoTracefs,
+    #[error(
+        "the tracepoints of system calls are not found: `mount -t tracefs tracefs /sys/kernel/tracing`, or set \
+         `failed_exec: false` if the kernel has none"
+    )]
+    NoTracepoint,
     #[error("cannot keep the probe `{name}` attached without the agent")]
     Link {
         name: &'static str,

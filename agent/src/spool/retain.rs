@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
-use vctl_common::causes::WithCauses;
 
+use vctl_common::causes::WithCauses;
 use vctl_common::id::{BootId, CertSerial};
 use vctl_common::session::{GapCause, JournalEntry};
 use vctl_common::spool::{Look, Segment, SpoolReader};

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::time::SystemTime;
-use vctl_common::causes::WithCauses;
 
 use tokio::sync::watch;
 use uuid::Uuid;
+use vctl_common::causes::WithCauses;
 use vctl_common::id::SessionId;
 use vctl_common::session::JournalEntry;
 use vctl_common::spool::{BlockEntry, FileHeader, RingPosition, SegmentFiles};

@@ -184,10 +184,10 @@ impl Sessions {
         }
     }
 
-    /// Detaches the probes for failed execs after a minute without a session, and tries again to attach them while
-    /// one is open. Not at once: the kernel needs a tenth
-    /// of a second for it, in which the next login would have to wait.
-    pub(super) fn rest(&mut self, probe: &mut Probe) {
+    /// Attaches the probes for failed execs while a session is open, if that failed before, and detaches them after
+    /// a minute without one. Not at once: the kernel needs a tenth of a second for it, in which the next login would
+    /// have to wait.
+    pub(super) fn watch_or_rest(&mut self, probe: &mut Probe) {
         if !self.registry.is_empty() {
             self.quiet_since = None;
             probe.watch_failed_execs();
