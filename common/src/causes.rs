@@ -1,4 +1,7 @@
 //! An error with all its causes on one line.
+//!
+//! anyhow's `{:#}` does the same for an error that it owns. The errors here are borrowed, and their libraries repeat
+//! causes.
 
 use std::error::Error;
 use std::fmt;

@@ -1,5 +1,6 @@
 //! `vctl logout`: revokes the token and removes it.
 
+use vctl_common::causes::WithCauses;
 use vctl_common::vault::{Auth, Vault};
 
 use crate::centre::context;
@@ -44,7 +45,8 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
                     {
                         Ok(_) => notice::done("logged out"),
                         Err(error) => notice::note(&format!(
-                            "logged out here, but the token could not be revoked in Vault: {error}"
+                            "logged out here, but the token could not be revoked in Vault: {}",
+                            WithCauses(&error)
                         )),
                     }
                 }

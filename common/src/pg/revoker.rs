@@ -1,12 +1,12 @@
 //! Revokes credentials in Vault after their connection is closed.
 
-use crate::causes::WithCauses;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 
+use crate::causes::WithCauses;
 use crate::vault::{Lease, Vault, VaultError};
 
 /// The queue is longer only while Vault is unavailable; by then, most of the leases have ended.

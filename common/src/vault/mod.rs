@@ -19,10 +19,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::causes::WithCauses;
 use tokio::sync::Mutex;
 use tracing::Instrument as _;
 use vaultrs::api::token::requests::{RenewTokenSelfRequest, RevokeTokenSelfRequest};
+
+use crate::causes::WithCauses;
 
 pub use auth::{Auth, SecretIdSource};
 pub use error::{VaultError, tls_hint};

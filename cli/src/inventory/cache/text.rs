@@ -1,11 +1,11 @@
 //! Output of `vctl cache`, in every format, as documented in docs/outage.md.
 
-use std::error::Error as _;
 use std::io::{self, Write};
 
 use anstyle::Style;
 use jiff::Timestamp;
 use serde::Serialize;
+use vctl_common::causes::WithCauses;
 
 use crate::inventory::cache::{CacheError, InventoryOrigin, Snapshot, SnapshotFile};
 use crate::ui::columns::Columns;
@@ -35,10 +35,7 @@ impl CacheFile {
             },
             Err(CacheError::Absent) => return None,
             Err(unusable) => {
-                let mut problem = unusable.to_string();
-                if let Some(source) = unusable.source() {
-                    problem = format!("{problem}: {source}");
-                }
+                let problem = WithCauses(&unusable).to_string();
                 let origin = match unusable {
                     CacheError::Foreign(origin) => Some(*origin),
                     _ => None,
