@@ -8,6 +8,7 @@ pub mod session;
 pub mod enrich;
 pub mod attribute;
 pub mod spool;
+pub mod centre;
 pub mod store;
 pub mod trusted_dir;
 pub mod loss;
