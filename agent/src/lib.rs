@@ -3,6 +3,7 @@ pub mod args;
 pub mod manual;
 pub mod config;
 pub mod pipeline;
+pub mod hook;
 pub mod probe;
 pub mod session;
 pub mod enrich;
