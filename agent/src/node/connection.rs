@@ -1,5 +1,7 @@
 //! One report to the centre: login, credential, connection, one call.
 
+use std::error::Error;
+
 use vctl_common::centre::{DbRole, DbSettings};
 use vctl_common::pg::tokio_postgres::types::Json;
 use vctl_common::pg::{PgError, Pool, PoolLimits};
@@ -26,12 +28,10 @@ impl Connection {
     /// restart.
     pub(super) async fn open(centre: &Centre) -> anyhow::Result<Self> {
         let vault = centre.vault().await.map_err(|error| match error.hint() {
-            Some(hint) => anyhow::anyhow!("{} ({hint})", super::in_one_line(error)),
-            None => super::in_one_line(error),
+            Some(hint) => anyhow::anyhow!("{} ({hint})", in_one_line(error)),
+            None => in_one_line(error),
         })?;
-        let enrolment = enrolment(&vault, &centre.host)
-            .await
-            .map_err(super::in_one_line)?;
+        let enrolment = enrolment(&vault, &centre.host).await.map_err(in_one_line)?;
         Ok(Self {
             vault,
             db: centre.settings.db.clone(),
@@ -75,4 +75,15 @@ async fn call(pool: &Pool, report: &Report) -> Result<(), PgError> {
         )
         .await?;
     Ok(())
+}
+
+/// Joins an error and its causes in one line.
+pub(super) fn in_one_line(error: impl Error) -> anyhow::Error {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    anyhow::Error::msg(line)
 }

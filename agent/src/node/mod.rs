@@ -12,7 +12,6 @@ mod schedule;
 mod parse;
 mod report;
 
-use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -27,7 +26,7 @@ use vctl_common::time::wall_now;
 
 use crate::centre::Centre;
 use crate::config::Config;
-use connection::Connection;
+use connection::{Connection, in_one_line};
 use heart::Outcome;
 
 /// Wait for Vault to revoke a token that is no longer used.
@@ -135,15 +134,4 @@ async fn attempt(
             Err(in_one_line(error))
         }
     }
-}
-
-/// Joins an error and its causes in one line.
-fn in_one_line(error: impl Error) -> anyhow::Error {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    anyhow::Error::msg(line)
 }
