@@ -11,6 +11,8 @@ pub mod atomic_file;
 #[cfg(feature = "std")]
 pub mod backoff;
 #[cfg(feature = "std")]
+pub mod causes;
+#[cfg(feature = "std")]
 pub mod count;
 #[cfg(feature = "std")]
 pub mod event;

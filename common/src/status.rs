@@ -44,7 +44,7 @@ pub struct CollectorStatus {
     pub sessions_over_budget: u64,
     /// Pins of the probe that were removed or replaced, and restored.
     pub pins_restored: u64,
-    /// The kernel has a table of 32-bit system calls, and no hook for failed execs in it.
+    /// Failed execs are not recorded, or those of the table of 32-bit system calls.
     pub failed_execs_unseen: bool,
     /// Losses that are final, by cause.
     pub losses: BTreeMap<GapCause, Loss>,

@@ -25,6 +25,18 @@ fn a_lab_accepts_a_certificate_and_leaves_nothing() {
 }
 
 #[test]
+fn a_lab_that_ends_leaves_the_mounts_that_others_use() {
+    let Some(first) = Lab::or_skip(&Options::default()) else {
+        return;
+    };
+    let second = Lab::start(&Options::default()).unwrap();
+    assert!(first.end().is_empty());
+    let tracepoint = Path::new("/sys/kernel/tracing/events/syscalls/sys_exit_execve");
+    assert!(tracepoint.exists());
+    assert!(Path::new("/sys/fs/bpf").join(second.id()).exists());
+}
+
+#[test]
 fn ctrl_c_ends_the_demo_and_undoes_what_it_changed() {
     let Some(lab) = Lab::or_skip(&Options::default()) else {
         return;

@@ -3,6 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use vctl_agent::probe::maps::{Maps, PinnedState, pinned_state};
 use vctl_common::event::{EventKind, KernelEvent};
@@ -140,6 +141,41 @@ fn a_removed_probe_is_attached_again_with_a_gap() {
         session.session.gaps
     );
     assert!(session.ensure_whole().is_err());
+}
+
+#[test]
+fn failed_execs_are_recorded_once_tracefs_is_mounted() {
+    let Some(mut lab) = lab() else { return };
+    lab.agent.kill().unwrap();
+    lab.agent.before = Some("umount /sys/kernel/tracing");
+    lab.agent.start().unwrap();
+    let who = lab.certificate("alice", 1).unwrap();
+    let work = "while [ ! -e go ]; do sleep 0.1; done; /nonexistent/program";
+    let login = lab.ssh_start(&who, work).unwrap();
+    let log = || fs::read_to_string(&lab.agent.log).unwrap();
+    await_that("the log names the reason", || {
+        log().contains("Failed execs are not recorded. error=tracefs is not mounted")
+    });
+    let agent = lab.agent.pid().unwrap().to_string();
+    let mounted = Command::new("nsenter")
+        .args([
+            "--mount", "--target", &agent, "mount", "-t", "tracefs", "tracefs",
+        ])
+        .arg("/sys/kernel/tracing")
+        .status();
+    assert!(mounted.unwrap().success());
+    await_that("failed execs are recorded", || {
+        log().contains("Failed execs are recorded.")
+    });
+    File::create(lab.home().join("go")).unwrap();
+    login.wait_with_output().unwrap();
+    let session = lab.whole_session(&who).unwrap();
+    let failed = |event: &KernelEvent| matches!(event.kind, EventKind::ExecFailed { .. });
+    assert!(
+        session.events.iter().any(failed),
+        "{:#?}",
+        session.summary()
+    );
 }
 
 #[test]

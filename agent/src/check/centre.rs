@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::runtime;
 use tokio::time::timeout;
+use vctl_common::causes::WithCauses;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::{Pool, PoolLimits};
 use vctl_common::secret::Secret;
@@ -27,7 +28,7 @@ pub(super) fn look(config: &Config) -> CentreFact {
         Ok(centre) => centre,
         // If only one is set, that is a mistake; without both, the host works alone.
         Err(CentreError::NotSet(keys)) if keys.len() > 1 => return CentreFact::NotConfigured,
-        Err(error) => return CentreFact::Wrong(in_one_line(&error)),
+        Err(error) => return CentreFact::Wrong(WithCauses(&error).to_string()),
     };
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
@@ -38,7 +39,7 @@ pub(super) fn look(config: &Config) -> CentreFact {
             runtime.shutdown_background();
             CentreFact::Asked(Box::new(facts))
         }
-        Err(error) => CentreFact::Wrong(in_one_line(&error)),
+        Err(error) => CentreFact::Wrong(WithCauses(&error).to_string()),
     }
 }
 
@@ -62,7 +63,7 @@ async fn ask(centre: &Centre) -> CentreFacts {
             facts.vault = Asked::Works(health.version);
         }
         Ok(Err(error)) => {
-            facts.vault = Asked::failed(in_one_line(&error), error.hint().as_deref());
+            facts.vault = Asked::failed(WithCauses(&error).to_string(), error.hint().as_deref());
             return facts;
         }
         Err(_) => {
@@ -90,7 +91,7 @@ async fn ask(centre: &Centre) -> CentreFacts {
             facts.postgres = asked.unwrap_or_else(|_| silent());
         }
         Ok(Err(error)) => {
-            facts.enrolled = Asked::failed(in_one_line(&error), error.hint().as_deref());
+            facts.enrolled = Asked::failed(WithCauses(&error).to_string(), error.hint().as_deref());
         }
         Err(_) => facts.enrolled = silent(),
     }
@@ -105,7 +106,7 @@ fn credential(centre: &Centre) -> Result<Option<Vault>, String> {
     let unreadable =
         |error: io::Error| format!("cannot read the role id `{}`: {error}", path.display());
     let role_id = fs::read_to_string(path).map_err(unreadable)?;
-    let secret_id = read(&centre.secret_id_file).map_err(|error| in_one_line(&error))?;
+    let secret_id = read(&centre.secret_id_file).map_err(|error| WithCauses(&error).to_string())?;
     if is_wrapped(&secret_id) {
         return Ok(None);
     }
@@ -115,7 +116,9 @@ fn credential(centre: &Centre) -> Result<Option<Vault>, String> {
         secret_id: SecretIdSource::File(centre.secret_id_file.clone()),
     };
     let vault = Vault::connect(&centre.settings.vault, auth);
-    vault.map(Some).map_err(|error| in_one_line(&error))
+    vault
+        .map(Some)
+        .map_err(|error| WithCauses(&error).to_string())
 }
 
 async fn postgres(
@@ -127,7 +130,9 @@ async fn postgres(
     let limits = PoolLimits::default();
     let pool = match Pool::new(vault.clone(), &centre.settings.db, role, limits) {
         Ok(pool) => pool,
-        Err(error) => return Asked::failed(in_one_line(&error), error.hint().as_deref()),
+        Err(error) => {
+            return Asked::failed(WithCauses(&error).to_string(), error.hint().as_deref());
+        }
     };
     let answer = async {
         let client = pool.get().await?;
@@ -147,7 +152,7 @@ async fn postgres(
             *clock = Some(("Postgres", ahead));
             Asked::Works(version)
         }
-        Err(error) => Asked::failed(in_one_line(&error), error.hint().as_deref()),
+        Err(error) => Asked::failed(WithCauses(&error).to_string(), error.hint().as_deref()),
     }
 }
 
@@ -164,17 +169,4 @@ fn silent() -> Asked {
         format!("no answer within {} s", PATIENCE.as_secs()),
         Some("check for a firewall between the two"),
     )
-}
-
-fn in_one_line(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !line.ends_with(&said) {
-            line = format!("{line}: {said}");
-        }
-        cause = error.source();
-    }
-    line
 }

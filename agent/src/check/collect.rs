@@ -22,7 +22,7 @@ use super::sshd::settings;
 use crate::config::Config;
 use crate::metrics::Listen;
 use crate::pam::{self, PamFiles};
-use crate::probe::PINNED_LINKS;
+use crate::probe::{self, PINNED_LINKS};
 use crate::trusted_dir;
 
 /// Time limit for a program that may wait for a bus that does not run.
@@ -43,9 +43,7 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
             .ok()
             .map(|btf| btf_tracepoints(&btf)),
         mountinfo: text("/proc/self/mountinfo").unwrap_or_default(),
-        has_exec_tracepoint: ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
-            .iter()
-            .any(|dir| at(dir).join("events/syscalls/sys_exit_execve/id").exists()),
+        has_exec_tracepoint: probe::has_tracepoint(root),
         has_audit_ids: text("/proc/self/sessionid").is_some()
             && text("/proc/self/loginuid").is_some(),
         sshd,

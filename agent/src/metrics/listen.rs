@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
+use vctl_common::causes::WithCauses;
 
 use super::{Scrape, render};
 
@@ -115,7 +116,7 @@ impl Listener {
                 Ok(connection) => connection,
                 Err(error) => {
                     // Usually no file descriptors are left, and the collector needs them more.
-                    warn!(%error, "A scrape could not be accepted.");
+                    warn!(error = %WithCauses(&error), "A scrape could not be accepted.");
                     sleep(PATIENCE).await;
                     continue;
                 }

@@ -99,7 +99,7 @@ fn all(out: &mut Families<'_>, status: &CollectorStatus) -> fmt::Result {
     )?;
     out.gauge(
         "vctl_failed_execs_unseen",
-        "1 if the kernel has no hook for failed execs through its table of 32-bit calls.",
+        "1 if failed execs, or those of the table of 32-bit calls, are not recorded.",
         u64::from(status.failed_execs_unseen),
     )?;
     logins(out, &status.logins)?;

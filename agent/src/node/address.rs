@@ -6,6 +6,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
 use tracing::debug;
+use vctl_common::causes::WithCauses;
 
 /// More addresses than a host normally has. A host that gives each container an address in its own
 /// name space would otherwise report all of them.
@@ -16,7 +17,7 @@ pub(super) fn of_this_host() -> Vec<IpAddr> {
     let interfaces = match getifaddrs() {
         Ok(interfaces) => interfaces,
         Err(error) => {
-            debug!(%error, "The addresses of this host cannot be listed.");
+            debug!(error = %WithCauses(&error), "The addresses of this host cannot be listed.");
             return Vec::new();
         }
     };

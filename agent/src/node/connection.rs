@@ -1,7 +1,7 @@
 //! One report to the centre: login, credential, connection, one call.
 
-use std::error::Error;
-
+use anyhow::anyhow;
+use vctl_common::causes::WithCauses;
 use vctl_common::centre::{DbRole, DbSettings};
 use vctl_common::pg::tokio_postgres::types::Json;
 use vctl_common::pg::{PgError, Pool, PoolLimits};
@@ -28,10 +28,12 @@ impl Connection {
     /// restart.
     pub(super) async fn open(centre: &Centre) -> anyhow::Result<Self> {
         let vault = centre.vault().await.map_err(|error| match error.hint() {
-            Some(hint) => anyhow::anyhow!("{} ({hint})", in_one_line(error)),
-            None => in_one_line(error),
+            Some(hint) => anyhow!("{} ({hint})", WithCauses(&error)),
+            None => anyhow!("{}", WithCauses(&error)),
         })?;
-        let enrolment = enrolment(&vault, &centre.host).await.map_err(in_one_line)?;
+        let enrolment = enrolment(&vault, &centre.host)
+            .await
+            .map_err(|error| anyhow!("{}", WithCauses(&error)))?;
         Ok(Self {
             vault,
             db: centre.settings.db.clone(),
@@ -75,15 +77,4 @@ async fn call(pool: &Pool, report: &Report) -> Result<(), PgError> {
         )
         .await?;
     Ok(())
-}
-
-/// Joins an error and its causes in one line.
-pub(super) fn in_one_line(error: impl Error) -> anyhow::Error {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    anyhow::Error::msg(line)
 }

@@ -16,17 +16,18 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tracing::warn;
+use vctl_common::causes::WithCauses;
 use vctl_common::host::HostName;
 use vctl_common::time::wall_now;
 
 use crate::centre::Centre;
 use crate::config::Config;
-use connection::{Connection, in_one_line};
+use connection::Connection;
 use heart::Outcome;
 
 /// Wait for Vault to revoke a token that is no longer used.
@@ -131,7 +132,7 @@ async fn attempt(
         Err(error) => {
             // If only Postgres is unavailable, each attempt would leave a token behind.
             let _ = timeout(FAREWELL, connection.farewell()).await;
-            Err(in_one_line(error))
+            Err(anyhow!("{}", WithCauses(&error)))
         }
     }
 }

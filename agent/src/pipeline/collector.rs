@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::Context;
 use tracing::{info, warn};
+use vctl_common::causes::WithCauses;
 use vctl_common::id::BootId;
 use vctl_common::status::{CollectorStatus, Millis};
 use vctl_common::time::wall_now;
@@ -95,7 +96,7 @@ impl Collector {
     /// Does the part of the start for which a login need not wait.
     pub(super) fn finish_start(&mut self) {
         if let Err(error) = self.probe.finish() {
-            warn!(%error, "Failed execs are not recorded.");
+            warn!(error = %WithCauses(&error), "Failed execs are not recorded.");
         }
         give_memory_back();
     }
@@ -159,7 +160,7 @@ impl Collector {
             written_at: Millis::from_time(wall_now()),
             mode: self.mode.to_string(),
             problem: self.problem(),
-            failed_execs_unseen: self.probe.misses_compat_execs(),
+            failed_execs_unseen: self.probe.misses_failed_execs(),
             ring_bytes: u64::from(self.probe.maps.ring_bytes),
             spool_cap_bytes: self.spool_cap_bytes,
             ..CollectorStatus::default()

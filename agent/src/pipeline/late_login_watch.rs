@@ -10,6 +10,7 @@ use std::path::Path;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::net::unix::pipe::Receiver;
 use tracing::warn;
+use vctl_common::causes::WithCauses;
 
 /// A watch on the directory of late logins. For tokio an inotify descriptor is like the reading end of a pipe.
 pub(super) struct LateLoginWatch(Option<Receiver>);
@@ -21,7 +22,9 @@ impl LateLoginWatch {
     pub(super) fn begin(dir: &Path) -> Self {
         Self(
             watch(dir)
-                .inspect_err(|error| warn!(%error, "Late logins will be noticed late."))
+                .inspect_err(
+                    |error| warn!(error = %WithCauses(&error), "Late logins will be noticed late."),
+                )
                 .ok(),
         )
     }
@@ -36,7 +39,7 @@ impl LateLoginWatch {
         let mut events = [0; 4096];
         while watch.try_read(&mut events).is_ok_and(|len| len > 0) {}
         if let Err(error) = woken {
-            warn!(%error, "Late logins will be noticed late.");
+            warn!(error = %WithCauses(&error), "Late logins will be noticed late.");
             self.0 = None;
         }
     }

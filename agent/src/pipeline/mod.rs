@@ -26,6 +26,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
+use vctl_common::causes::WithCauses;
 
 use crate::centre::Centre;
 use crate::config::Config;
@@ -99,6 +100,7 @@ async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
             _ = interrupt.recv() => break,
             Some(login) = logins.recv() => {
                 collector.stamp(login);
+                housekeeping = housekeeping.min(Instant::now() + HOUSEKEEPING);
                 pace.wake();
             }
             Some(scrape) = scrapes.recv() => {
@@ -146,7 +148,7 @@ async fn serve_metrics(listen: Option<&Listen>) -> mpsc::Receiver<Scrape> {
             info!(%listen, "Serving metrics.");
             tokio::spawn(listener.run(sender));
         }
-        Err(error) => warn!(%listen, %error, "Metrics are not served."),
+        Err(error) => warn!(%listen, error = %WithCauses(&error), "Metrics are not served."),
     }
     scrapes
 }

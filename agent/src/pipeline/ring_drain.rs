@@ -2,6 +2,7 @@
 
 use aya_log::EbpfLogger;
 use tracing::{error, warn};
+use vctl_common::causes::WithCauses;
 use vctl_common::event::{self, DecodeError};
 use vctl_common::id::ProcessId;
 use vctl_common::session::{Gap, GapCause};
@@ -202,7 +203,7 @@ impl RingDrain {
 
 fn note_broken(broken: &Broken, sessions: &Sessions, out: &mut SpoolOut) {
     let Some(error) = broken.error else { return };
-    error!(%error, events = broken.events, "Records in the ring cannot be decoded.");
+    error!(error = %WithCauses(&error), events = broken.events, "Records in the ring cannot be decoded.");
     let now = boot_now();
     // Their numbers never arrive either, which gives a gap of the session. This gap names the cause, also for
     // records of an unknown session.
@@ -217,7 +218,7 @@ fn probe_log(probe: &Probe) -> Option<EbpfLogger<&'static dyn log::Log>> {
     match EbpfLogger::init_from_id(probe.log_source()?) {
         Ok(logger) => Some(logger),
         Err(error) => {
-            warn!(%error, "The probe was loaded without its log; run `vctl-agent detach` first.");
+            warn!(error = %WithCauses(&error), "The probe was loaded without its log; run `vctl-agent detach` first.");
             None
         }
     }

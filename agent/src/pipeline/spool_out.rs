@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use tracing::{error, info, warn};
+use vctl_common::causes::WithCauses;
 use vctl_common::event::DecodeError;
 use vctl_common::id::CertSerial;
 use vctl_common::session::{Gap, GapCause, JournalEntry};
@@ -110,7 +111,7 @@ impl SpoolOut {
     /// Adds an entry to the batch, behind the events that are in it.
     pub(super) fn push_entry(&mut self, entry: &JournalEntry) {
         if let Err(error) = self.batch.push_journal(entry) {
-            error!(%error, "A journal entry cannot be written.");
+            error!(error = %WithCauses(&error), "A journal entry cannot be written.");
         }
     }
 
@@ -241,7 +242,7 @@ impl SpoolOut {
     /// Drops closed sessions that were shipped and ended before `before`.
     pub(super) fn drop_expired(&mut self, before: SystemTime) {
         if let Err(error) = self.writer.drop_expired(before) {
-            warn!(%error, "Old spool segments could not be dropped.");
+            warn!(error = %WithCauses(&error), "Old spool segments could not be dropped.");
         }
     }
 

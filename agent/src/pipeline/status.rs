@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tracing::{debug, warn};
+use vctl_common::causes::WithCauses;
 use vctl_common::id::BootId;
 use vctl_common::status::{self, CollectorStatus, StatusError};
 
@@ -16,7 +17,7 @@ pub(super) fn resume(run_dir: &Path, boot_id: BootId) -> CollectorStatus {
         Ok(before) if before.boot_id == Some(boot_id) => before,
         Ok(_) | Err(StatusError::Absent { .. }) => CollectorStatus::default(),
         Err(error) => {
-            warn!(%error, "The collector's counters begin at zero.");
+            warn!(error = %WithCauses(&error), "The collector's counters begin at zero.");
             CollectorStatus::default()
         }
     };
@@ -50,10 +51,12 @@ impl StatusFile {
             .and_then(|()| textfile.map_or(Ok(()), |path| write_textfile(path, status)));
         match written {
             Ok(()) => self.unwritable = false,
-            Err(error) if self.unwritable => debug!(%error, "The status is not written."),
+            Err(error) if self.unwritable => {
+                debug!(error = %WithCauses(&error), "The status is not written.");
+            }
             Err(error) => {
                 self.unwritable = true;
-                warn!(%error, "The collector's status or metrics cannot be written.");
+                warn!(error = %WithCauses(&error), "The collector's status or metrics cannot be written.");
             }
         }
     }

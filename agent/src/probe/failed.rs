@@ -1,12 +1,14 @@
 //! The probes for failed execs. They are on system calls, so they are attached only while a session
 //! is open.
 
+use std::error::Error;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, TracePoint};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
+use vctl_common::causes::WithCauses;
 
 use super::ProbeError;
 use super::failed_links::{COMPAT_PROGRAM, FAILED_CALLS, FAILED_PROGRAM, failed_links, links};
@@ -15,6 +17,13 @@ use super::object::Unfinished;
 
 /// The end of every system call.
 const COMPAT_TRACEPOINT: &str = "sys_exit";
+
+/// Returns whether the tracepoint of execve's result can be reached below `root`.
+pub fn has_tracepoint(root: &Path) -> bool {
+    let places = ["sys/kernel/tracing", "sys/kernel/debug/tracing"];
+    let id = format!("events/syscalls/{}/id", FAILED_CALLS[0]);
+    places.iter().any(|at| root.join(at).join(&id).exists())
+}
 
 impl Probe {
     /// Loads the program for failed execs into the kernel. This takes a third of the whole start,
@@ -62,20 +71,41 @@ impl Probe {
     }
 
     /// Logs, once, that failed execs of the other tables are not recorded.
-    fn compat_unseen(&mut self, error: &dyn std::fmt::Display) {
+    fn compat_unseen(&mut self, error: &dyn Error) {
         if !std::mem::replace(&mut self.compat_unseen, true) {
-            warn!(%error, "Failed execs through the 32-bit table of system calls are not recorded.");
+            warn!(error = %WithCauses(error), "Failed execs through the 32-bit table of system calls are not recorded.");
         }
     }
 
-    /// Returns whether the kernel has a table of system calls whose failed execs are not recorded.
-    pub fn misses_compat_execs(&self) -> bool {
-        self.compat_unseen
+    /// Returns whether failed execs of a table of system calls are not recorded.
+    pub fn misses_failed_execs(&self) -> bool {
+        self.failed_unseen || self.compat_unseen
     }
 
-    /// Attaches the probes for failed execs while a session is open, and detaches them afterwards:
-    /// as probes on system calls they cost every process of the host a little.
-    pub fn watch_failed_execs(&mut self, wanted: bool) -> Result<(), ProbeError> {
+    /// Attaches the probes for failed execs unless they are attached. A failure is logged once; call this again from
+    /// time to time, because the reason may go away: tracefs may be mounted later.
+    pub fn watch_failed_execs(&mut self) {
+        match self.set_failed_execs(true) {
+            Ok(()) if self.failed_unseen => {
+                info!("Failed execs are recorded.");
+                self.failed_unseen = false;
+            }
+            Err(error) if !self.failed_unseen => {
+                warn!(error = %WithCauses(&error), "Failed execs are not recorded.");
+                self.failed_unseen = true;
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Detaches the probes for failed execs: as probes on system calls they cost every process of the host a little.
+    pub fn rest_failed_execs(&mut self) {
+        if let Err(error) = self.set_failed_execs(false) {
+            warn!(error = %WithCauses(&error), "The probes for failed execs stay attached.");
+        }
+    }
+
+    fn set_failed_execs(&mut self, wanted: bool) -> Result<(), ProbeError> {
         if !self.options.failed_exec || wanted == self.failed_attached {
             return Ok(());
         }
@@ -85,6 +115,10 @@ impl Probe {
             let program = self.options.pin_dir.join(format!("prog_{name}"));
             let mut program = TracePoint::from_pin(program)
                 .map_err(|source| ProbeError::Attach { name, source })?;
+            // aya looks for tracefs once per process, and would not see it when it is mounted later.
+            if !has_tracepoint(Path::new("/")) {
+                return Err(ProbeError::NoTracefs);
+            }
             for call in FAILED_CALLS {
                 let pin = self.options.pin_dir.join(format!("link_{call}"));
                 // An agent that was killed here may have pinned only the first.
@@ -111,7 +145,7 @@ impl Probe {
                 }
                 let pin = self.options.pin_dir.join(format!("link_{call}"));
                 if let Err(source) = fs::remove_file(pin) {
-                    warn!(%source, call, "A probe for failed execs could not be detached.");
+                    warn!(error = %WithCauses(&source), call, "A probe for failed execs could not be detached.");
                 }
             }
         }

@@ -30,6 +30,8 @@ pub struct Probe {
     pub(super) failed_attached: bool,
     /// The loaded object, until the program that is not needed at start is in the kernel.
     pub(super) unfinished: Option<Unfinished>,
+    /// Whether the last try to attach the probes for failed execs failed.
+    pub(super) failed_unseen: bool,
     /// Whether the kernel has a table of 32-bit calls whose failed execs cannot be watched.
     pub(super) compat_unseen: bool,
     watch: Watch,
@@ -71,6 +73,7 @@ impl Probe {
                 failed_attached,
                 failed,
                 unfinished: unfinished(&options)?,
+                failed_unseen: false,
                 compat_unseen: false,
                 watch: Watch::open(dir)?,
                 options,
@@ -90,6 +93,7 @@ impl Probe {
             taken_over: false,
             failed_attached: false,
             unfinished: options.failed_exec.then_some(unfinished),
+            failed_unseen: false,
             compat_unseen: false,
             watch,
             failed: Vec::new(),

@@ -21,6 +21,7 @@ use aya::programs::links::LinkError;
 
 use crate::trusted_dir::UntrustedDir;
 
+pub use failed::has_tracepoint;
 pub use load::Probe;
 pub use maps::Maps;
 pub use watch::{PINNED_LINKS, Pins};
@@ -77,6 +78,8 @@ pub enum ProbeError {
         name: &'static str,
         source: ProgramError,
     },
+    #[error("tracefs is not mounted: `mount -t tracefs tracefs /sys/kernel/tracing`")]
+    NoTracefs,
     #[error("cannot keep the probe `{name}` attached without the agent")]
     Link {
         name: &'static str,

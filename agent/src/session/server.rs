@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task;
 use tokio::time::timeout;
 use tracing::warn;
+use vctl_common::causes::WithCauses;
 
 use super::login::{LoginError, LoginFacts, LoginReader};
 use super::protocol::{self, LINE_MAX, ProtocolError, StampReply, StampRequest};
@@ -126,7 +127,7 @@ impl Server {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     // Out of descriptors or memory: an immediate retry would only spin.
-                    warn!(%error, "Cannot accept on the stamp socket.");
+                    warn!(error = %WithCauses(&error), "Cannot accept on the stamp socket.");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 }

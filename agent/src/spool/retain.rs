@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
+use vctl_common::causes::WithCauses;
 
 use vctl_common::id::{BootId, CertSerial};
 use vctl_common::session::{GapCause, JournalEntry};
@@ -24,7 +25,7 @@ impl<D: Disk> SpoolWriter<D> {
         {
             let before = self.bytes();
             let trimmed = self.trim_largest().unwrap_or_else(|error| {
-                tracing::warn!(%error, "The largest session of the spool could not be trimmed.");
+                tracing::warn!(error = %WithCauses(&error), "The largest session of the spool could not be trimmed.");
                 false
             });
             if !trimmed || self.bytes() >= before {

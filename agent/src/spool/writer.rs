@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::time::SystemTime;
+use vctl_common::causes::WithCauses;
 
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -310,7 +311,7 @@ impl<D: Disk> SpoolWriter<D> {
     fn rotate(&mut self) -> Result<(), SpoolError> {
         self.begin_segment()?;
         if let Err(error) = self.make_room() {
-            tracing::warn!(%error, "Old spool segments could not be dropped.");
+            tracing::warn!(error = %WithCauses(&error), "Old spool segments could not be dropped.");
         }
         Ok(())
     }
@@ -334,7 +335,7 @@ impl<D: Disk> SpoolWriter<D> {
         if let Err(source) = sealed {
             self.stats.failed_syncs += 1;
             let error = SpoolError::sync(&path, source);
-            tracing::warn!(%error, "A finished spool segment may not survive a power loss.");
+            tracing::warn!(error = %WithCauses(&error), "A finished spool segment may not survive a power loss.");
         }
         Ok(())
     }

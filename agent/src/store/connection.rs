@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, SystemTime};
 
+use vctl_common::causes::WithCauses;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::{Client, PgError, Pool, PoolLimits};
 use vctl_common::spool::SpoolReadError;
@@ -36,15 +37,7 @@ pub(super) enum ShipError {
 impl ShipError {
     /// Returns the error and its causes in one line, with the next step if it is known.
     pub(super) fn text(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            let said = error.to_string();
-            if !text.ends_with(&said) {
-                text = format!("{text}: {said}");
-            }
-            cause = error.source();
-        }
+        let text = WithCauses(self).to_string();
         match self.hint() {
             Some(hint) => format!("{text} ({})", crate::config::placed(&hint)),
             None => text,

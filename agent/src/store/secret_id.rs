@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use tracing::{debug, info, warn};
+use vctl_common::causes::WithCauses;
 use vctl_common::vault::secret_id::{keep, read};
 use vctl_common::vault::{Vault, VaultError};
 
@@ -121,7 +122,7 @@ impl Keeper {
             return Err(text(&error));
         }
         if let Err(error) = self.destroy(vault, old.expose()).await {
-            debug!(%error, "The old secret id lives until it expires.");
+            debug!(error = %WithCauses(&error), "The old secret id lives until it expires.");
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 use vctl_common::backoff::Backoff;
+use vctl_common::causes::WithCauses;
 use vctl_common::id::BootId;
 use vctl_common::pg::Client;
 use vctl_common::status::Millis;
@@ -374,7 +375,9 @@ impl Ship {
         };
         match remember_shipped(&self.config.spool_dir, self.config.spool_id, position) {
             Ok(()) => self.remembered = Some(position),
-            Err(error) => debug!(%error, "How far the spool is shipped cannot be written down."),
+            Err(error) => {
+                debug!(error = %WithCauses(&error), "How far the spool is shipped cannot be written down.");
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
+use vctl_common::causes::WithCauses;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::{PgError, Pool};
 
@@ -64,17 +65,10 @@ impl End {
         } else {
             "failed"
         };
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
         Self {
             result,
             exit_code: None,
-            error: Some(text),
+            error: Some(WithCauses(error).to_string()),
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::{DbError, SqlState};
 
+use crate::causes::WithCauses;
 use crate::centre::DbRole;
 use crate::tls::{TlsProblem, TlsSetupError};
 use crate::vault::VaultError;
@@ -125,14 +126,7 @@ fn describe(error: &tokio_postgres::Error) -> String {
         return text;
     }
     // The causes are part of this line, so they are not listed again below it.
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+    WithCauses(error).to_string()
 }
 
 /// Sorts the error of a statement on an open connection.

@@ -1,5 +1,6 @@
 //! Revokes credentials in Vault after their connection is closed.
 
+use crate::causes::WithCauses;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,11 +54,11 @@ impl Revoker {
                 // Without its token, the lease has already ended.
                 Ok(()) | Err(VaultError::TokenInvalid) => {}
                 Err(error) if error.is_retryable() => {
-                    tracing::debug!(%error, "Cannot revoke a database lease yet.");
+                    tracing::debug!(error = %WithCauses(&error), "Cannot revoke a database lease yet.");
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "Cannot revoke a database lease; it ends by itself.");
+                    tracing::warn!(error = %WithCauses(&error), "Cannot revoke a database lease; it ends by itself.");
                 }
             }
             let mut waiting = self.waiting();

@@ -19,6 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::causes::WithCauses;
 use tokio::sync::Mutex;
 use tracing::Instrument as _;
 use vaultrs::api::token::requests::{RenewTokenSelfRequest, RevokeTokenSelfRequest};
@@ -133,7 +134,7 @@ impl Vault {
             // The renewal may have shown that the lifetime no longer grows.
             Ok(()) if session.life().due(Instant::now()) != Due::Replace => return Ok(session),
             Err(error) if error.is_retryable() && !session.life().is_over(Instant::now()) => {
-                tracing::debug!(%error, "Cannot renew the Vault token; it still lives.");
+                tracing::debug!(error = %WithCauses(&error), "Cannot renew the Vault token; it still lives.");
                 session.life().put_off(Instant::now());
                 return Ok(session);
             }

@@ -22,6 +22,8 @@ pub struct Agent {
     program: PathBuf,
     pub config: PathBuf,
     pub log: PathBuf,
+    /// Runs before the agent, in a mount namespace that only this agent sees.
+    pub before: Option<&'static str>,
     /// Stores its records on the host only.
     local: bool,
     child: Option<Child>,
@@ -69,6 +71,7 @@ impl Agent {
             program: program.to_owned(),
             config,
             log: directory.join("agent.log"),
+            before: None,
             local: !values.contains_key("vault_addr"),
             child: None,
             ready,
@@ -189,7 +192,17 @@ impl Agent {
     }
 
     pub fn command(&self, command: &str) -> Command {
-        let mut built = Command::new(&self.program);
+        let mut built = match self.before {
+            None => Command::new(&self.program),
+            Some(script) => {
+                let mut unshare = Command::new("unshare");
+                unshare.args(["--mount", "--propagation", "slave", "sh", "-c"]);
+                // Both replace themselves, so that the child's pid is the agent's.
+                unshare.arg(format!("{script}\nexec \"$0\" \"$@\""));
+                unshare.arg(&self.program);
+                unshare
+            }
+        };
         built.arg(command).arg("--config").arg(&self.config);
         built
     }

@@ -108,7 +108,7 @@ impl Lab {
         make_directory(&root.join("homes"), 0o711)?;
         make_directory(&root.join("keys"), 0o700)?;
         make_directory(&root.join("authorized_keys"), 0o755)?;
-        mounts::ensure(journal)?;
+        mounts::ensure(journal, &id)?;
         let authorities = (0..=options.more_authorities)
             .map(|number| Authority::create(&root.join("keys"), &format!("ca{number}")))
             .collect::<Result<Vec<_>>>()?;

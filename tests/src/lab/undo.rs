@@ -15,6 +15,7 @@ use vctl_common::time::WallOffset;
 
 use super::account;
 use super::clock;
+use super::mounts;
 use super::process;
 
 /// One change, named by its undo. Undoing a change that was never made, or was undone before, does nothing.
@@ -29,6 +30,10 @@ pub enum Undo {
     },
     Unmount {
         path: PathBuf,
+    },
+    /// Ends a lab's use of bpffs and tracefs, which all labs share.
+    LeaveMounts {
+        lab: String,
     },
     /// Removes the group and the groups below it. Their processes must have ended.
     RemoveCgroups {
@@ -71,6 +76,7 @@ impl Undo {
                     Err(error).with_context(|| format!("cannot unmount `{}`", path.display()))
                 }
             },
+            Self::LeaveMounts { lab } => mounts::leave(lab),
             Self::RemoveCgroups { path } => remove_cgroups(path),
             Self::RestoreClock { offset_ns } => clock::set(WallOffset::from_ns(*offset_ns)),
             Self::DeleteUser { name } => delete_user(name),

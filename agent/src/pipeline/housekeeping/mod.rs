@@ -3,6 +3,7 @@
 mod pins;
 
 use tracing::warn;
+use vctl_common::causes::WithCauses;
 use vctl_common::session::{Gap, GapCause};
 use vctl_common::status::CollectorStatus;
 use vctl_common::time::BootNs;
@@ -71,7 +72,7 @@ impl Housekeeping {
         let scan = match self.late_logins.scan(&self.logins) {
             Ok(scan) => scan,
             Err(error) => {
-                warn!(%error, "The files of late logins cannot be read.");
+                warn!(error = %WithCauses(&error), "The files of late logins cannot be read.");
                 return;
             }
         };
@@ -80,7 +81,7 @@ impl Housekeeping {
         }
         sessions.open_late_logins(scan.logins, probe, out, |id| {
             if let Err(error) = self.late_logins.remove(id) {
-                warn!(%error, session = %id, "The file of a late login stays.");
+                warn!(error = %WithCauses(&error), session = %id, "The file of a late login stays.");
             }
         });
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tracing::{error, warn};
+use vctl_common::causes::WithCauses;
 use vctl_common::session::{Gap, GapCause};
 use vctl_common::time::BootNs;
 
@@ -84,9 +85,10 @@ impl PinWatch {
                 }
             }
             Err(error) => {
-                warn!(%error, "A pin of the probe could not be restored.");
+                warn!(error = %WithCauses(&error), "A pin of the probe could not be restored.");
                 self.note_unsafe(Some(format!(
-                    "the probe's pins cannot be put back: {error}"
+                    "the probe's pins cannot be put back: {}",
+                    WithCauses(&error)
                 )));
                 // A link that could not be pinned is lost, and so are the events that it would have recorded.
                 out.gap(away());

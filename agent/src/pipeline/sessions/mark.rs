@@ -3,12 +3,13 @@
 use std::fs;
 
 use tracing::warn;
+use vctl_common::causes::WithCauses;
 use vctl_common::id::AuditSessionId;
 use vctl_common::wire::{self, Mark, TaskMark};
 
 use crate::probe::Probe;
 
-use super::{Sessions, watch_failed_execs};
+use super::Sessions;
 
 /// Start of the count of processes, where it is known only roughly because some end while they are marked. It never
 /// comes down to 0, so housekeeping looks for the end of such a session.
@@ -32,10 +33,10 @@ impl Sessions {
             .any(|(tgid, _)| Some(*tgid) != leader);
         let opened = probe.maps.open_session(mark, ROUGHLY, user_began);
         if let Err(error) = opened {
-            warn!(%error, "The kernel does not accept a session.");
+            warn!(error = %WithCauses(&error), "The kernel does not accept a session.");
             return 0;
         }
-        watch_failed_execs(probe);
+        probe.watch_failed_execs();
         let mut marked = 0;
         for _ in 0..2 {
             for (tgid, how) in members(leader, audit_session) {
@@ -54,7 +55,9 @@ impl Sessions {
                 };
                 match probe.maps.mark_task(tgid, task) {
                     Ok(()) => marked += 1,
-                    Err(error) => warn!(%error, tgid, "A process could not be marked."),
+                    Err(error) => {
+                        warn!(error = %WithCauses(&error), tgid, "A process could not be marked.");
+                    }
                 }
                 // It may have ended in between, with its exit before its mark.
                 if !fs::exists(format!("/proc/{tgid}")).unwrap_or(true) {

@@ -184,18 +184,18 @@ impl Sessions {
         }
     }
 
-    /// Detaches the probes for failed execs after a minute without a session. Not at once: the kernel needs a tenth
+    /// Detaches the probes for failed execs after a minute without a session, and tries again to attach them while
+    /// one is open. Not at once: the kernel needs a tenth
     /// of a second for it, in which the next login would have to wait.
     pub(super) fn rest(&mut self, probe: &mut Probe) {
         if !self.registry.is_empty() {
             self.quiet_since = None;
+            probe.watch_failed_execs();
             return;
         }
         let since = *self.quiet_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= REST_AFTER
-            && let Err(error) = probe.watch_failed_execs(false)
-        {
-            warn!(%error, "The probes for failed execs stay attached.");
+        if since.elapsed() >= REST_AFTER {
+            probe.rest_failed_execs();
         }
     }
 
@@ -215,12 +215,6 @@ impl Sessions {
             "sessions are"
         };
         (over > 0).then(|| format!("{over} {sessions} over the byte budget: argv is cut"))
-    }
-}
-
-fn watch_failed_execs(probe: &mut Probe) {
-    if let Err(error) = probe.watch_failed_execs(true) {
-        warn!(%error, "Failed execs are not recorded.");
     }
 }
 

@@ -14,8 +14,8 @@ use crate::probe::Probe;
 use crate::session::boot_now;
 use crate::spool::{OpenSession, Recovered};
 
+use super::Sessions;
 use super::unconfirmed::has_not_begun;
-use super::{Sessions, watch_failed_execs};
 
 impl Sessions {
     /// Continues the sessions of this boot and closes those of earlier ones.
@@ -77,7 +77,7 @@ impl Sessions {
             let last_seq = session.last_seq.max(reported);
             self.sequences
                 .insert(mark, Sequence::after(last_seq, last_at));
-            watch_failed_execs(probe);
+            probe.watch_failed_execs();
         } else {
             // This probe is not the one that recorded the session: the time since is unknown.
             self.record_again(mark, last_at, CloseReason::ProbeDetached, probe, out);

@@ -14,7 +14,7 @@ use crate::session::server::PendingStamp;
 use crate::session::session_record::session_record;
 
 use super::unconfirmed::is_held;
-use super::{Sessions, forget_login, watch_failed_execs};
+use super::{Sessions, forget_login};
 
 /// The reason for a refusal after the hook's time: what the login has run in between is unknown.
 const NOT_HELD: &str = "the login is not held any longer";
@@ -66,7 +66,7 @@ impl Sessions {
             if !self.unconfirmed.contains(&session.mark()) {
                 info!(%session, "A login asked again that is stamped.");
                 forget_login(probe, pending.login.audit_session);
-                watch_failed_execs(probe);
+                probe.watch_failed_execs();
                 return Ok(());
             }
             info!(%session, "A login asked again that is in the journal only.");
@@ -136,7 +136,7 @@ impl Sessions {
         }
         // Not before the mark: the probe notes a login again until it has its mark.
         forget_login(probe, audit_session);
-        watch_failed_execs(probe);
+        probe.watch_failed_execs();
         if !is_held(opened_at, boot_now()) {
             // The time ran out near the mark: whether the mark was first cannot be known.
             self.unconfirmed.insert(id.mark());
