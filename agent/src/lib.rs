@@ -1,19 +1,21 @@
-//! From the ring buffer to the spool and on to the centre, in this order.
-pub mod args;
+//! The host daemon; each module uses only those below it.
 pub mod manual;
-pub mod config;
+pub mod args;
 pub mod pipeline;
-pub mod probe;
-pub mod session;
-pub mod enrich;
-pub mod attribute;
-pub mod spool;
-pub mod store;
-pub mod trusted_dir;
-pub mod loss;
-pub mod metrics;
+pub mod hook;
 pub mod check;
 pub mod pam;
-pub mod machine_id;
+pub mod probe;
+pub mod enrich;
+pub mod attribute;
+pub mod session;
+pub mod loss;
 pub mod node;
+pub mod store;
+pub mod spool;
+pub mod config;
+pub mod metrics;
+pub mod centre;
+pub mod trusted_dir;
+pub mod machine_id;
 pub mod stderr;

@@ -14,7 +14,7 @@ use vctl_agent::config::{CentreError, Config, ConfigError, LogLevel};
 use vctl_agent::node::{self, NodeOptions};
 use vctl_agent::pam::{self, Change, LineOptions};
 use vctl_agent::stderr::{Log, visible};
-use vctl_agent::{check, manual, pipeline, probe, session};
+use vctl_agent::{check, hook, manual, pipeline, probe};
 use vctl_common::charset;
 
 fn main() -> ExitCode {
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     // Before clap, which takes longer than the rest of a stamp.
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|command| command == "stamp") {
-        return ExitCode::from(session::stamp::run(arguments));
+        return ExitCode::from(hook::run(arguments));
     }
     charset::set_from_environment();
     match run(Cli::parse().command) {
@@ -40,9 +40,7 @@ fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
     match command {
         CliCommand::Collect(args) => collect(&args).map(|()| ExitCode::SUCCESS),
         // Reached only by `vctl-agent help stamp` and the like: `main` handles the command itself.
-        CliCommand::Stamp { arguments } => {
-            Ok(ExitCode::from(session::stamp::run(arguments.into_iter())))
-        }
+        CliCommand::Stamp { arguments } => Ok(ExitCode::from(hook::run(arguments.into_iter()))),
         CliCommand::Check(args) => self::check(&args),
         CliCommand::PamLine(command) => pam_line(command),
         CliCommand::Detach(args) => {

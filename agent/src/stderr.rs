@@ -2,22 +2,16 @@
 
 use std::io::{self, Write};
 
-use vctl_common::charset;
+use vctl_common::{charset, escape};
 
-/// Returns text on one line in which every character is visible: control characters, changes of direction and
-/// zero-width characters become `\\u{..}`.
+/// Returns text on one line, in which every character is visible in the locale.
 pub fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '"' | '\'' | '\\' => out.push(c),
-            c if !c.is_ascii() && charset::locale_is_ascii() => {
-                out.push_str(&charset::ascii(c.encode_utf8(&mut [0; 4])));
-            }
-            c => out.extend(c.escape_debug()),
-        }
+    let text = escape::visible(text);
+    if charset::locale_is_ascii() {
+        charset::ascii(&text).into_owned()
+    } else {
+        text.into_owned()
     }
-    out
 }
 
 /// Writer of the log, which writes each line whole.

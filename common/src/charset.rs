@@ -5,8 +5,9 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::escape::escaped;
 
 /// False until [`set_from_environment`] runs, so that tests do not depend on their locale.
 static LOCALE_IS_ASCII: AtomicBool = AtomicBool::new(false);
@@ -64,25 +65,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
 /// Returns text in ASCII: signs that vctl uses become their usual ASCII forms, other characters
 /// become escapes.
 pub fn ascii(text: &str) -> Cow<'_, str> {
-    if text.is_ascii() {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match (c, sign(c)) {
-            (c, _) if c.is_ascii() => out.push(c),
-            (_, Some(sign)) => out.push_str(sign),
-            (c, None) => {
-                let code = u32::from(c);
-                let _ = if code <= 0xffff {
-                    write!(out, "\\u{code:04x}")
-                } else {
-                    write!(out, "\\U{code:08x}")
-                };
-            }
-        }
-    }
-    Cow::Owned(out)
+    escaped(text, |c| c.is_ascii(), sign)
 }
 
 /// Returns the usual ASCII form of a sign.

@@ -38,6 +38,9 @@ pub mod file_lock;
 #[cfg(feature = "config")]
 pub mod config;
 
+#[cfg(any(feature = "terminal", feature = "centre"))]
+pub mod escape;
+
 // Shared by the command lines of both programs.
 #[cfg(feature = "terminal")]
 pub mod charset;

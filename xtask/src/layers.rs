@@ -1,5 +1,5 @@
-//! Checks the code map of the README: it lists every folder, and a folder of `cli` uses only
-//! folders below it.
+//! Checks the code map of the README: it lists every folder, and a folder of `agent` or `cli` uses
+//! only folders below it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,11 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 
 const PAGE: &str = "README.md";
 
-/// Crates with folders in the map.
-const LISTED: &[&str] = &["agent", "cli"];
-
-/// Crates that import in the order of the map, from top to bottom.
-const LAYERED: &[&str] = &["cli"];
+/// Crates with folders in the map. They import in its order, from top to bottom.
+const LAYERED: &[&str] = &["agent", "cli"];
 
 /// Returns a problem for each folder that is not in the map, for each name in the map without a
 /// folder, and for each import of a higher folder.
@@ -23,16 +20,14 @@ const LAYERED: &[&str] = &["cli"];
 pub(crate) fn problems(files: &[PathBuf]) -> Result<Vec<String>> {
     let page = fs::read_to_string(PAGE)?;
     let mut problems = Vec::new();
-    for &name in LISTED {
+    for &name in LAYERED {
         let listed = listed(&page, name);
         ensure!(
             !listed.is_empty(),
             "the map of {PAGE} has nothing for `{name}/`"
         );
         problems.extend(differences(name, &listed, &folders(files, name)));
-        if LAYERED.contains(&name) {
-            problems.extend(upward(files, name, &listed)?);
-        }
+        problems.extend(upward(files, name, &listed)?);
     }
     Ok(problems)
 }
@@ -90,7 +85,10 @@ fn upward(files: &[PathBuf], name: &str, listed: &[String]) -> Result<Vec<String
     let sources = Path::new(name).join("src");
     let rank = |room: &str| listed.iter().position(|entry| entry == room);
     let mut problems = Vec::new();
-    for path in files {
+    let sources_of_rust = files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|rs| rs == "rs"));
+    for path in sources_of_rust {
         let Some(own) = path.strip_prefix(&sources).ok().and_then(room) else {
             continue;
         };

@@ -16,8 +16,8 @@ use vctl_common::vault::secret_id::{is_wrapped, read};
 use vctl_common::vault::{Auth, SecretIdSource, Vault, health};
 
 use super::facts::{Asked, CentreFact, CentreFacts};
+use crate::centre::{Centre, enrolment};
 use crate::config::{CentreError, Config};
-use crate::store::{Centre, enrolment};
 
 /// Time limit for each of the two servers.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use serde::Serialize;
+use vctl_common::escape::visible;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -105,10 +106,10 @@ impl Report {
                 out,
                 "{status}  {:width$}  {}",
                 finding.id,
-                plain(&finding.seen)
+                visible(&finding.seen)
             );
             if let Some(fix) = &finding.fix {
-                let _ = writeln!(out, "      {:width$}  fix: {}", "", plain(fix));
+                let _ = writeln!(out, "      {:width$}  fix: {}", "", visible(fix));
             }
         }
         out
@@ -136,8 +137,8 @@ impl Report {
                 Status::Warn => "warn",
                 Status::Fail => "fail",
             };
-            let (seen, fix) = (plain(&finding.seen), finding.fix.as_deref());
-            let fix = plain(fix.unwrap_or_default());
+            let (seen, fix) = (visible(&finding.seen), finding.fix.as_deref());
+            let fix = visible(fix.unwrap_or_default());
             let quoted = |cell: &str| format!("\"{}\"", cell.replace('"', "\"\""));
             let _ = write!(
                 out,
@@ -156,16 +157,4 @@ impl Report {
         let others = findings.filter(|finding| finding.status != Status::Pass);
         others.flat_map(|finding| [finding.id, "\n"]).collect()
     }
-}
-
-fn plain(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect()
-            } else {
-                vec![c]
-            }
-        })
-        .collect()
 }

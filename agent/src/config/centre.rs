@@ -9,7 +9,7 @@ use vctl_common::host::{HostName, InvalidHostName};
 use vctl_common::tls::Trust;
 
 use super::Config;
-use crate::store::Centre;
+use crate::centre::Centre;
 
 /// Keys of the centre. Nothing is shipped unless both `vault_addr` and `db_host` are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

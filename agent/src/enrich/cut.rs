@@ -4,16 +4,7 @@ use vctl_common::event::{self, DecodeError};
 use vctl_common::wire::{self, Exec};
 use zerocopy::IntoBytes;
 
-/// The parts of an exec that are cut.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Cut {
-    #[default]
-    Nothing,
-    /// Argv after its first 4 KiB.
-    Long,
-    /// Argv and paths to 256 bytes each.
-    All,
-}
+use crate::session::registry::Cut;
 
 const LONG: usize = 4096;
 const SHORT: usize = 256;

@@ -11,7 +11,7 @@ use vctl_common::vault::Vault;
 
 use super::heart::Outcome;
 use super::report::{Report, seconds};
-use crate::store::{Centre, enrolment};
+use crate::centre::{Centre, enrolment};
 
 /// A login to Vault as this host.
 ///

@@ -25,8 +25,8 @@ use vctl_common::causes::WithCauses;
 use vctl_common::host::HostName;
 use vctl_common::time::wall_now;
 
+use crate::centre::Centre;
 use crate::config::Config;
-use crate::store::Centre;
 use connection::Connection;
 use heart::Outcome;
 

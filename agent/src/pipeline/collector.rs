@@ -9,12 +9,12 @@ use vctl_common::status::{CollectorStatus, Millis};
 use vctl_common::time::wall_now;
 use vctl_redact::{RedactRules, Redactor};
 
+use crate::centre::Centre;
 use crate::config::{Capture, Config, Mode};
 use crate::probe::{KERNEL_BTF, OWN_PROGRAM, Probe, ProbeOptions};
 use crate::session::login::LoginReader;
 use crate::session::server::PendingStamp;
 use crate::spool::{SpoolConfig, SpoolWriter};
-use crate::store::Centre;
 
 use super::housekeeping::Housekeeping;
 use super::ring_drain::RingDrain;

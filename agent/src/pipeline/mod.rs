@@ -28,11 +28,11 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 use vctl_common::causes::WithCauses;
 
+use crate::centre::Centre;
 use crate::config::Config;
 use crate::metrics::{self, Listen, Listener, Scrape};
 use crate::session::login::LoginReader;
 use crate::session::server::Server;
-use crate::store::Centre;
 use crate::trusted_dir;
 
 use collector::Collector;

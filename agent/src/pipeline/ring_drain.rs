@@ -10,12 +10,12 @@ use vctl_common::status::CollectorStatus;
 use vctl_common::time::BootNs;
 use vctl_common::wire::{self, Header, Mark, SessionCounters};
 
-use crate::enrich::cut;
-use crate::enrich::{procfs, record};
+use crate::enrich::{cut, procfs, record};
 use crate::probe::Probe;
 use crate::probe::maps::HostCounters;
 use crate::session::boot_now;
 use crate::session::login::LoginReader;
+use crate::session::registry::Cut;
 use vctl_redact::Redactor;
 
 use super::sessions::Sessions;
@@ -161,7 +161,7 @@ impl RingDrain {
         let registry = sessions.registry();
         let written = record::exec(bytes, registry, &self.redactor, whole_path, &mut record);
         let session = registry.get(header.session);
-        let cut = session.map_or(cut::Cut::Nothing, |session| session.cut);
+        let cut = session.map_or(Cut::Nothing, |session| session.cut);
         let stored = written.and_then(|()| cut::exec(&mut record, cut));
         let pushed = stored.and_then(|is_cut| {
             self.execs_cut += u64::from(is_cut);

@@ -9,9 +9,10 @@ use vctl_common::id::BootId;
 use vctl_common::status::{self, CollectorStatus};
 use vctl_common::time::wall_now;
 
+use crate::centre::Centre;
 use crate::config::Config;
 use crate::machine_id;
-use crate::store::{Centre, ShipConfig, Shipper};
+use crate::store::{ShipConfig, Shipper};
 
 use super::spool_out::SpoolOut;
 

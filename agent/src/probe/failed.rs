@@ -6,40 +6,18 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, TracePoint};
-use aya::{Btf, Ebpf};
 use tracing::{info, warn};
 use vctl_common::causes::WithCauses;
 
-use super::load::{Probe, object};
-use super::{ProbeError, ProbeOptions};
+use super::ProbeError;
+use super::failed_links::{COMPAT_PROGRAM, FAILED_CALLS, FAILED_PROGRAM, failed_links, links};
+use super::load::Probe;
+use super::object::Unfinished;
 
-/// One program for two system calls, each with its own link.
-const FAILED_PROGRAM: &str = "exec_failed";
-pub(super) const FAILED_CALLS: [&str; 2] = ["sys_exit_execve", "sys_exit_execveat"];
-
-/// The program for execs of the 32-bit and x32 tables, at the end of all system calls.
-const COMPAT_PROGRAM: &str = "compat_failed";
+/// The end of every system call.
 const COMPAT_TRACEPOINT: &str = "sys_exit";
-/// Functions of the kernel that are used only by these tables: a kernel without them has no such
-/// table, so no exec can be missed.
-const COMPAT_FUNCTIONS: [&str; 3] = [
-    "__ia32_compat_sys_execve",
-    "__x64_compat_sys_execve",
-    "__arm64_compat_sys_execve",
-];
-
-/// The native system call, by architecture.
-const NATIVE_FUNCTIONS: [&str; 2] = ["__x64_sys_execve", "__arm64_sys_execve"];
-
-/// The loaded object, with programs that are not needed at start.
-pub(super) struct Unfinished {
-    pub(super) ebpf: Ebpf,
-    pub(super) btf: Btf,
-    /// Whether the kernel has another table of system calls besides its native one.
-    pub(super) has_compat_table: bool,
-}
 
 /// Returns whether the tracepoint of execve's result can be reached below `root`.
 pub fn has_tracepoint(root: &Path) -> bool {
@@ -211,40 +189,4 @@ impl Probe {
             Err(error) => self.compat_unseen(&error),
         }
     }
-}
-
-/// Returns the names of all links that are attached while a session is open.
-fn links() -> impl Iterator<Item = &'static str> {
-    FAILED_CALLS.into_iter().chain([COMPAT_PROGRAM])
-}
-
-/// Returns whether the kernel with this type information has another table of system calls besides
-/// its native one.
-pub(super) fn has_compat_table(btf: &[u8]) -> bool {
-    let names =
-        |function: &str| memchr::memmem::find(btf, format!("\0{function}\0").as_bytes()).is_some();
-    // Type information without even the native call is incomplete, so the probe is loaded.
-    COMPAT_FUNCTIONS.into_iter().any(names) || !NATIVE_FUNCTIONS.into_iter().any(names)
-}
-
-/// Loads the object again if the last agent ended before the program for failed execs was loaded.
-pub(super) fn unfinished(options: &ProbeOptions) -> Result<Option<Unfinished>, ProbeError> {
-    let is_pinned = |name: &str| options.pin_dir.join(format!("prog_{name}")).exists();
-    // Older agents did not watch the other tables and have not pinned that program.
-    if !options.failed_exec
-        || is_pinned(FAILED_PROGRAM)
-            && (is_pinned(COMPAT_PROGRAM)
-                || !has_compat_table(&fs::read(&options.btf).unwrap_or_default()))
-    {
-        return Ok(None);
-    }
-    object(options, true).map(Some)
-}
-
-/// Opens the links of failed execs, so that they stay attached without their pins.
-pub(super) fn failed_links(dir: &Path) -> Vec<(&'static str, FdLink)> {
-    let open = |call: &str| PinnedLink::from_pin(dir.join(format!("link_{call}")));
-    links()
-        .filter_map(|call| Some((call, open(call).ok()?.into())))
-        .collect()
 }

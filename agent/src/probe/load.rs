@@ -8,32 +8,20 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
+use aya::Ebpf;
 use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, ProgramFd, ProgramInfo};
-use aya::{Ebpf, EbpfLoader, Endianness};
 use nix::fcntl::{Flock, FlockArg};
 use tracing::{info, warn};
 use uuid::Uuid;
-use vctl_common::layout::LAYOUT_LEN;
 use vctl_common::wire;
 
-use super::btf::{self, Btf};
-use super::failed::{FAILED_CALLS, Unfinished, failed_links, has_compat_table, unfinished};
+use super::failed_links::{FAILED_CALLS, failed_links, unfinished};
 use super::maps::{Maps, PINNED, PinnedState, remove_pins};
+use super::object::{PROGRAMS, Unfinished, object};
 use super::watch::{Pins, Watch, belongs_together};
 use super::{ProbeError, ProbeOptions, pin_dir};
 use crate::trusted_dir::{self, UntrustedDir};
-
-/// The compiled probe. `cargo xtask ebpf check` builds it from `agent-ebpf` and compares.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/vctl-probe.o");
-
-/// The programs, each with its tracepoint.
-pub(super) const PROGRAMS: [(&str, &str); 4] = [
-    ("process_fork", "sched_process_fork"),
-    ("process_exit", "sched_process_exit"),
-    ("process_exec", "sched_process_exec"),
-    ("cgroup_attach", "cgroup_attach_task"),
-];
 
 /// A probe in the kernel, and the lock against a second agent with the same pins.
 pub struct Probe {
@@ -277,46 +265,6 @@ fn load(options: &ProbeOptions) -> Result<(Maps, Unfinished), ProbeError> {
     Ok((maps, loaded))
 }
 
-/// Creates the object's maps, or uses the pinned ones.
-pub(super) fn object(options: &ProbeOptions, pinned: bool) -> Result<Unfinished, ProbeError> {
-    // Read once for both parsers: the kernel returns it in a thousand small pieces.
-    let bytes = fs::read(&options.btf).map_err(|source| ProbeError::NoBtf {
-        path: options.btf.clone(),
-        source,
-    })?;
-    let layout = kernel_layout(&bytes)?;
-    let btf = aya::Btf::parse(&bytes, Endianness::default())
-        .map_err(|source| ProbeError::Btf { source })?;
-    let has_compat_table = has_compat_table(&bytes);
-    drop(bytes);
-    let capture_all = u32::from(options.capture_all);
-    let log_level = if options.log { 5_u8 } else { 0 };
-    let cpus = aya::util::nr_cpus().map_err(|(_, source)| ProbeError::Cpus { source })?;
-    let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
-    let mut loader = EbpfLoader::new();
-    loader
-        .btf(Some(&btf))
-        .override_global("LAYOUT", &layout, true)
-        .override_global("CAPTURE_ALL", &capture_all, true)
-        .override_global("AYA_LOG_LEVEL", &log_level, false)
-        .map_max_entries("ring", options.ring_bytes)
-        .map_max_entries("exec_scratch", cpus);
-    if pinned {
-        for name in PINNED {
-            loader.map_pin_path(name, options.pin_dir.join(name));
-        }
-    }
-    let ebpf = loader.load(OBJECT).map_err(|source| ProbeError::Load {
-        source: Box::new(source),
-    })?;
-    drop(loader);
-    Ok(Unfinished {
-        ebpf,
-        btf,
-        has_compat_table,
-    })
-}
-
 fn attach(ebpf: &mut Ebpf, btf: &aya::Btf, options: &ProbeOptions) -> Result<(), ProbeError> {
     let dir = &options.pin_dir;
     for (name, tracepoint) in PROGRAMS {
@@ -338,14 +286,4 @@ fn attach(ebpf: &mut Ebpf, btf: &aya::Btf, options: &ProbeOptions) -> Result<(),
             .map_err(|source| ProbeError::Pin { name, source })?;
     }
     Ok(())
-}
-
-/// Finds the offset of every member that the probe reads, in the running kernel's BTF.
-fn kernel_layout(bytes: &[u8]) -> Result<[u32; LAYOUT_LEN], ProbeError> {
-    let btf = Btf::parse(bytes)?;
-    let layout = btf::layout(&btf)?;
-    match btf.missing_tracepoint(&PROGRAMS.map(|(_, tracepoint)| tracepoint)) {
-        Some(name) => Err(btf::BtfError::NoTracepoint { name }.into()),
-        None => Ok(layout),
-    }
 }

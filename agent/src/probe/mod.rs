@@ -1,8 +1,10 @@
 //! The probe in the kernel: find its offsets, load, pin and test it, read its ring.
 pub mod btf;
 mod failed;
+mod failed_links;
 pub mod load;
 pub mod maps;
+mod object;
 mod pin_dir;
 pub mod ring;
 mod process_facts;

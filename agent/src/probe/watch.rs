@@ -12,8 +12,8 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{BtfTracePoint, ProgramInfo};
 
 use super::ProbeError;
-use super::load::PROGRAMS;
 use super::maps::PINNED;
+use super::object::PROGRAMS;
 
 /// Files of the links that are always attached.
 pub const PINNED_LINKS: [&str; 4] = [

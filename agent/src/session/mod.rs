@@ -1,9 +1,7 @@
-//! Logins: from the PAM hook to the registry of open sessions, which attribution reads.
+//! Logins: from the request for a stamp to the registry of open sessions, which attribution reads.
 
 pub mod auth_info;
 pub mod protocol;
-pub mod client;
-pub mod stamp;
 pub mod late_login;
 pub mod login;
 pub mod server;
@@ -12,6 +10,5 @@ pub mod registry;
 
 mod cert_blob;
 mod sys;
-mod syslog;
 
 pub use sys::boot_now;

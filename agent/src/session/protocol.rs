@@ -18,6 +18,9 @@ pub const LINE_MAX: usize = 1024 * 1024;
 /// marked within this time has run nothing before.
 pub const HELD_FOR: Duration = Duration::from_secs(2);
 
+/// Time for the hook's steps after a missing answer. They use disks and name services, which may hang.
+pub const FALLBACK_DEADLINE: Duration = Duration::from_secs(3);
+
 /// A login that asks for a stamp. All fields come from the client, PAM or the hook; the collector asks the
 /// kernel for the login process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,9 +8,18 @@ use vctl_common::session::{InferredLink, Origin, SessionOpened};
 use vctl_common::time::BootNs;
 use vctl_common::wire::Mark;
 
-use crate::enrich::cut::Cut;
-
 use super::protocol::StampRequest;
+
+/// The parts of a session's execs that are cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cut {
+    #[default]
+    Nothing,
+    /// Argv after its first 4 KiB.
+    Long,
+    /// Argv and paths to 256 bytes each.
+    All,
+}
 
 /// A session that has not been closed.
 #[derive(Clone, Debug)]

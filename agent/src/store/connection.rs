@@ -9,9 +9,8 @@ use vctl_common::pg::{Client, PgError, Pool, PoolLimits};
 use vctl_common::spool::SpoolReadError;
 use vctl_common::vault::Vault;
 
-use super::centre::{Centre, LoginError};
-use super::enrolled::{EnrolledError, enrolment};
 use super::secret_id::{Expiry, Keeper};
+use crate::centre::{Centre, EnrolledError, LoginError, enrolment};
 
 /// Time limit for one batch at the centre.
 const STATEMENT: Duration = Duration::from_mins(1);

@@ -19,17 +19,12 @@ mod journal;
 mod columns;
 mod idle;
 mod reader;
-mod enrolled;
 mod ingest;
-mod centre;
 mod connection;
 mod batch_limits;
 mod progress;
 mod secret_id;
 mod ship;
 
-pub use centre::{Centre, LoginError};
-pub use enrolled::enrolment;
 pub use progress::Progress;
 pub use ship::{ShipConfig, Shipper};
-pub use vctl_common::vault::secret_id::SecretIdError;

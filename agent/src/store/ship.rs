@@ -19,7 +19,6 @@ use vctl_common::status::Millis;
 use vctl_common::time::{BootNs, wall_now};
 
 use super::batch_limits::BatchLimits;
-use super::centre::Centre;
 use super::chunk::Chunk;
 use super::columns::Columns;
 use super::connection::{Connection, ShipError, answer};
@@ -27,6 +26,7 @@ use super::idle::IdleTime;
 use super::ingest::{self, Answer, Sender};
 use super::progress::Progress;
 use super::reader::{Reader, Sought};
+use crate::centre::Centre;
 use crate::spool::{Durable, Position, new_id, remember_shipped};
 
 /// Time between two writes of the shipped position.

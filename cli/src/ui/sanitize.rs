@@ -1,16 +1,16 @@
-//! Escaping of recorded text for a terminal.
+//! Escaping of recorded text for a terminal, by the rules of [`vctl_common::escape`].
 //!
-//! The user of a recorded session chose these bytes. They must not move the cursor, change colours, reorder
-//! or hide text, or make two different values look the same. Characters that are not plainly visible are
-//! escaped, and each output can be converted back to exactly one input. Commands are quoted for bash.
+//! The user of a recorded session chose these bytes. Each output can be converted back to exactly one input.
+//! Commands are quoted for bash.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::ops::RangeInclusive;
 use std::str;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr as _};
 use vctl_common::charset;
+pub(crate) use vctl_common::escape::is_visible;
+use vctl_common::escape::{escape_char, escaped};
 
 /// Returns text (a name, a path) on one line, escaped. A backslash is doubled.
 pub(crate) fn text(bytes: impl AsRef<[u8]>) -> String {
@@ -24,24 +24,7 @@ pub(crate) fn text(bytes: impl AsRef<[u8]>) -> String {
 ///
 /// For composed messages: text that is already escaped does not change.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
-    if text.chars().all(is_plain) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if is_plain(c) => out.push(c),
-            c => match charset::sign(c) {
-                // Not plain only in an ASCII locale.
-                Some(sign) => out.push_str(sign),
-                None => escape_char(c, &mut out),
-            },
-        }
-    }
-    Cow::Owned(out)
+    escaped(text, is_plain, charset::sign)
 }
 
 /// Returns argv quoted for bash, one word for each item.
@@ -60,45 +43,10 @@ where
     out
 }
 
-/// Returns whether `c` is plainly visible. Not visible: controls (C0, DEL, C1), line separators, bidi
-/// controls, zero-width characters, marks that change the previous character, and blanks other than the
-/// space. In an ASCII locale only ASCII is plain.
+/// Returns whether `c` is plainly visible, see [`is_visible`]. In an ASCII locale only ASCII is plain.
 pub(crate) fn is_plain(c: char) -> bool {
     is_visible(c) && (c.is_ascii() || !charset::is_ascii())
 }
-
-/// Like [`is_plain`], in every locale.
-pub(crate) fn is_visible(c: char) -> bool {
-    match c {
-        ' '..='~' => true,
-        c if LOOKS_LIKE_NOTHING.iter().any(|range| range.contains(&c)) => false,
-        c => !c.is_control() && !c.is_whitespace() && c.width().is_some_and(|width| width > 0),
-    }
-}
-
-/// Characters that are not visible although `char` or a width table treats them as visible, in this or
-/// another version of Unicode.
-const LOOKS_LIKE_NOTHING: [RangeInclusive<char>; 14] = [
-    // Soft hyphen, Arabic letter mark.
-    '\u{ad}'..='\u{ad}',
-    '\u{61c}'..='\u{61c}',
-    // Hangul fillers and the empty braille pattern: blank letters.
-    '\u{115f}'..='\u{1160}',
-    '\u{3164}'..='\u{3164}',
-    '\u{ffa0}'..='\u{ffa0}',
-    '\u{2800}'..='\u{2800}',
-    // Mongolian vowel separator.
-    '\u{180e}'..='\u{180e}',
-    // Zero width, bidi marks; line separators and bidi embeddings; invisible operators, isolates.
-    '\u{200b}'..='\u{200f}',
-    '\u{2028}'..='\u{202e}',
-    '\u{2060}'..='\u{206f}',
-    '\u{feff}'..='\u{feff}',
-    '\u{fff9}'..='\u{fffb}',
-    // Private use: fonts differ. Tags and variation selectors come first.
-    '\u{e000}'..='\u{f8ff}',
-    '\u{e0000}'..='\u{10ffff}',
-];
 
 /// Cuts `text` to `columns` of a terminal. A cut text ends with `…`.
 pub(crate) fn fit(text: &str, columns: usize) -> String {
@@ -154,9 +102,6 @@ fn escape(bytes: &[u8], quote: Quote, out: &mut String) {
             match c {
                 '\\' => out.push_str("\\\\"),
                 '\'' if quote == Quote::AnsiC => out.push_str("\\'"),
-                '\n' => out.push_str("\\n"),
-                '\r' => out.push_str("\\r"),
-                '\t' => out.push_str("\\t"),
                 c if is_plain(c) => out.push(c),
                 c => escape_char(c, out),
             }
@@ -165,17 +110,6 @@ fn escape(bytes: &[u8], quote: Quote, out: &mut String) {
             let _ = write!(out, "\\x{byte:02x}");
         }
     }
-}
-
-/// Writes `\xNN` for a byte, or `\uNNNN` or `\UNNNNNNNN`, always with all digits: bash reads as many as
-/// it can, so a following digit would become a part of it.
-fn escape_char(c: char, out: &mut String) {
-    let code = u32::from(c);
-    let _ = match code {
-        0..=0x7f => write!(out, "\\x{code:02x}"),
-        0x80..=0xffff => write!(out, "\\u{code:04x}"),
-        _ => write!(out, "\\U{code:08x}"),
-    };
 }
 
 #[cfg(test)]

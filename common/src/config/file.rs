@@ -44,7 +44,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, SyntaxError> {
 }
 
 /// Parses a value in one line, such as `[a, {b: c}]`, by the rules of the file.
-pub(super) fn parse_value(text: &str) -> Result<Option<Raw>, SyntaxError> {
+fn parse_value(text: &str) -> Result<Option<Raw>, SyntaxError> {
     let written = read::<Written>(text)?;
     match written.repeated.first() {
         None => Ok(written.value),
@@ -52,6 +52,20 @@ pub(super) fn parse_value(text: &str) -> Result<Option<Raw>, SyntaxError> {
             line: None,
             message: format!("`{}` is set twice", repeated.key.escape_debug()),
         }),
+    }
+}
+
+impl Raw {
+    /// Parses YAML in one line, such as `[a, {b: c}]`: the form of lists and maps in the
+    /// environment.
+    ///
+    /// # Errors
+    /// The text is not YAML.
+    pub fn from_yaml(text: &str) -> Result<Self, String> {
+        match parse_value(text) {
+            Ok(raw) => Ok(raw.unwrap_or(Self::List(Vec::new()))),
+            Err(error) => Err(error.message),
+        }
     }
 }
 

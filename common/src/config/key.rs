@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::source::Source;
 use super::value::Raw;
 
 /// One setting of the struct `C`: its accepted values, and the field that stores it.
@@ -29,7 +30,7 @@ pub struct Table<C: 'static> {
     /// Returns whether a key can be given as `--key`.
     pub has_flag: fn(key: &str) -> bool,
     /// Returns why a key is not accepted from a place, whatever its value.
-    pub refuse: fn(key: &str, at: &super::Source) -> Option<Refusal>,
+    pub refuse: fn(key: &str, at: &Source) -> Option<Refusal>,
 }
 
 /// Reason why a key is not accepted where it was written.

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::Metadata;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::error::{ConfigError, Problem};
 use super::file;
 use super::key::{Key, Refusal, Table};
+use super::source::{Origin, Source};
 use super::suggest::closest;
-use super::text::{FileText, read};
+use super::text::{ConfigFile, FileText, Need, read};
 use super::value::Raw;
 
 /// Sources of values, besides the defaults.
@@ -21,77 +21,6 @@ pub struct Inputs<'a> {
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
     /// Weakest file first.
     pub files: &'a [ConfigFile],
-}
-
-/// A file with settings.
-#[derive(Clone, Debug)]
-pub struct ConfigFile {
-    pub path: PathBuf,
-    pub need: Need,
-    /// Decides about the bytes that are parsed: a second read could return others.
-    pub origin: fn(&Path, bytes: &[u8]) -> Origin,
-    /// Returns why the opened file cannot be trusted, as the end of a sentence that its path
-    /// begins.
-    pub distrust: fn(&Path, &Metadata) -> Option<&'static str>,
-}
-
-/// Whether a program continues without the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// The user named the file, so it must exist.
-    Named,
-    /// The file may be absent; if it exists, it must be readable.
-    IfThere,
-    /// The file may be absent or unreadable; [`Loaded::passed_over`] names an unreadable one.
-    IfReadable,
-}
-
-/// The author of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The user of the program, or the administrator of the machine.
-    Own,
-    /// The author of the working directory; the user has read this file and trusts it.
-    Trusted,
-    /// The author of the working directory.
-    Directory,
-}
-
-/// Source of one key's value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    Default,
-    File {
-        path: PathBuf,
-        line: u64,
-        origin: Origin,
-    },
-    Env(String),
-    Flag(String),
-}
-
-impl Source {
-    /// Orders values from files by file and line, before all others.
-    fn place(&self, paths: &[&Path]) -> (usize, u64) {
-        match self {
-            Self::File { path, line, .. } => {
-                let file = paths.iter().position(|known| known == path);
-                (file.unwrap_or(paths.len()), *line)
-            }
-            Self::Default | Self::Env(_) | Self::Flag(_) => (usize::MAX, 0),
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File { path, line, .. } => write!(f, "{}:{line}", path.display()),
-            Self::Env(name) => f.write_str(name),
-            Self::Flag(name) => write!(f, "--{name}"),
-        }
-    }
 }
 
 /// A configuration, and the source of each key in the order of the table.
@@ -130,47 +59,6 @@ impl<C: fmt::Debug> fmt::Debug for Loaded<C> {
             .field("sources", &self.sources)
             .finish_non_exhaustive()
     }
-}
-
-/// One problem, and the place where it was written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{at}: {what}")]
-pub struct Problem {
-    pub at: Source,
-    pub what: String,
-    /// Whether the value may be correct but its file is not trusted.
-    pub untrusted: bool,
-}
-
-impl Problem {
-    pub fn new(at: Source, what: impl Into<String>) -> Self {
-        Self {
-            at,
-            what: what.into(),
-            untrusted: false,
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("cannot read `{}`", path.display())]
-    Unreadable {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    /// Other users can write the file, so they would decide about the program.
-    #[error("`{}` {why}", path.display())]
-    Unsafe { path: PathBuf, why: &'static str },
-    /// All problems, so that the user can correct them in one step.
-    #[error("{}", lines(.0))]
-    Invalid(Vec<Problem>),
-}
-
-fn lines(problems: &[Problem]) -> String {
-    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    lines.join("\n")
 }
 
 impl<C> Table<C> {

@@ -7,16 +7,20 @@
 //! The crates figment, config and confique were considered. They do not report the file and line of
 //! each value and each mistake, and do not return all mistakes at once.
 
+mod error;
 mod file;
 mod key;
 mod load;
 mod place;
 mod print;
+mod source;
 mod suggest;
 mod text;
 mod value;
 
+pub use error::{ConfigError, Problem};
 pub use key::{Key, Refusal, Shown, Table, list, put, secret, text, text_or_none};
-pub use load::{ConfigError, ConfigFile, Inputs, Loaded, Need, Origin, Problem, Source};
-pub use text::{FileText, read};
+pub use load::{Inputs, Loaded};
+pub use source::{Origin, Source};
+pub use text::{ConfigFile, FileText, Need, read};
 pub use value::{ByteSize, Raw, Span};

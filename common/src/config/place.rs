@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::key::{Shown, Table};
-use super::load::{Loaded, Source};
+use super::load::Loaded;
+use super::source::Source;
 
 impl<C> Loaded<C> {
     /// Returns the hint with each environment variable in backticks replaced by the flag, or the

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use super::key::{Key, Shown, Table};
-use super::load::{Loaded, Origin, Source};
+use super::load::Loaded;
+use super::source::{Origin, Source};
 use super::value::ByteSize;
 
 impl<C: 'static> Loaded<C> {

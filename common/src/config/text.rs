@@ -1,15 +1,40 @@
-//! Reads the bytes of a configuration file after checking that it may be read.
+//! A configuration file, and reading its bytes after checking that it may be read.
 
 use std::borrow::Cow;
-use std::fs::OpenOptions;
+use std::fs::{Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
-use super::load::{ConfigError, ConfigFile, Need};
+use super::error::ConfigError;
+use super::source::Origin;
 use crate::foreign_file;
 
 /// Far more than all keys need. A device or a log given by mistake must not fill the memory.
 const FILE_MAX: u64 = 1 << 20;
+
+/// A file with settings.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    pub path: PathBuf,
+    pub need: Need,
+    /// Decides about the bytes that are parsed: a second read could return others.
+    pub origin: fn(&Path, bytes: &[u8]) -> Origin,
+    /// Returns why the opened file cannot be trusted, as the end of a sentence that its path
+    /// begins.
+    pub distrust: fn(&Path, &Metadata) -> Option<&'static str>,
+}
+
+/// Whether a program continues without the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The user named the file, so it must exist.
+    Named,
+    /// The file may be absent; if it exists, it must be readable.
+    IfThere,
+    /// The file may be absent or unreadable; [`Loaded::passed_over`](super::Loaded::passed_over) names an unreadable one.
+    IfReadable,
+}
 
 /// Content of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

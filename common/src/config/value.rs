@@ -125,18 +125,6 @@ pub enum Raw {
 }
 
 impl Raw {
-    /// Parses YAML in one line, such as `[a, {b: c}]`: the form of lists and maps in the
-    /// environment.
-    ///
-    /// # Errors
-    /// The text is not YAML.
-    pub fn from_yaml(text: &str) -> Result<Self, String> {
-        match super::file::parse_value(text) {
-            Ok(raw) => Ok(raw.unwrap_or(Self::List(Vec::new()))),
-            Err(error) => Err(error.message),
-        }
-    }
-
     /// # Errors
     /// It is not a single value, or not of the type.
     pub fn one<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, String> {

@@ -1,6 +1,6 @@
 //! Parts of a help text that are not sentences: examples, tables of terms, exit statuses.
 
-use super::page::Block;
+use super::block::Block;
 
 /// Returns the blocks of a text. A line that ends in `:` is a heading, indented lines are items,
 /// and other lines are sentences. Sections with the headings in `skip` are left out.

@@ -3,12 +3,14 @@
 //! `clap_mangen` was considered: it lists the options of all commands in each SYNOPSIS, and has no
 //! place for examples, exit statuses and related pages.
 
+mod block;
 mod lines;
 mod page;
 mod roff;
 mod text;
 
-pub use page::{Block, Page, Section};
+pub use block::Block;
+pub use page::{Page, Section};
 
 /// Content that a program adds to its command line.
 #[derive(Clone, Debug, Default)]

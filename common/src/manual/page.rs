@@ -3,6 +3,7 @@
 use clap::builder::PossibleValue;
 use clap::{Arg, Command};
 
+use super::block::Block;
 use super::{Program, lines};
 
 /// A manual page before it is formatted.
@@ -22,18 +23,6 @@ pub struct Page {
 pub struct Section {
     pub title: &'static str,
     pub blocks: Vec<Block>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Block {
-    /// Sentences.
-    Paragraph(String),
-    /// A command line with its placeholders.
-    Usage(String),
-    /// A heading within a section.
-    Heading(String),
-    /// A term and its explanation, which may be empty.
-    Item { term: String, text: String },
 }
 
 impl Page {

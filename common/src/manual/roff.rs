@@ -2,7 +2,8 @@
 
 use roff::{Inline, Roff, bold, roman};
 
-use super::page::{Block, Page};
+use super::block::Block;
+use super::page::Page;
 
 impl Page {
     /// Returns the page in the format that `man` reads.

@@ -1,6 +1,7 @@
 //! Formats a page as plain text, for a terminal.
 
-use super::page::{Block, Page};
+use super::block::Block;
+use super::page::Page;
 
 /// Columns before the text of a section, and before an explanation.
 const INDENT: usize = 4;

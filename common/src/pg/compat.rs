@@ -1,11 +1,10 @@
 //! Checks whether this program and the schema fit together: `docs/versions.md`.
 
-use std::fmt;
-
 use deadpool_postgres::ClientWrapper;
 use tokio_postgres::SimpleQueryMessage;
 
-use super::{DbRole, PgError};
+use super::error::{PgError, Program};
+use crate::centre::DbRole;
 
 /// Protocol version of this `vctl`'s queries. It is raised when a change of the tables would make
 /// an older `vctl` show wrong results.
@@ -13,22 +12,6 @@ pub const READER_PROTOCOL: u32 = 1;
 
 /// Protocol version of the functions that this `vctl-agent` calls.
 pub const AGENT_PROTOCOL: u32 = 1;
-
-/// The side that needs an update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
-    Vctl,
-    Agent,
-}
-
-impl fmt::Display for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Vctl => "vctl",
-            Self::Agent => "vctl-agent",
-        })
-    }
-}
 
 /// Versions that the schema states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

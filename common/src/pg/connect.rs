@@ -3,7 +3,6 @@
 //! `tokio_postgres::Config::connect` is not used, for three reasons. Vault makes the credential
 //! during the TLS handshake, so the connection must be open before a credential is needed. The
 //! verified name can differ from the dialled one. And each step that fails has its own error.
-//! an error of its own.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
@@ -21,9 +20,10 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::Instrument as _;
 
-use super::error::Statement;
+use super::error::{PgError, Statement};
+use super::limits::PoolLimits;
 use super::revoker::Revocable;
-use super::{DbRole, PgError, PoolLimits};
+use crate::centre::DbRole;
 use crate::centre::DbSettings;
 use crate::dial;
 use crate::spans;

@@ -1,12 +1,12 @@
 //! Errors of Postgres, grouped by the user's next step.
 
 use std::error::Error;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use tokio_postgres::error::{DbError, SqlState};
 
-use super::compat::Program;
 use crate::causes::WithCauses;
 use crate::centre::DbRole;
 use crate::tls::{TlsProblem, TlsSetupError};
@@ -14,6 +14,22 @@ use crate::vault::VaultError;
 
 /// Raised by functions of the database when the calling host is not in the inventory.
 pub const NOT_IN_INVENTORY: &str = "VC001";
+
+/// The side that needs an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    Vctl,
+    Agent,
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Vctl => "vctl",
+            Self::Agent => "vctl-agent",
+        })
+    }
+}
 
 /// A connection to the central store, or a statement on one, failed.
 #[derive(Debug, thiserror::Error)]

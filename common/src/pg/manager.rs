@@ -9,9 +9,11 @@ use tracing::Instrument as _;
 
 use super::compat;
 use super::connect::Server;
+use super::error::PgError;
+use super::limits::PoolLimits;
 use super::revoker::{Revocable, Revoker};
-use super::{DbRole, PgError, PoolLimits};
 use crate::backoff::random_fraction;
+use crate::centre::DbRole;
 use crate::spans;
 use crate::vault::Vault;
 

@@ -7,6 +7,7 @@
 mod compat;
 mod connect;
 mod error;
+mod limits;
 mod manager;
 mod revoker;
 
@@ -18,8 +19,9 @@ use deadpool::Runtime;
 use deadpool::managed::{self, PoolError, Timeouts};
 
 pub use crate::centre::DbRole;
-pub use compat::{AGENT_PROTOCOL, Program, READER_PROTOCOL};
-pub use error::{NOT_IN_INVENTORY, PgError, Statement, tls_hint};
+pub use compat::{AGENT_PROTOCOL, READER_PROTOCOL};
+pub use error::{NOT_IN_INVENTORY, PgError, Program, Statement, tls_hint};
+pub use limits::PoolLimits;
 pub use tokio_postgres;
 
 use crate::centre::DbSettings;
@@ -28,33 +30,6 @@ use crate::vault::Vault;
 use connect::Server;
 use manager::Manager;
 use revoker::Revoker;
-
-/// Number of connections, and their time limits.
-#[derive(Clone, Debug)]
-pub struct PoolLimits {
-    pub max_size: usize,
-    /// A connection older than this is replaced, even if its credential is valid for longer.
-    pub max_age: Option<Duration>,
-    /// Longest wait in [`Pool::get`] while all connections are in use.
-    pub wait: Duration,
-    /// Postgres ends a statement that runs longer.
-    pub statement_timeout: Option<Duration>,
-    /// Connects even if the schema is missing or does not fit this program, for commands that
-    /// correct it.
-    pub any_schema: bool,
-}
-
-impl Default for PoolLimits {
-    fn default() -> Self {
-        Self {
-            max_size: 1,
-            max_age: None,
-            wait: Duration::from_secs(30),
-            statement_timeout: None,
-            any_schema: false,
-        }
-    }
-}
 
 /// Connections for one purpose. Cheap to clone; all clones share them.
 #[derive(Clone)]

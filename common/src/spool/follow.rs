@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use super::block::BlockEntry;
 use super::dir;
+use super::error::SpoolReadError;
 use super::journal::journal_lines;
-use super::reader::{Filter, SpoolReadError, SpoolReader};
+use super::reader::{Filter, SpoolReader};
 use super::segment::{Look, Segment, payload};
 use super::timeline::{StoredEvent, records};
 use crate::event;

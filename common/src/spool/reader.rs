@@ -7,8 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::block::{BlockEntry, BlockKind};
-use super::dir::{self, DirError, SegmentFiles};
-use super::header::VERSION;
+use super::dir::{self, SegmentFiles};
+use super::error::SpoolReadError;
 use super::journal::journal_lines;
 use super::record::{Draft, Nameless, SessionRecord};
 use super::scan::unreadable;
@@ -16,32 +16,6 @@ use super::segment::{Look, Segment, Unloaded, payload};
 use crate::id::{BootId, CertSerial, SessionId};
 use crate::session::{Gap, JournalEntry};
 use crate::wire::Mark;
-
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolReadError {
-    #[error(transparent)]
-    Dir(#[from] DirError),
-    #[error("cannot read `{}`", path.display())]
-    Read {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("`{}` has format {version}, but this vctl reads formats up to {VERSION}", path.display())]
-    Newer { path: PathBuf, version: u32 },
-}
-
-impl SpoolReadError {
-    pub(super) fn read(path: &Path, source: io::Error) -> Self {
-        let path = path.to_owned();
-        Self::Read { path, source }
-    }
-
-    pub(super) fn newer(path: &Path, version: u32) -> Self {
-        let path = path.to_owned();
-        Self::Newer { path, version }
-    }
-}
 
 /// Selects the sessions of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::block::{BlockEntry, RingPosition};
 use super::dir::SegmentFiles;
+use super::error::SpoolReadError;
 use super::header::{FileHeader, FileKind, HeaderError};
-use super::reader::SpoolReadError;
 use super::scan::{Scan, proven, scan, unreadable};
 use crate::session::Gap;
 use crate::time::BootNs;

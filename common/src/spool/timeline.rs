@@ -4,7 +4,8 @@ use std::time::SystemTime;
 
 use super::block::BlockEntry;
 use super::dir::SegmentFiles;
-use super::reader::{Block, Blocks, SpoolReadError, SpoolReader};
+use super::error::SpoolReadError;
+use super::reader::{Block, Blocks, SpoolReader};
 use super::record::SessionRecord;
 use crate::event::{self, KernelEvent};
 use crate::id::SessionId;

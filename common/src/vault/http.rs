@@ -4,7 +4,6 @@
 //! `VAULT_SKIP_VERIFY` by itself, panics on a token with a line break, drops lease ids and
 //! `Retry-After`, and logs errors that the caller may still handle.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use vaultrs::api::EndpointResult;
 use super::VaultError;
 use super::resolve::Answering;
 use crate::centre::VaultSettings;
+use crate::escape::one_line;
 use crate::secret::Secret;
 use crate::tls::{self, TlsProblem};
 use crate::waits::{self, Kind};
@@ -295,25 +295,6 @@ fn message_of(body: &[u8]) -> String {
     }
     let beginning: String = String::from_utf8_lossy(body).chars().take(200).collect();
     one_line(&beginning)
-}
-
-/// Returns text on one line, with controls of a terminal and characters that reorder a line escaped as `vctl` does.
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' | '\r' => line.push(' '),
-            c if c.is_ascii_control() => _ = write!(line, "\\x{:02x}", u32::from(c)),
-            '\u{80}'..='\u{9f}'
-            | '\u{200e}'
-            | '\u{200f}'
-            | '\u{61c}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}' => _ = write!(line, "\\u{:04x}", u32::from(c)),
-            c => line.push(c),
-        }
-    }
-    line
 }
 
 #[cfg(test)]

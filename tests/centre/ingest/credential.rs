@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
-use vctl_agent::store::Centre as Where;
+use vctl_agent::centre::Centre as Where;
 use vctl_common::time::wall_now;
 use vctl_tests::centre::{Centre, DATABASE, HostIdentity};
 use vctl_tests::lab::{PATIENCE, Programs, eventually};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use vctl_agent::store::Centre as Where;
+use vctl_agent::centre::Centre as Where;
 use vctl_common::session::{Gap, GapCause, JournalEntry};
 use vctl_common::time::BootNs;
 use vctl_tests::centre::{Centre, HostIdentity};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use vctl_agent::store::Centre;
+use vctl_agent::centre::Centre;
 use vctl_common::centre::{DbSettings, Settings, VaultSettings};
 use vctl_common::tls::Trust;
 use vctl_tests::centre::DB_NAME;

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use uuid::Uuid;
+use vctl_agent::centre::Centre as Where;
 use vctl_agent::machine_id;
 use vctl_agent::spool::{BatchBuilder, SpoolConfig, SpoolWriter};
-use vctl_agent::store::{Centre as Where, ShipConfig, Shipper};
+use vctl_agent::store::{ShipConfig, Shipper};
 use vctl_common::centre::{DbSettings, Settings, VaultSettings};
 use vctl_common::id::{BootId, CertSerial, ProcessId, SessionId};
 use vctl_common::session::{

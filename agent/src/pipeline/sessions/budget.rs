@@ -7,8 +7,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::enrich::cut::Cut;
-use crate::session::registry::{LiveSession, Registry};
+use crate::session::registry::{Cut, LiveSession, Registry};
 use crate::spool::{Account, Owner};
 
 /// Time in which a budget is forgotten as a whole.

@@ -16,8 +16,7 @@ use vctl_common::wire::{LOGIN_REFUSED, SeenLogin};
 use crate::pipeline::spool_out::SpoolOut;
 use crate::probe::Probe;
 use crate::session::boot_now;
-use crate::session::protocol::HELD_FOR;
-use crate::session::stamp::FALLBACK_DEADLINE;
+use crate::session::protocol::{FALLBACK_DEADLINE, HELD_FOR};
 
 use super::Sessions;
 

@@ -2,6 +2,8 @@
 
 use std::os::unix::net::UnixDatagram;
 
+use vctl_common::escape::one_line;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Severity {
     Error = 3,
@@ -22,10 +24,7 @@ pub(super) fn syslog(severity: Severity, text: &str) {
     }
     let priority = AUTHPRIV * 8 + severity as u8;
     // A line break from a user would begin another line in the log.
-    let text: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let text = one_line(text);
     let line = format!("<{priority}>vctl-agent[{}]: {text}", std::process::id());
     let _ = socket.send_to(line.as_bytes(), "/dev/log");
 }

@@ -11,23 +11,19 @@ use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use nix::unistd::{Group, User, getgrouplist};
 use vctl_common::id::SessionId;
 use vctl_common::time::BootNs;
 
 use super::client::{self, AskError};
-use super::late_login::{self, LateLoginError, LateLoginFile};
-use super::login::{LoginError, LoginReader};
-use super::protocol::{self, HELD_FOR, StampReply, StampRequest};
 use super::syslog::{Severity, syslog};
-use super::{boot_now, session_record};
 use crate::config::{Config, KEYS, Mode, load_for_stamp};
 use crate::probe::maps::note_refused;
-
-/// Time for the steps after a missing answer. They use disks and name services, which may hang.
-pub const FALLBACK_DEADLINE: Duration = Duration::from_secs(3);
+use crate::session::late_login::{self, LateLoginError, LateLoginFile};
+use crate::session::login::{LoginError, LoginReader};
+use crate::session::protocol::{self, FALLBACK_DEADLINE, HELD_FOR, StampReply, StampRequest};
+use crate::session::{boot_now, session_record};
 
 /// Most bytes of a field that PAM fills; a longer one is cut, because it is not worth refusing a login.
 const FIELD_MAX: usize = 1024;

@@ -13,7 +13,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt,
 };
 
-use super::protocol::{self, LINE_MAX, ProtocolError, StampReply};
+use crate::session::protocol::{self, LINE_MAX, ProtocolError, StampReply};
 
 /// Time to wait for a collector that has not answered yet. A collector that restarts is back by then; a missing
 /// one must not cost every login the whole limit.
@@ -23,7 +23,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(5);
 
 /// The collector gave no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub(super) enum AskError {
     #[error("`{}` {why}", path.display())]
     Unsafe { path: PathBuf, why: &'static str },
     #[error("no collector listens on the socket")]
@@ -44,7 +44,11 @@ pub enum AskError {
 /// costs no more. A collector that closes without an answer was killed or replaced: its successor gets the same
 /// request, as long as the limit allows. That is safe because a session id is stamped once, however often it is
 /// requested.
-pub fn ask(socket_path: &Path, line: &[u8], limit: Duration) -> Result<StampReply, AskError> {
+pub(super) fn ask(
+    socket_path: &Path,
+    line: &[u8],
+    limit: Duration,
+) -> Result<StampReply, AskError> {
     let started = Instant::now();
     let deadline = started + limit;
     let mut patience = RESTART_GRACE.min(limit);

@@ -51,7 +51,7 @@ impl LoginError {
     }
 
     /// Returns the time for which Vault asks clients to wait.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::SecretId(SecretIdError::Unwrap { source, .. }) | Self::Vault(source) => {
                 source.retry_after()

@@ -1,0 +1,30 @@
+//! Limits of a pool.
+
+use std::time::Duration;
+
+/// Number of connections, and their time limits.
+#[derive(Clone, Debug)]
+pub struct PoolLimits {
+    pub max_size: usize,
+    /// A connection older than this is replaced, even if its credential is valid for longer.
+    pub max_age: Option<Duration>,
+    /// Longest wait in [`Pool::get`] while all connections are in use.
+    pub wait: Duration,
+    /// Postgres ends a statement that runs longer.
+    pub statement_timeout: Option<Duration>,
+    /// Connects even if the schema is missing or does not fit this program, for commands that
+    /// correct it.
+    pub any_schema: bool,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self {
+            max_size: 1,
+            max_age: None,
+            wait: Duration::from_secs(30),
+            statement_timeout: None,
+            any_schema: false,
+        }
+    }
+}
