@@ -4,3 +4,4 @@ pub(crate) mod json;
 pub(crate) mod model;
 pub(crate) mod store;
 pub(crate) mod table;
+pub(crate) mod verify;

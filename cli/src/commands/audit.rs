@@ -8,6 +8,7 @@ use crate::audit::model::{Access, AccessFilter};
 use crate::centre::context;
 use crate::centre::context::Context;
 use crate::centre::globals::Globals;
+use crate::commands::audit_verify::{self, VerifyArgs};
 use crate::completion;
 use crate::error::Stop;
 use crate::session;
@@ -25,15 +26,19 @@ use crate::ui::{Screen, notice, records, time};
 /// login that wrote the row proves the person; the other columns are what the client reported. Needs the
 /// Vault policy `vctl-auditor`.
 #[derive(Debug, clap::Args)]
-#[command(help_template = TEMPLATE, before_help = "\
+#[command(args_conflicts_with_subcommands = true, help_template = TEMPLATE, before_help = "\
 Examples:
   vctl audit --since 1d                     List the last day
   vctl audit --user albert --failed         List failed attempts of a person
   vctl audit --host web --detail            Add certificates, clients, sessions
   vctl audit --without-access --since 7d    List logins without a matching row
   vctl audit -n 0 -o csv > audit.csv        Export all rows for a spreadsheet
-  vctl audit -o jsonl | jq                  For programs: docs/audit-json.md")]
+  vctl audit -o jsonl | jq                  For programs: docs/audit-json.md
+  vctl audit verify --audit-log audit.log   Compare with the audit log of Vault")]
 pub(crate) struct AuditArgs {
+    #[command(subcommand)]
+    command: Option<AuditCommand>,
+
     /// Only hosts with this text in their name
     #[arg(long, add = completion::host())]
     host: Option<String>,
@@ -75,7 +80,15 @@ pub(crate) struct AuditArgs {
     output: OutputFormat,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum AuditCommand {
+    Verify(VerifyArgs),
+}
+
 pub(crate) fn run(args: &AuditArgs, globals: &Globals) -> Result<(), Stop> {
+    if let Some(AuditCommand::Verify(args)) = &args.command {
+        return audit_verify::run(args, globals);
+    }
     context::run(globals, async |context| show(args, context).await)
 }
 

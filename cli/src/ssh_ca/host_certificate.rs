@@ -11,7 +11,7 @@ use crate::error::CliError;
 use crate::exit_code::Exit;
 
 /// The role of the SSH engine that signs for hosts.
-const ROLE: &str = "vctl-host";
+pub(crate) const ROLE: &str = "vctl-host";
 
 /// The host and key to certify.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ pub(crate) const OF_RETENTION: &str = include_str!("../../../../docs/retention.s
 pub(crate) const OF_FLEET: &str = include_str!("../../../../docs/fleet.schema.json");
 pub(crate) const OF_CACHES: &str = include_str!("../../../../docs/cache.schema.json");
 pub(crate) const OF_ACCESSES: &str = include_str!("../../../../docs/audit.schema.json");
+pub(crate) const OF_VERIFY: &str = include_str!("../../../../docs/audit-verify.schema.json");
 
 /// Panics with the place where `value` does not match the schema's definition `name`.
 pub(crate) fn assert_fits(schema: &str, name: Option<&str>, value: &Value) {

@@ -1,0 +1,518 @@
+//! The signatures in the files of an audit log.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use vctl_common::count::counted;
+
+use super::entry::{self, Entry, Signing, Step};
+use super::lines::{Line, Lines};
+use super::model::{Place, Signature, Span};
+use super::names::Names;
+use super::progress::Progress;
+use super::source;
+use crate::error::CliError;
+use crate::exit_code::Exit;
+
+/// Maximum number of unreadable lines that are listed; all are counted.
+const MOST_LISTED: usize = 20;
+
+/// The files to read, and the SSH engines whose signatures count.
+#[derive(Clone, Debug)]
+pub(crate) struct LogQuery {
+    pub(crate) files: Vec<PathBuf>,
+    /// Mounts of our CAs, without a slash at the end.
+    pub(crate) mounts: Vec<String>,
+    /// Namespace of Vault; empty for the root.
+    pub(crate) namespace: String,
+    /// Hashed serials outside of this time are ignored.
+    pub(crate) wanted: Span,
+}
+
+/// The content of one file.
+#[derive(Clone, Debug)]
+pub(crate) struct LogFile {
+    pub(crate) name: String,
+    pub(crate) lines: u64,
+    pub(crate) entries: u64,
+    /// Time of the first and the last entry.
+    pub(crate) span: Option<Span>,
+}
+
+/// A line that is not an entry.
+#[derive(Clone, Debug)]
+pub(crate) struct Unreadable {
+    pub(crate) place: Place,
+    pub(crate) reason: String,
+}
+
+/// Signatures of which the log has only the hash of the serial.
+#[derive(Clone, Debug)]
+pub(crate) struct Hashed {
+    pub(crate) count: u64,
+    pub(crate) first: Place,
+    pub(crate) last_at: SystemTime,
+    pub(crate) mounts: BTreeSet<String>,
+}
+
+/// Everything that the comparison needs from the audit log.
+#[derive(Debug, Default)]
+pub(crate) struct AuditLog {
+    pub(crate) files: Vec<LogFile>,
+    pub(crate) names: Names,
+    /// Ordered by serial.
+    pub(crate) signatures: Vec<Signature>,
+    /// Requests to sign that Vault refused.
+    pub(crate) refused: u64,
+    /// Requests to sign without a response in the log.
+    pub(crate) unanswered: Vec<Signature>,
+    pub(crate) hashed: Option<Hashed>,
+    /// Signatures of SSH engines that are not ours: number and first place, by mount.
+    pub(crate) foreign: BTreeMap<String, (u64, Place)>,
+    /// Accessors of our mounts. A mount has one, until it is created again.
+    pub(crate) accessors: BTreeMap<String, BTreeSet<String>>,
+    /// The first lines that are not entries.
+    pub(crate) unreadable: Vec<Unreadable>,
+    pub(crate) unreadable_count: u64,
+    /// The last line of the newest file, if it is incomplete.
+    pub(crate) cut_off: Option<Unreadable>,
+    /// Entries that were in two of the files.
+    pub(crate) repeated: usize,
+}
+
+/// Reads the files.
+///
+/// # Errors
+/// A file cannot be opened, or has no entry of an audit log.
+pub(crate) fn read(query: &LogQuery) -> Result<AuditLog, CliError> {
+    let mut reader = LogReader {
+        query,
+        log: AuditLog::default(),
+        asked: HashMap::new(),
+        answered: HashSet::new(),
+        cut_off: Vec::new(),
+    };
+    // A missing file is reported before a large one is read.
+    let stdin_first = |path: &&PathBuf| !source::is_stdin(path);
+    for path in query.files.iter().filter(stdin_first) {
+        source::open(path)?;
+    }
+    for index in 0..query.files.len() {
+        reader.read_file(index)?;
+    }
+    Ok(reader.finish())
+}
+
+impl AuditLog {
+    /// Returns the time from the first to the last entry; `None` if there are none.
+    pub(crate) fn span(&self) -> Option<Span> {
+        let spans = || self.files.iter().filter_map(|file| file.span);
+        Some(Span {
+            from: spans().map(|span| span.from).min()?,
+            to: spans().map(|span| span.to).max()?,
+        })
+    }
+
+    /// Returns `FILE:LINE`.
+    pub(crate) fn place(&self, place: Place) -> String {
+        let name = self.files.get(place.file).map_or("", |file| &file.name);
+        format!("{name}:{}", place.line)
+    }
+
+    pub(crate) fn entries(&self) -> u64 {
+        self.files.iter().map(|file| file.entries).sum()
+    }
+
+    fn note_unreadable(&mut self, unreadable: Unreadable) {
+        self.unreadable_count += 1;
+        if self.unreadable.len() < MOST_LISTED {
+            self.unreadable.push(unreadable);
+        }
+    }
+}
+
+struct LogReader<'a> {
+    query: &'a LogQuery,
+    log: AuditLog,
+    /// Requests to sign whose response was not read yet.
+    asked: HashMap<String, Signature>,
+    /// Responses that were read before their request: the files may be in any order.
+    answered: HashSet<String>,
+    /// The last lines of files, if they are incomplete.
+    cut_off: Vec<Unreadable>,
+}
+
+impl LogReader<'_> {
+    fn read_file(&mut self, index: usize) -> Result<(), CliError> {
+        let path = &self.query.files[index];
+        let opened = source::open(path)?;
+        let mut progress = Progress::new(&source::name(path), opened.size, opened.read);
+        self.log.files.push(LogFile {
+            name: source::name(path),
+            lines: 0,
+            entries: 0,
+            span: None,
+        });
+        let mut first_reason = None;
+        let mut lines = Lines::new(opened.input);
+        loop {
+            let line = lines
+                .next()
+                .map(|line| line.map(|line| self.read_line(index, line)));
+            let (number, reason) = match line {
+                Ok(None) => break,
+                Ok(Some(Ok(()))) => {
+                    progress.step();
+                    continue;
+                }
+                Ok(Some(Err((reason, is_cut_off)))) if is_cut_off => {
+                    let place = Place {
+                        file: index,
+                        line: lines.number(),
+                    };
+                    let reason = format!("the last line is incomplete: {reason}");
+                    first_reason.get_or_insert_with(|| reason.clone());
+                    self.cut_off.push(Unreadable { place, reason });
+                    continue;
+                }
+                Ok(Some(Err((reason, _)))) => (lines.number(), reason),
+                Err(error) => {
+                    let reason = format!("the file cannot be read any further: {error}");
+                    (lines.number() + 1, reason)
+                }
+            };
+            let is_over = reason.starts_with("the file");
+            first_reason.get_or_insert_with(|| reason.clone());
+            let place = Place {
+                file: index,
+                line: number,
+            };
+            self.log.note_unreadable(Unreadable { place, reason });
+            if is_over {
+                break;
+            }
+        }
+        progress.finish();
+        let file = &mut self.log.files[index];
+        file.lines = lines.number();
+        match first_reason {
+            Some(reason) if file.entries == 0 => {
+                let message = format!("`{}` is not an audit log of Vault", file.name);
+                let mut error = CliError::new(Exit::Usage, message).hint(
+                    "`--audit-log` takes the files of a `file` audit device, one JSON object a line",
+                );
+                let count = counted(file.lines, "line");
+                error.causes.push(format!(
+                    "not one of {count} is an entry; the first: {reason}"
+                ));
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads a line. An error has the reason, and whether the line is the incomplete end of its file.
+    fn read_line(&mut self, file: usize, line: Line<'_>) -> Result<(), (String, bool)> {
+        let (bytes, is_last) = match line {
+            Line::TooLong => return Err(("the line is longer than 64 MiB".to_owned(), false)),
+            Line::Text {
+                bytes,
+                is_last_without_newline,
+            } => (bytes, is_last_without_newline),
+        };
+        let number = self.log.files[file].lines + 1;
+        self.log.files[file].lines = number;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        let entry = entry::parse(bytes).map_err(|error| (error.to_string(), is_last))?;
+        let at = match &entry {
+            Entry::Signing(signing) => signing.at,
+            Entry::Other { at } => *at,
+        };
+        let Some(at) = at else {
+            return Err(("the entry has no time that can be read".to_owned(), is_last));
+        };
+        let file_read = &mut self.log.files[file];
+        file_read.entries += 1;
+        let span = file_read.span.get_or_insert(Span { from: at, to: at });
+        (span.from, span.to) = (span.from.min(at), span.to.max(at));
+        if let Entry::Signing(signing) = entry {
+            self.take(&signing, at, Place { file, line: number });
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, signing: &Signing<'_>, at: SystemTime, place: Place) {
+        let namespace = signing.namespace.trim_matches('/');
+        if namespace != self.query.namespace || !self.query.mounts.contains(&signing.mount) {
+            let is_signed = !matches!(signing.step, Step::Requested | Step::Refused);
+            if is_signed {
+                let mount = format!("{namespace}/{}/", signing.mount);
+                let mount = mount.trim_start_matches('/').to_owned();
+                self.log.foreign.entry(mount).or_insert((0, place)).0 += 1;
+            }
+            return;
+        }
+        let names = &mut self.log.names;
+        let mut signature = Signature {
+            serial: None,
+            at,
+            mount: names.of(&signing.mount),
+            role: names.of(&signing.role),
+            person: names.of(&signing.person),
+            address: names.of(&signing.address),
+            place,
+        };
+        if signing.step == Step::Requested {
+            if !signing.request_id.is_empty() && !self.answered.remove(&*signing.request_id) {
+                self.asked.insert(signing.request_id.to_string(), signature);
+            }
+            return;
+        }
+        if self.asked.remove(&*signing.request_id).is_none() {
+            self.answered.insert(signing.request_id.to_string());
+        }
+        match signing.step {
+            Step::Requested | Step::Refused => self.log.refused += 1,
+            Step::Signed(serial) => {
+                signature.serial = Some(serial);
+                self.log.signatures.push(signature);
+            }
+            Step::NoSerial => self.log.signatures.push(signature),
+            Step::Hashed => self.take_hashed(signing, at, place),
+        }
+        let accessors = self.log.accessors.entry(signing.mount.clone()).or_default();
+        // Bounded: the files may be of any number of servers.
+        if !signing.accessor.is_empty() && accessors.len() < MOST_LISTED {
+            accessors.insert(signing.accessor.to_string());
+        }
+    }
+
+    fn take_hashed(&mut self, signing: &Signing<'_>, at: SystemTime, place: Place) {
+        if !self.query.wanted.contains(at) {
+            return;
+        }
+        let hashed = self.log.hashed.get_or_insert_with(|| Hashed {
+            count: 0,
+            first: place,
+            last_at: at,
+            mounts: BTreeSet::new(),
+        });
+        hashed.count += 1;
+        hashed.last_at = hashed.last_at.max(at);
+        hashed.mounts.insert(signing.mount.clone());
+    }
+
+    fn finish(self) -> AuditLog {
+        let mut log = self.log;
+        let end = |place: Place| log.files[place.file].span.map(|span| span.to);
+        let newest = log
+            .files
+            .iter()
+            .filter_map(|file| file.span)
+            .map(|span| span.to)
+            .max();
+        let (newest, older): (Vec<_>, Vec<_>) = self
+            .cut_off
+            .into_iter()
+            .partition(|cut| end(cut.place) == newest);
+        log.cut_off = newest.into_iter().next();
+        for cut in older {
+            log.note_unreadable(cut);
+        }
+        log.unanswered = self.asked.into_values().collect();
+        log.unanswered.sort_by_key(|request| request.at);
+        let key = |one: &Signature| (one.serial, one.at);
+        log.signatures.sort_by_key(key);
+        let before = log.signatures.len();
+        log.signatures
+            .dedup_by(|a, b| key(a) == key(b) && a.person == b.person);
+        log.repeated = before - log.signatures.len();
+        log
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    /// Returns a pair of lines: request and response.
+    fn signed(minute: u32, id: u32, mount: &str, data: &str) -> [String; 2] {
+        let entry = |kind: &str, rest: &str| {
+            format!(
+                "{{\"time\":\"2026-11-29T03:{minute:02}:54.6Z\",\"type\":\"{kind}\",\"auth\":{{\"display_name\":\"userpass-a\"}},\"request\":{{\"id\":\"{id}\",\"path\":\"{mount}/sign/r\",\"mount_type\":\"ssh\",\"mount_accessor\":\"ssh_1\"}}{rest}}}\n"
+            )
+        };
+        let response = format!(",\"response\":{{\"data\":{data}}}");
+        [entry("request", ""), entry("response", &response)]
+    }
+
+    fn serial(minute: u32, serial: u32) -> [String; 2] {
+        let data = format!("{{\"serial_number\":\"{serial:x}\"}}");
+        signed(minute, serial, "ssh", &data)
+    }
+
+    struct Files(tempfile::TempDir, Vec<PathBuf>);
+
+    impl Files {
+        fn of(texts: &[&[u8]]) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let write = |(index, text): (usize, &&[u8])| {
+                let path = dir.path().join(format!("audit.log.{index}"));
+                std::fs::write(&path, text).unwrap();
+                path
+            };
+            let paths = texts.iter().enumerate().map(write).collect();
+            Self(dir, paths)
+        }
+
+        fn read(&self) -> Result<AuditLog, CliError> {
+            read(&LogQuery {
+                files: self.1.clone(),
+                mounts: vec!["ssh".to_owned(), "ssh-next".to_owned()],
+                namespace: String::new(),
+                wanted: Span {
+                    from: UNIX_EPOCH,
+                    to: UNIX_EPOCH + Duration::from_hours(24 * 365 * 200),
+                },
+            })
+        }
+    }
+
+    fn gzip(text: &str) -> Vec<u8> {
+        let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+        out.write_all(text.as_bytes()).unwrap();
+        out.finish().unwrap()
+    }
+
+    fn serials(log: &AuditLog) -> Vec<u64> {
+        let known = log
+            .signatures
+            .iter()
+            .filter_map(|signature| signature.serial);
+        known.map(|serial| serial.get()).collect()
+    }
+
+    #[test]
+    fn rotated_and_compressed_files_are_one_log() {
+        let (old, middle, new) = (
+            serial(1, 1).concat(),
+            serial(2, 2).concat(),
+            serial(3, 3).concat(),
+        );
+        // Two compressed files in one, and a file that is there twice.
+        let packed = [gzip(&middle), gzip(&serial(2, 4).concat())].concat();
+        let log = Files::of(&[new.as_bytes(), &packed, old.as_bytes(), old.as_bytes()]);
+        let log = log.read().unwrap();
+        assert_eq!(serials(&log), [1, 2, 3, 4]);
+        assert_eq!(
+            (log.repeated, log.unreadable_count, log.entries()),
+            (1, 0, 10)
+        );
+        let span = log.span().unwrap();
+        assert_eq!(span.from + Duration::from_mins(2), span.to);
+        assert!(log.unanswered.is_empty());
+        let place = log.signatures[1].place;
+        assert_eq!((place.file, place.line), (1, 2));
+    }
+
+    #[test]
+    fn a_request_and_its_response_may_be_in_two_files() {
+        let [request, response] = serial(1, 1);
+        let log = Files::of(&[response.as_bytes(), request.as_bytes()])
+            .read()
+            .unwrap();
+        assert!(log.unanswered.is_empty());
+        let [_, lost] = serial(2, 2);
+        let log = Files::of(&[request.as_bytes(), lost.as_bytes()])
+            .read()
+            .unwrap();
+        assert_eq!(log.unanswered.len(), 1);
+        assert_eq!(serials(&log), [2]);
+    }
+
+    #[test]
+    fn each_damaged_line_is_named_and_the_rest_is_read() {
+        let text = [
+            &serial(1, 1).concat(),
+            "plain\n\n",
+            "{\"@level\":\"info\"}\n",
+            &serial(2, 2).concat(),
+            "{\"time\":\"2026-11",
+        ]
+        .concat();
+        let log = Files::of(&[text.as_bytes()]).read().unwrap();
+        assert_eq!(serials(&log), [1, 2]);
+        let places: Vec<_> = log.unreadable.iter().map(|line| line.place.line).collect();
+        assert_eq!(places, [3, 5]);
+        assert_eq!(log.cut_off.as_ref().unwrap().place.line, 8);
+        // Only the newest file is still written.
+        let newer = serial(5, 5).concat();
+        let log = Files::of(&[text.as_bytes(), newer.as_bytes()])
+            .read()
+            .unwrap();
+        assert_eq!(log.unreadable_count, 3);
+        assert!(log.cut_off.is_none());
+    }
+
+    #[test]
+    fn a_cut_compressed_file_is_read_to_its_cut() {
+        // Random enough for several blocks.
+        let text: String = (0..20_000)
+            .map(|n: u32| serial(n % 60, n.wrapping_mul(2_654_435_761) | 1).concat())
+            .collect();
+        let packed = gzip(&text);
+        let log = Files::of(&[&packed[..packed.len() / 2]]).read().unwrap();
+        assert!(log.signatures.len() > 1_000, "{}", log.signatures.len());
+        assert_eq!(log.unreadable_count, 1);
+        assert!(
+            log.unreadable[0]
+                .reason
+                .contains("cannot be read any further")
+        );
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_refused() {
+        let message = |text: &[u8]| Files::of(&[text]).read().unwrap_err();
+        let error = message(b"Jan 1 sshd[1]: hello\n");
+        assert!(error.message.contains("is not an audit log"), "{error:?}");
+        assert!(
+            error.causes[0].contains("not one of 1 line is an entry"),
+            "{error:?}"
+        );
+        let error = message(&[0x28, 0xb5, 0x2f, 0xfd, 0, 0]);
+        assert!(error.message.contains("zstd"), "{error:?}");
+        assert_eq!(message(b"{\"time\":\"2026").exit, Exit::Usage);
+        assert!(Files::of(&[b""]).read().unwrap().span().is_none());
+        let mut missing = Files::of(&[b""]);
+        missing.1.push("/nowhere/audit.log".into());
+        assert_eq!(missing.read().unwrap_err().exit, Exit::NotFound);
+    }
+
+    #[test]
+    fn other_mounts_and_hashed_serials_are_counted() {
+        let hashed = signed(1, 1, "ssh", "{\"serial_number\":\"hmac-sha256:1\"}").concat();
+        let other = signed(1, 2, "team", "{\"serial_number\":\"1f\"}").concat();
+        let refused = signed(1, 3, "ssh", "{\"error\":\"hmac-sha256:1\"}").concat();
+        let text = [&hashed, &other, &refused, &*serial(2, 5).concat()].concat();
+        let log = Files::of(&[text.as_bytes()]).read().unwrap();
+        assert_eq!(log.hashed.as_ref().unwrap().count, 1);
+        assert_eq!(
+            log.place(log.hashed.as_ref().unwrap().first)
+                .rsplit(':')
+                .next(),
+            Some("2")
+        );
+        assert_eq!(log.foreign.keys().collect::<Vec<_>>(), ["team/"]);
+        assert_eq!((log.refused, log.unanswered.len()), (1, 0));
+    }
+}

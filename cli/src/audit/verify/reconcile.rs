@@ -1,0 +1,382 @@
+//! The comparison: signatures, accesses and sessions with the same serial. Pure.
+
+use super::log::AuditLog;
+use super::model::{Counts, Exception, Kind, LoggedAccess, SeenSession, Signature, Span};
+use super::names::Name;
+use super::store::StoredRecords;
+use crate::ssh_ca::host_certificate;
+use vctl_common::id::CertSerial;
+
+/// The result of a comparison.
+#[derive(Debug, Default)]
+pub(crate) struct Reconciled<'a> {
+    /// Ordered by time.
+    pub(crate) exceptions: Vec<Exception<'a>>,
+    /// Records in the window.
+    pub(crate) compared: Counts,
+    /// Signatures outside of the window.
+    pub(crate) signatures_outside: u64,
+    /// Host certificates, for which there are no accesses.
+    pub(crate) host_certificates: u64,
+    /// Signatures with a row in the access log.
+    pub(crate) matched: u64,
+}
+
+/// Everything that is recorded about one serial.
+struct Group<'a> {
+    serial: CertSerial,
+    signatures: &'a [Signature],
+    accesses: &'a [LoggedAccess],
+    sessions: &'a [SeenSession],
+}
+
+/// Compares the records in `window`. Records outside of it only explain others.
+pub(crate) fn reconcile<'a>(
+    log: &'a AuditLog,
+    stored: &'a StoredRecords,
+    window: Span,
+) -> Reconciled<'a> {
+    let mut found = Reconciled::default();
+    let known = log
+        .signatures
+        .partition_point(|signature| signature.serial.is_none());
+    let (without_serial, signatures) = log.signatures.split_at(known);
+    for (kind, signatures) in [
+        (Kind::SignatureWithoutSerial, without_serial),
+        (Kind::RequestWithoutResponse, &log.unanswered[..]),
+    ] {
+        let inside = signatures
+            .iter()
+            .filter(|signature| window.contains(signature.at));
+        found.exceptions.extend(inside.map(|signature| Exception {
+            kind,
+            at: signature.at,
+            serial: None,
+            signature: Some(signature),
+            accesses: &[],
+            sessions: &[],
+        }));
+    }
+    let role = |signature: &Signature| log.names.text(signature.role);
+    let (mut signatures, mut accesses, mut sessions) =
+        (signatures, &stored.accesses[..], &stored.sessions[..]);
+    loop {
+        let next = [
+            signatures.first().and_then(|signature| signature.serial),
+            accesses.first().map(|access| access.serial),
+            sessions.first().map(|session| session.serial),
+        ];
+        let Some(serial) = next.into_iter().flatten().min() else {
+            break;
+        };
+        let group = Group {
+            serial,
+            signatures: split_front(&mut signatures, |one| one.serial == Some(serial)),
+            accesses: split_front(&mut accesses, |one| one.serial == serial),
+            sessions: split_front(&mut sessions, |one| one.serial == serial),
+        };
+        let is_unused = group.accesses.is_empty() && group.sessions.is_empty();
+        let of_host = |signature: &Signature| role(signature) == host_certificate::ROLE;
+        if is_unused && group.signatures.iter().all(of_host) {
+            found.host_certificates += group.signatures.len() as u64;
+            continue;
+        }
+        found.take(&group, window);
+    }
+    found
+        .exceptions
+        .sort_by_key(|exception| (exception.at, exception.serial, exception.kind));
+    found
+}
+
+/// Removes and returns the items at the front that belong to a group.
+fn split_front<'a, T>(items: &mut &'a [T], belongs: impl Fn(&T) -> bool) -> &'a [T] {
+    let end = items.iter().take_while(|item| belongs(item)).count();
+    let (front, rest) = items.split_at(end);
+    *items = rest;
+    front
+}
+
+impl<'a> Reconciled<'a> {
+    fn take(&mut self, group: &Group<'a>, window: Span) {
+        let signature = group.signatures.first();
+        let has_access = group.accesses.iter().any(|access| access.is_ours);
+        let mut except = |kind, at| {
+            self.exceptions.push(Exception {
+                kind,
+                at,
+                serial: Some(group.serial),
+                signature,
+                accesses: group.accesses,
+                sessions: group.sessions,
+            });
+        };
+        for signature in group.signatures {
+            if !window.contains(signature.at) {
+                self.signatures_outside += 1;
+                continue;
+            }
+            self.compared.signatures += 1;
+            self.matched += u64::from(has_access);
+            if !has_access {
+                except(Kind::SignatureWithoutAccess, signature.at);
+            }
+            if differs(signature, group.accesses, group.sessions) {
+                except(Kind::IdentityDiffers, signature.at);
+            }
+        }
+        for access in group
+            .accesses
+            .iter()
+            .filter(|access| window.contains(access.at))
+        {
+            self.compared.accesses += 1;
+            if signature.is_none() || !access.is_ours {
+                except(Kind::AccessWithoutSignature, access.at);
+            }
+        }
+        let inside = |session: &&SeenSession| window.contains(session.signed_at);
+        for session in group.sessions.iter().filter(inside) {
+            self.compared.sessions += 1;
+            if !has_access {
+                except(Kind::SessionWithoutAccess, session.opened_at);
+            }
+            if signature.is_none() {
+                except(Kind::SessionWithoutSignature, session.opened_at);
+            }
+        }
+    }
+}
+
+/// Returns whether a row or a session names another person than the token that Vault signed for.
+fn differs(signature: &Signature, accesses: &[LoggedAccess], sessions: &[SeenSession]) -> bool {
+    let person = signature.person;
+    let other = |key_id: Option<Name>| key_id.is_some_and(|key_id| key_id != person);
+    let mut accesses = accesses.iter();
+    accesses.any(|access| access.person != person || other(access.key_id))
+        || sessions.iter().any(|session| other(session.key_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    use vctl_common::id::SessionId;
+
+    use super::super::model::Place;
+    use super::*;
+
+    fn at(second: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_800_000_000 + second)
+    }
+
+    const WINDOW: std::ops::Range<u64> = 100..200;
+
+    /// Builds the three sides; each record is (serial, second, person).
+    #[derive(Default)]
+    struct Sides {
+        log: AuditLog,
+        stored: StoredRecords,
+    }
+
+    impl Sides {
+        fn signed(mut self, serial: u64, second: u64, person: &str) -> Self {
+            self.push_signed(CertSerial::new(serial), second, person, "sre-core");
+            self
+        }
+
+        fn push_signed(
+            &mut self,
+            serial: Option<CertSerial>,
+            second: u64,
+            person: &str,
+            role: &str,
+        ) {
+            let names = &mut self.log.names;
+            let signature = Signature {
+                serial,
+                at: at(second),
+                mount: names.of("ssh"),
+                role: names.of(role),
+                person: names.of(person),
+                address: names.of("192.0.2.1"),
+                place: Place { file: 0, line: 1 },
+            };
+            self.log.signatures.push(signature);
+            self.log
+                .signatures
+                .sort_by_key(|signature| signature.serial);
+        }
+
+        fn accessed(mut self, serial: u64, second: u64, person: &str) -> Self {
+            let names = &mut self.log.names;
+            self.stored.accesses.push(LoggedAccess {
+                id: 7,
+                hop: 0,
+                serial: CertSerial::new(serial).unwrap(),
+                ca: Some(names.of("SHA256:ca")),
+                is_ours: true,
+                person: names.of(person),
+                key_id: None,
+                host: names.of("web-1"),
+                at: at(second),
+            });
+            self.stored.accesses.sort_by_key(|access| access.serial);
+            self
+        }
+
+        fn logged_in(mut self, serial: u64, second: u64, key_id: &str) -> Self {
+            let names = &mut self.log.names;
+            self.stored.sessions.push(SeenSession {
+                id: SessionId::generate(),
+                serial: CertSerial::new(serial).unwrap(),
+                ca: names.of("SHA256:ca"),
+                key_id: Some(names.of(key_id)),
+                host: names.of("web-1"),
+                opened_at: at(second),
+                signed_at: at(second),
+            });
+            self.stored.sessions.sort_by_key(|session| session.serial);
+            self
+        }
+
+        /// Returns the kinds and serials of the exceptions.
+        fn exceptions(&self) -> Vec<(Kind, u64)> {
+            let found = self.reconciled();
+            let pair = |exception: &Exception<'_>| {
+                (exception.kind, exception.serial.map_or(0, CertSerial::get))
+            };
+            found.exceptions.iter().map(pair).collect()
+        }
+
+        fn reconciled(&self) -> Reconciled<'_> {
+            let window = Span {
+                from: at(WINDOW.start),
+                to: at(WINDOW.end),
+            };
+            reconcile(&self.log, &self.stored, window)
+        }
+    }
+
+    #[test]
+    fn a_whole_access_is_not_an_exception() {
+        let sides = Sides::default()
+            .signed(1, 110, "userpass-a")
+            .accessed(1, 111, "userpass-a")
+            .logged_in(1, 112, "userpass-a")
+            .signed(2, 120, "userpass-a")
+            .accessed(2, 121, "userpass-a");
+        assert_eq!(sides.exceptions(), []);
+        let found = sides.reconciled();
+        assert_eq!(found.matched, 2);
+        let counts = Counts {
+            signatures: 2,
+            accesses: 2,
+            sessions: 1,
+        };
+        assert_eq!(found.compared, counts);
+    }
+
+    #[test]
+    fn each_missing_side_has_its_kind() {
+        let a = "userpass-a";
+        for (sides, kinds) in [
+            (
+                Sides::default().signed(1, 110, a),
+                vec![Kind::SignatureWithoutAccess],
+            ),
+            (
+                Sides::default().accessed(1, 110, a),
+                vec![Kind::AccessWithoutSignature],
+            ),
+            (
+                Sides::default().signed(1, 110, a).logged_in(1, 112, a),
+                vec![Kind::SignatureWithoutAccess, Kind::SessionWithoutAccess],
+            ),
+            (
+                Sides::default().accessed(1, 110, a).logged_in(1, 112, a),
+                vec![Kind::AccessWithoutSignature, Kind::SessionWithoutSignature],
+            ),
+            (
+                Sides::default().logged_in(1, 110, a),
+                vec![Kind::SessionWithoutAccess, Kind::SessionWithoutSignature],
+            ),
+        ] {
+            let kinds: Vec<_> = kinds.into_iter().map(|kind| (kind, 1)).collect();
+            assert_eq!(sides.exceptions(), kinds);
+        }
+    }
+
+    #[test]
+    fn another_person_in_a_row_or_session_is_an_exception() {
+        let (a, b) = ("userpass-a", "userpass-b");
+        let row = Sides::default()
+            .signed(1, 110, a)
+            .accessed(1, 111, a)
+            .accessed(1, 112, b);
+        assert_eq!(row.exceptions(), [(Kind::IdentityDiffers, 1)]);
+        let session = Sides::default()
+            .signed(1, 110, a)
+            .accessed(1, 111, a)
+            .logged_in(1, 112, b);
+        assert_eq!(session.exceptions(), [(Kind::IdentityDiffers, 1)]);
+    }
+
+    #[test]
+    fn a_row_with_a_foreign_ca_is_not_an_access() {
+        let mut sides = Sides::default().signed(1, 110, "a").accessed(1, 111, "a");
+        sides.stored.accesses[0].is_ours = false;
+        assert_eq!(
+            sides.exceptions(),
+            [
+                (Kind::SignatureWithoutAccess, 1),
+                (Kind::AccessWithoutSignature, 1)
+            ]
+        );
+    }
+
+    #[test]
+    fn records_outside_of_the_window_only_explain_others() {
+        let outside = Sides::default()
+            .signed(1, 99, "a")
+            .accessed(2, 201, "a")
+            .logged_in(3, 50, "a");
+        assert_eq!(outside.exceptions(), []);
+        assert_eq!(outside.reconciled().signatures_outside, 1);
+        let explained = Sides::default().signed(1, 99, "a").accessed(1, 101, "a");
+        assert_eq!(explained.exceptions(), []);
+        let explained = Sides::default().signed(1, 199, "a").accessed(1, 201, "a");
+        assert_eq!(explained.exceptions(), []);
+    }
+
+    #[test]
+    fn host_certificates_need_no_access() {
+        let mut sides = Sides::default();
+        sides.push_signed(CertSerial::new(5), 110, "oidc-admin", "vctl-host");
+        assert_eq!(sides.exceptions(), []);
+        assert_eq!(sides.reconciled().host_certificates, 1);
+        let used = sides.logged_in(5, 112, "oidc-admin");
+        assert_eq!(
+            used.exceptions(),
+            [
+                (Kind::SignatureWithoutAccess, 5),
+                (Kind::SessionWithoutAccess, 5)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_signature_without_serial_is_an_exception() {
+        let mut sides = Sides::default().signed(1, 110, "a").accessed(1, 110, "a");
+        sides.push_signed(None, 120, "userpass-m", "sre-core");
+        sides.push_signed(None, 250, "userpass-m", "sre-core");
+        sides.log.unanswered = vec![sides.log.signatures[0].clone()];
+        assert_eq!(
+            sides.exceptions(),
+            [
+                (Kind::SignatureWithoutSerial, 0),
+                (Kind::RequestWithoutResponse, 0)
+            ]
+        );
+    }
+}
