@@ -244,6 +244,6 @@ grant execute on function vctl.rbac_create_group_v1(text, text, text), vctl.rbac
     vctl.rbac_members_v1(text, text, text[], boolean),
     vctl.rbac_grants_v1(text, text, text[], text[], boolean)
     to vctl_rw;
--- Each command asks with the login that it needs anyway.
+-- Each command asks with the login that it needs anyway, and `vctl login` with the one that records the login.
 grant execute on function vctl.caller_grants_v1()
-    to vctl_ro, vctl_rw, vctl_audit_ro, vctl_audit_writer, vctl_pruner;
+    to vctl_ro, vctl_rw, vctl_identity, vctl_audit_ro, vctl_audit_writer, vctl_pruner;

@@ -65,7 +65,7 @@ begin
         raise exception '0021_rbac: not for vctl_rw alone: %', missing;
     end if;
     select string_agg(r, ', ') into missing
-    from unnest(array['vctl_ro', 'vctl_rw', 'vctl_audit_ro', 'vctl_audit_writer', 'vctl_pruner']) r
+    from unnest(array['vctl_ro', 'vctl_rw', 'vctl_identity', 'vctl_audit_ro', 'vctl_audit_writer', 'vctl_pruner']) r
     where not has_function_privilege(r, 'vctl.caller_grants_v1()', 'execute');
     if missing is not null then
         raise exception '0021_rbac: cannot read its own grants: %', missing;

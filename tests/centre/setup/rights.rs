@@ -70,7 +70,7 @@ const FUNCTIONS: &str = "
 | `doubtful_logins_v1` | x   |     |          |          |              |              |        |        | x        |
 | `is_users_exec`    |     |     |          |          |              |              |        |        | x        |
 | `note_arrival`     |     |     |          |          |              |              |        |        | x        |
-| `caller_grants_v1` | x   | x   |          | x        | x            |              |        | x      | x        |
+| `caller_grants_v1` | x   | x   | x        | x        | x            |              |        | x      | x        |
 | `rbac_create_group_v1` |     | x   |          |          |              |              |        |        | x        |
 | `rbac_delete_group_v1` |     | x   |          |          |              |              |        |        | x        |
 | `rbac_members_v1`  |     | x   |          |          |              |              |        |        | x        |
