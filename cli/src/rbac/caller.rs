@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::command::GatedCommand;
 use super::scope::{Grant, Target};
+use crate::login::own_grants::OwnGrant;
 
 /// Group of which every user is a member.
 pub(crate) const EVERYONE: &str = "everyone";
@@ -26,6 +27,14 @@ pub(crate) struct CallerGrants {
 }
 
 impl CallerGrants {
+    pub(crate) fn of(rows: Vec<OwnGrant>) -> Self {
+        let mut grants = Self::default();
+        for OwnGrant { group, grant } in rows {
+            grants.add(group, grant.as_deref());
+        }
+        grants
+    }
+
     /// Adds a row of the database. A grant that this version of vctl cannot read permits nothing.
     pub(crate) fn add(&mut self, group: String, grant: Option<&str>) {
         if let Some(Ok(grant)) = grant.map(str::parse) {

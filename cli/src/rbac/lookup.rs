@@ -9,13 +9,22 @@ use super::cache::GrantsFile;
 use super::caller::CallerGrants;
 use super::store;
 use crate::centre::context::Context;
-use crate::error::CliError;
+use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::lookup::HostSource;
+use crate::login::Login;
 use crate::ui::notice;
 
 /// The grants, or the reason why they are not known.
 pub(crate) type LookedUpGrants = Result<CallerGrants, CliError>;
+
+/// Caches the grants that Postgres reported when it recorded a login, so that an outage right after it locks nobody out.
+pub(crate) fn cache_of_login(login: &Login<'_>, display_name: &str) {
+    if let Some(rows) = login.take_grants() {
+        let file = GrantsFile::of(login.state(), login.settings(), display_name);
+        file.write(&CallerGrants::of(rows), Timestamp::now());
+    }
+}
 
 /// Returns the grants from the source of a host lookup. With Postgres, the query shares the lookup's round trip.
 pub(crate) async fn of_source(context: &Context, source: &HostSource<'_>) -> LookedUpGrants {
@@ -34,7 +43,7 @@ pub(crate) async fn of_client(context: &Context, client: &Client) -> LookedUpGra
 pub(crate) async fn with_role(context: &Context, role: DbRole) -> LookedUpGrants {
     let asked = async {
         let pool: Pool = context.pool(role).map_err(|stop| match stop {
-            crate::error::Stop::Error(error) => Err(error),
+            Stop::Error(error) => Err(error),
             _ => Err(CliError::new(Exit::Failure, "cannot connect to Postgres")),
         })?;
         let client = notice::waiting(pool.get()).await.map_err(Ok)?;

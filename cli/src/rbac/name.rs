@@ -65,8 +65,8 @@ fn no_control(text: &str, what: &str) -> Result<String, String> {
     match text.chars().find(|c| c.is_control()) {
         None => Ok(text.to_owned()),
         Some(c) => Err(format!(
-            "{what} contains the control character `{}`",
-            c.escape_debug()
+            "{what} contains the control character U+{:04X}",
+            u32::from(c)
         )),
     }
 }
@@ -139,7 +139,7 @@ mod tests {
             assert!(!error.contains(char::is_control), "{error:?}");
         }
         assert_eq!(group("sre.on-call_2").as_deref(), Ok("sre.on-call_2"));
-        assert!(user("a\nb").unwrap_err().contains("`\\n`"));
+        assert!(user("a\nb").unwrap_err().contains("U+000A"));
         assert!(user(&"a".repeat(2_000)).unwrap_err().contains("1024"));
         assert_eq!(user("oidc-o'neill").as_deref(), Ok("oidc-o'neill"));
         assert!(description("a\u{7}").is_err());

@@ -10,16 +10,11 @@ use vctl_common::pg::tokio_postgres::{Client, Error, Row};
 use super::caller::CallerGrants;
 use super::model::{Change, ChangeFilter, Group, LastLogin, User};
 use crate::centre::instant::Instant;
+use crate::login::own_grants;
 
 /// Returns the groups and grants of the user of this connection, whom the database knows by the login.
 pub(crate) async fn caller_grants(client: &Client) -> Result<CallerGrants, PgError> {
-    let statement = include_str!("caller_grants.sql");
-    let rows = client.query_typed(statement, &[]).await?;
-    let mut grants = CallerGrants::default();
-    for row in &rows {
-        grants.add(row.try_get("group_name")?, row.try_get("grant_text")?);
-    }
-    Ok(grants)
+    Ok(CallerGrants::of(own_grants::read(client).await?))
 }
 
 /// Returns one group, or all groups by name.
