@@ -338,7 +338,7 @@ impl<'a> Login<'a> {
         let (vault, config) = (&self.settings.vault, &self.loaded.config);
         match method {
             Method::AppRole => {
-                let ids = AppRoleIds::find(config, &self.state).ok_or_else(missing_ids)?;
+                let ids = AppRoleIds::find(config, &self.state).ok_or_else(approle::missing_ids)?;
                 let login = ids.login(vault, &config.approle_mount).await?;
                 vault::log_in(vault, &login).await.map_err(|error| match error {
                     VaultError::LoginRefused { message, .. } if message == "permission denied" => {
@@ -394,14 +394,4 @@ fn from_info(token: Secret<String>, info: &TokenInfo) -> Granted {
         meta: info.meta.clone(),
         ..given_token(token)
     }
-}
-
-fn missing_ids() -> CliError {
-    CliError::new(
-        Exit::Config,
-        "there is no role id and secret id for the login",
-    )
-    .hint(
-        "set `VCTL_ROLE_ID_FILE` and `VCTL_SECRET_ID_FILE`, or `VCTL_ROLE_ID` and `VCTL_SECRET_ID`",
-    )
 }

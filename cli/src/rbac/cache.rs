@@ -75,6 +75,11 @@ impl StoredGrants {
     }
 }
 
+/// Returns the path of the file.
+pub(super) fn path(state: &StateDir) -> PathBuf {
+    state.file("grants.json")
+}
+
 /// The file with the cached grants of one user.
 pub(crate) struct GrantsFile<'a> {
     state: &'a StateDir,
@@ -87,7 +92,7 @@ impl<'a> GrantsFile<'a> {
     pub(crate) fn of(state: &'a StateDir, settings: &Settings, display_name: &'a str) -> Self {
         Self {
             state,
-            path: state.file("grants.json"),
+            path: path(state),
             origin: InventoryOrigin::of(settings),
             display_name,
         }

@@ -1,4 +1,4 @@
-//! `vctl rbac check`: the layers that allow or deny a command, and the person who can change each.
+//! `vctl rbac check`: the layers that allow or deny a command, and how each can be changed.
 
 use vctl_common::centre::{DbRole, VaultSettings};
 use vctl_common::vault::{TokenInfo, VaultError};
@@ -143,10 +143,10 @@ pub(crate) async fn by_policies(
 /// Returns the paths of Vault that a command needs.
 fn needs_of(name: &str, loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
     let roles: &[DbRole] = match name {
-        "list" | "fleet" | "cache" => &[DbRole::Ro],
+        // `exec` only looks up its grants there.
+        "list" | "fleet" | "cache" | "exec" => &[DbRole::Ro],
         "audit" | "session" | "retention" => &[DbRole::AuditRo],
         "ssh" | "proxy" | "ssh-agent" => &[DbRole::AuditWriter],
-        "exec" => &[DbRole::Ro],
         "sync" | "rbac" | "add" | "edit" | "delete" | "dbedit" => &[DbRole::Rw],
         "trust-ca" => &[DbRole::Ro, DbRole::Rw],
         "prune" => &[DbRole::Pruner],

@@ -5,12 +5,15 @@ use vctl_common::centre::DbRole;
 use vctl_common::pg::tokio_postgres::Client;
 use vctl_common::pg::{PgError, Pool};
 
+use super::cache;
 use super::cache::GrantsFile;
 use super::caller::CallerGrants;
 use super::store;
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::files::private_file;
+use crate::files::state_dir::StateDir;
 use crate::inventory::lookup::HostSource;
 use crate::login::Login;
 use crate::ui::notice;
@@ -18,12 +21,18 @@ use crate::ui::notice;
 /// The grants, or the reason why they are not known.
 pub(crate) type LookedUpGrants = Result<CallerGrants, CliError>;
 
-/// Caches the grants that Postgres reported when it recorded a login, so that an outage right after it locks nobody out.
+/// Caches the grants that Postgres reported when it recorded a login, so that they are also
+/// known in an outage right after it.
 pub(crate) fn cache_of_login(login: &Login<'_>, display_name: &str) {
     if let Some(rows) = login.take_grants() {
         let file = GrantsFile::of(login.state(), login.settings(), display_name);
         file.write(&CallerGrants::of(rows), Timestamp::now());
     }
+}
+
+/// Removes the cached grants of all users of this state directory.
+pub(crate) fn remove_cached(state: &StateDir) -> Result<bool, CliError> {
+    private_file::remove(&cache::path(state))
 }
 
 /// Returns the grants from the source of a host lookup. With Postgres, the query shares the lookup's round trip.

@@ -16,12 +16,12 @@ pub(crate) struct Group {
     pub(crate) grants: Vec<String>,
 }
 
-/// A user who has logged in, or who is a member of a group.
+/// A user with a recorded login, or a member of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
     /// Whole display name.
     pub(crate) display_name: String,
-    /// `None` for a member who has never logged in with vctl.
+    /// `None` for a member without a recorded login.
     pub(crate) login: Option<LastLogin>,
     /// Groups besides `everyone`.
     pub(crate) groups: Vec<String>,
@@ -53,7 +53,7 @@ pub(crate) struct Change {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ChangeFilter {
     pub(crate) group: Option<String>,
-    /// A part of the name of the user who made the change, or who was added or removed.
+    /// A part of the name of the author, or of the member that was added or removed.
     pub(crate) user: Option<String>,
     /// Maximum number; 0 is no limit.
     pub(crate) limit: usize,

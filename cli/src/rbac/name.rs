@@ -88,7 +88,7 @@ pub(crate) fn grant(text: &str) -> Result<Grant, String> {
     ))
 }
 
-/// Returns the display name of a user who was named by it, or by the part after the auth mount.
+/// Returns the display name that a text means: the whole name, or the part after the auth mount.
 ///
 /// An unknown name is taken as it is: the user may not have logged in yet. Also returns whether it is known.
 ///

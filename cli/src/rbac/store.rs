@@ -37,7 +37,7 @@ fn group(row: &Row) -> Result<Group, Error> {
     })
 }
 
-/// Returns users who have logged in and members of groups, by name.
+/// Returns users with a recorded login and members of groups, by name.
 pub(crate) async fn users(client: &Client) -> Result<Vec<User>, PgError> {
     let rows = client.query_typed(include_str!("users.sql"), &[]).await?;
     let users: Result<Vec<User>, Error> = rows.iter().map(user).collect();

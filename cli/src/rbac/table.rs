@@ -111,7 +111,7 @@ pub(crate) fn write_changes(
     CHANGES.write(out, &rows.collect::<Vec<_>>(), layout)
 }
 
-/// Returns what a change added, removed or replaced.
+/// Returns the thing that a change added, removed or replaced.
 fn summary(change: &Change) -> String {
     match (&change.before, &change.after) {
         (Some(before), Some(after)) => format!("{} -> {}", state(before), state(after)),

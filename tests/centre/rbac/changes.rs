@@ -61,148 +61,166 @@ fn each_change_is_recorded_with_its_author_and_both_states() {
     assert!(table.contains("The second, 1 member, 1 grant"), "{table}");
 }
 
+/// Words after `vctl rbac`, the exit status, and a part of the error.
+const REFUSED: &[(&[&str], i32, &str)] = &[
+    (
+        &["group", "create", "bad'; drop"],
+        2,
+        "is not the name of a group",
+    ),
+    (
+        &["group", "create", "bad\nly"],
+        2,
+        "is not the name of a group",
+    ),
+    (
+        &["group", "create", "bad\u{1b}[31m"],
+        2,
+        "is not the name of a group",
+    ),
+    (&["group", "create", ""], 2, "is empty"),
+    (
+        &["group", "create", "bad2", "x\ny"],
+        2,
+        "control character U+000A",
+    ),
+    (&["member", "add", "bad", "x\u{7}"], 2, "control character"),
+    (
+        &["member", "add", "nobody", "bad-user"],
+        66,
+        "there is no group `nobody`",
+    ),
+    (
+        &["member", "add", "everyone", "bad-user"],
+        2,
+        "every person is a member",
+    ),
+    (
+        &["grant", "bad", "reboot"],
+        2,
+        "`*`, `ssh`, `exec`, `sync`, `prune`, `trust-ca`",
+    ),
+    (
+        &["grant", "bad", "list"],
+        2,
+        "not a command that can be granted",
+    ),
+    (
+        &["grant", "bad", "ssh:moon=full"],
+        2,
+        "the conditions are `dc`, `host` and `user`",
+    ),
+    (
+        &["grant", "bad", "exec:dc=seoul"],
+        2,
+        "`exec` takes no scope",
+    ),
+    (
+        &["grant", "nobody", "ssh"],
+        66,
+        "there is no group `nobody`",
+    ),
+    (
+        &["revoke", "nobody", "ssh"],
+        66,
+        "there is no group `nobody`",
+    ),
+    (
+        &["group", "show", "nobody"],
+        66,
+        "there is no group `nobody`",
+    ),
+    (
+        &["group", "delete", "nobody", "--yes"],
+        66,
+        "there is no group `nobody`",
+    ),
+    (&["group", "delete", "bad"], 2, "use `--yes`"),
+    (
+        &["group", "delete", "everyone", "--yes"],
+        2,
+        "cannot be deleted",
+    ),
+    (&["assign"], 2, "there is no terminal"),
+    (&["assign", "bad"], 2, "there is no terminal"),
+    (&["grant", "bad"], 2, "there is no terminal"),
+];
+
 #[test]
 fn bad_input_is_refused_by_name_and_changes_nothing() {
     let Some(centre) = narrowed() else { return };
     let admin = User::new(centre, "bad-admin", ADMIN);
-    let user = User::new(centre, "bad-user", PLAIN);
+    User::new(centre, "bad-user", PLAIN);
     admin.ok(&["rbac", "group", "create", "bad"]);
-    let state = || {
-        sql(
-            centre,
-            "select (select count(*) from vctl.rbac_groups where name like 'bad%'), \
-             (select count(*) from vctl.rbac_members where group_name = 'bad'), \
-             (select count(*) from vctl.rbac_grants where group_name = 'bad'), \
-             (select count(*) from vctl.rbac_change where group_name like 'bad%')",
-        )
-    };
-    let before = state();
-    let long = "a".repeat(200);
-    let most = "a".repeat(2_000);
-    for (args, code, why) in [
-        (
-            &["rbac", "group", "create", "bad'; drop"][..],
-            2,
-            "is not the name of a group",
-        ),
-        (
-            &["rbac", "group", "create", "bad\nly"],
-            2,
-            "is not the name of a group",
-        ),
-        (
-            &["rbac", "group", "create", "bad\u{1b}[31m"],
-            2,
-            "is not the name of a group",
-        ),
-        (
-            &["rbac", "group", "create", &long],
-            2,
-            "200 characters; the limit is 63",
-        ),
-        (&["rbac", "group", "create", ""], 2, "is empty"),
-        (
-            &["rbac", "group", "create", "bad2", "x\ny"],
-            2,
-            "control character U+000A",
-        ),
-        (
-            &["rbac", "member", "add", "bad", "x\u{7}"],
-            2,
-            "control character",
-        ),
-        (
-            &["rbac", "member", "add", "bad", &most],
-            2,
-            "2000 characters; the limit is 1024",
-        ),
-        (
-            &["rbac", "member", "add", "nobody", "bad-user"],
-            66,
-            "there is no group `nobody`",
-        ),
-        (
-            &["rbac", "member", "add", "everyone", "bad-user"],
-            2,
-            "every person is a member",
-        ),
-        (
-            &["rbac", "grant", "bad", "reboot"],
-            2,
-            "`*`, `ssh`, `exec`, `sync`, `prune`, `trust-ca`",
-        ),
-        (
-            &["rbac", "grant", "bad", "list"],
-            2,
-            "not a command that can be granted",
-        ),
-        (
-            &["rbac", "grant", "bad", "ssh:moon=full"],
-            2,
-            "the conditions are `dc`, `host` and `user`",
-        ),
-        (
-            &["rbac", "grant", "bad", "exec:dc=seoul"],
-            2,
-            "`exec` takes no scope",
-        ),
-        (
-            &["rbac", "grant", "nobody", "ssh"],
-            66,
-            "there is no group `nobody`",
-        ),
-        (
-            &["rbac", "revoke", "nobody", "ssh"],
-            66,
-            "there is no group `nobody`",
-        ),
-        (
-            &["rbac", "group", "show", "nobody"],
-            66,
-            "there is no group `nobody`",
-        ),
-        (
-            &["rbac", "group", "delete", "nobody", "--yes"],
-            66,
-            "there is no group `nobody`",
-        ),
-        (&["rbac", "group", "delete", "bad"], 2, "use `--yes`"),
-        (
-            &["rbac", "group", "delete", "everyone", "--yes"],
-            2,
-            "cannot be deleted",
-        ),
-        (&["rbac", "assign"], 2, "there is no terminal"),
-        (&["rbac", "assign", "bad"], 2, "there is no terminal"),
-        (&["rbac", "grant", "bad"], 2, "there is no terminal"),
-    ] {
-        let said = admin.run(args);
-        assert_eq!((said.code, &*said.stdout), (code, ""), "{args:?}: {said:?}");
+    let before = state(centre, "bad");
+    let (long, most) = ("a".repeat(200), "a".repeat(2_000));
+    let long_name: (&[&str], i32, &str) = (
+        &["group", "create", &long],
+        2,
+        "200 characters; the limit is 63",
+    );
+    let long_user: (&[&str], i32, &str) = (
+        &["member", "add", "bad", &most],
+        2,
+        "2000 characters; the limit is 1024",
+    );
+    for (args, code, why) in REFUSED.iter().chain([&long_name, &long_user]) {
+        let said = admin.run(&[&["rbac"], *args].concat());
+        assert_eq!(
+            (said.code, &*said.stdout),
+            (*code, ""),
+            "{args:?}: {said:?}"
+        );
         assert!(said.stderr.contains(why), "{args:?}: {said:?}");
         let escaped = said.stderr.chars().all(|c| c == '\n' || !c.is_control());
         assert!(escaped, "{args:?}: {said:?}");
     }
-    // A user without an admin policy changes nothing either.
-    for args in [
-        &["rbac", "group", "create", "bad3"][..],
-        &["rbac", "member", "add", "bad", "bad-user"],
-        &["rbac", "grant", "bad", "ssh"],
-        &["rbac", "revoke", "bad", "ssh"],
-        &["rbac", "assign", "bad", "bad-user"],
-        &["rbac", "group", "delete", "bad", "--yes"],
-    ] {
-        let said = user.run(args);
-        assert_eq!(said.code, 77, "{args:?}: {said:?}");
-        assert!(
-            said.stderr.contains("only a user with an admin policy may"),
-            "{said:?}"
-        );
-    }
-    assert_eq!(state(), before);
+    assert_eq!(state(centre, "bad"), before);
     // A quote in a name that Vault gives is data.
     admin.ok(&["rbac", "member", "add", "bad", "oidc-o'neill\"; --"]);
     let shown = admin.json(&["rbac", "group", "show", "bad"]);
     assert_eq!(shown["groups"][0]["members"], json!(["oidc-o'neill\"; --"]));
+}
+
+#[test]
+fn a_user_without_an_admin_policy_changes_nothing() {
+    let Some(centre) = narrowed() else { return };
+    let admin = User::new(centre, "unentitled-admin", ADMIN);
+    let user = User::new(centre, "unentitled", PLAIN);
+    admin.ok(&["rbac", "group", "create", "unentitled"]);
+    let before = state(centre, "unentitled");
+    for args in [
+        &["group", "create", "unentitled-2"][..],
+        &["member", "add", "unentitled", "unentitled"],
+        &["member", "remove", "unentitled", "unentitled"],
+        &["grant", "unentitled", "ssh"],
+        &["revoke", "unentitled", "ssh"],
+        &["assign", "unentitled", "unentitled"],
+        &["group", "delete", "unentitled", "--yes"],
+    ] {
+        let said = user.run(&[&["rbac"], args].concat());
+        assert_eq!(said.code, 77, "{args:?}: {said:?}");
+        let why = "only a user with an admin policy may";
+        assert!(said.stderr.contains(why), "{args:?}: {said:?}");
+    }
+    assert_eq!(state(centre, "unentitled"), before);
+}
+
+/// Returns the numbers of groups whose names begin with `name`, of their members, grants and changes.
+fn state(centre: &Centre, name: &str) -> String {
+    let count = |table: &str, column: &str| {
+        format!("(select count(*) from vctl.{table} where {column} like '{name}%')")
+    };
+    sql(
+        centre,
+        &format!(
+            "select {}, {}, {}, {}",
+            count("rbac_groups", "name"),
+            count("rbac_members", "group_name"),
+            count("rbac_grants", "group_name"),
+            count("rbac_change", "group_name")
+        ),
+    )
 }
 
 #[test]

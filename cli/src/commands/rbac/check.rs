@@ -25,7 +25,7 @@ use crate::ui::{Screen, sanitize};
 /// Show whether you may run a command, and which layer denies it
 ///
 /// Two layers decide: the grants of your groups, and the policies of your token in Vault. The exit status
-/// is 77 if one of them denies the command; the error names the layer and who can change it. Nothing is
+/// is 77 if one of them denies the command; the error names the layer and the next step. Nothing is
 /// run or changed.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\

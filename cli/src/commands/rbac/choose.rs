@@ -35,7 +35,7 @@ pub(super) async fn group<'a>(
     Ok(&groups[chosen])
 }
 
-/// Returns the users whom the user of this command chooses: those who are not in the group yet.
+/// Lets the user choose among the users that are not members of the group yet.
 pub(super) async fn new_members(
     group: &Group,
     users: &[User],
@@ -59,7 +59,7 @@ pub(super) async fn new_members(
         .collect())
 }
 
-/// Returns the commands that the user of this command chooses: those that the group does not have yet.
+/// Lets the user choose among the commands that the group does not have yet.
 pub(super) async fn new_grants(
     group: &Group,
     interaction: Interaction,

@@ -14,7 +14,7 @@ use crate::ui::help::TEMPLATE;
 use crate::ui::records::{self, Records};
 use crate::ui::{Layout, Screen, notice};
 
-/// List everyone who has logged in, with the version of vctl and the groups
+/// List users with their last login, version of vctl and groups
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -69,7 +69,7 @@ pub(super) fn whoami(args: &WhoamiArgs, globals: &Globals) -> Result<(), Stop> {
 
 /// List changes of groups and grants, the newest first
 ///
-/// Every change is recorded with the user who made it, and the state before and after it. Rows of the
+/// Every change is recorded with its author, and the state before and after it. Rows of the
 /// record are never changed or deleted.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
