@@ -1,4 +1,4 @@
-//! Looks up the grants of the user of this command: in Postgres, or in the cache while Postgres is unreachable.
+//! Looks up the grants of the user of this command: in Postgres, or in the cache while Postgres cannot be asked.
 
 use jiff::Timestamp;
 use vctl_common::centre::DbRole;
@@ -78,7 +78,8 @@ pub(crate) async fn of_answer(
             }
             Ok(grants)
         }
-        Err(error) if error.is_away() && !error.is_vault_away() => {
+        // Also while Vault is away: it gives the login for Postgres.
+        Err(error) if error.is_away() || error.is_vault_away() => {
             cached(context, Some(&error)).await
         }
         Err(PgError::SchemaTooOld(_)) => {
@@ -94,7 +95,7 @@ pub(crate) async fn cached(context: &Context, away: Option<&PgError>) -> LookedU
     let name = context.display_name().await?;
     let file = GrantsFile::of(context.state(), context.settings(), &name);
     file.read(Timestamp::now()).map_err(|unusable| {
-        let message = "Postgres is unreachable, so the command grants of this user are not known";
+        let message = "Postgres cannot be asked for the command grants of this user";
         let error = CliError::new(Exit::Unavailable, message).caused_by(&unusable);
         match away {
             Some(away) => error.caused_by(away),
