@@ -10,6 +10,7 @@ use crate::centre::globals::Globals;
 use crate::config::Method;
 use crate::error::Stop;
 use crate::login::{self, CachedToken, Choices, Login, OidcChoices, Registered};
+use crate::rbac;
 use crate::ui::ask;
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
@@ -77,6 +78,7 @@ pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
         let method = args.method(&login);
         let choices = login.usual_choices(method, choices);
         let token = login.log_in(method, &choices).await?;
+        rbac::lookup::cache_of_login(&login, &token.display_name);
         report(&token);
         if args.register {
             register_approle(&login, &token).await;

@@ -8,6 +8,7 @@ use crate::centre::globals::Globals;
 use crate::error::Stop;
 use crate::inventory::cache::{RecentFile, SnapshotFile};
 use crate::login::Login;
+use crate::rbac;
 use crate::ui::ask::Interaction;
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
@@ -22,7 +23,7 @@ Examples:
   vctl logout           Revoke and remove the token
   vctl logout --all     Also remove everything else that vctl cached")]
 pub(crate) struct LogoutArgs {
-    /// Also remove the token sink, the AppRole of `vctl login --register` and the cached hosts
+    /// Also remove the token sink, the AppRole of `vctl login --register`, the cached hosts and grants
     #[arg(long)]
     all: bool,
 }
@@ -63,6 +64,7 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
             login.remove_other_files()?;
             SnapshotFile::in_dir(login.state(), login.settings()).remove()?;
             RecentFile::in_dir(login.state(), login.settings()).remove()?;
+            rbac::lookup::remove_cached(login.state())?;
         }
         Ok(())
     })

@@ -131,3 +131,14 @@ fn unusable(error: &SecretIdError) -> CliError {
         _ => new.hint("set `VCTL_ROLE_ID_FILE` and `VCTL_SECRET_ID_FILE` to the files of both ids"),
     }
 }
+
+/// Returns the error for an AppRole login without ids.
+pub(super) fn missing_ids() -> CliError {
+    CliError::new(
+        Exit::Config,
+        "there is no role id and secret id for the login",
+    )
+    .hint(
+        "set `VCTL_ROLE_ID_FILE` and `VCTL_SECRET_ID_FILE`, or `VCTL_ROLE_ID` and `VCTL_SECRET_ID`",
+    )
+}

@@ -11,11 +11,13 @@ mod oidc;
 mod register;
 mod seen_user;
 mod userpass;
+pub(crate) mod own_grants;
 pub(crate) mod seen_user_store;
 pub(crate) mod text;
 pub(crate) mod token_renewal;
 pub(crate) mod whoami;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -40,6 +42,7 @@ pub(crate) use env_token::note_if_env_token_wins;
 use last_method::LastLogin;
 pub(crate) use life::TokenAction;
 pub(crate) use oidc::OidcChoices;
+use own_grants::OwnGrant;
 pub(crate) use register::Registered;
 
 /// Options of `vctl login`.
@@ -96,6 +99,8 @@ pub(crate) struct Login<'a> {
     interaction: Interaction,
     /// Whether to start an interactive login when necessary.
     asks: bool,
+    /// Grants of the user, as Postgres reported them when it recorded the login.
+    grants: RefCell<Option<Vec<OwnGrant>>>,
 }
 
 impl<'a> Login<'a> {
@@ -108,6 +113,7 @@ impl<'a> Login<'a> {
             state,
             interaction,
             asks: true,
+            grants: RefCell::default(),
         }
     }
 
@@ -120,6 +126,11 @@ impl<'a> Login<'a> {
     /// Sets the timeout for each answer of Vault.
     pub(crate) fn answer_within(&mut self, limit: Duration) {
         self.settings.vault.timeout = limit;
+    }
+
+    /// Returns the user's grants, if the last login of this process was recorded in Postgres.
+    pub(crate) fn take_grants(&self) -> Option<Vec<OwnGrant>> {
+        self.grants.take()
     }
 
     pub(crate) fn cache(&self) -> &TokenCache {
@@ -317,7 +328,8 @@ impl<'a> Login<'a> {
             last_method::record(&self.state, login);
         }
         if method != Method::AppRole {
-            seen_user::record(&vault, &self.settings.db, name).await;
+            let grants = seen_user::record(&vault, &self.settings.db, name).await;
+            self.grants.replace(grants);
         }
         Ok(token)
     }
@@ -326,7 +338,7 @@ impl<'a> Login<'a> {
         let (vault, config) = (&self.settings.vault, &self.loaded.config);
         match method {
             Method::AppRole => {
-                let ids = AppRoleIds::find(config, &self.state).ok_or_else(missing_ids)?;
+                let ids = AppRoleIds::find(config, &self.state).ok_or_else(approle::missing_ids)?;
                 let login = ids.login(vault, &config.approle_mount).await?;
                 vault::log_in(vault, &login).await.map_err(|error| match error {
                     VaultError::LoginRefused { message, .. } if message == "permission denied" => {
@@ -382,14 +394,4 @@ fn from_info(token: Secret<String>, info: &TokenInfo) -> Granted {
         meta: info.meta.clone(),
         ..given_token(token)
     }
-}
-
-fn missing_ids() -> CliError {
-    CliError::new(
-        Exit::Config,
-        "there is no role id and secret id for the login",
-    )
-    .hint(
-        "set `VCTL_ROLE_ID_FILE` and `VCTL_SECRET_ID_FILE`, or `VCTL_ROLE_ID` and `VCTL_SECRET_ID`",
-    )
 }

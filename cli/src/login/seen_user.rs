@@ -8,28 +8,46 @@ use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::vault::Vault;
 
 use crate::login;
+use crate::login::own_grants;
+use crate::login::own_grants::OwnGrant;
 use crate::ui::notice;
 
 /// Maximum time of a login for this.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Records the login. A failure is not an error: a login also works while Postgres is unreachable.
-pub(super) async fn record(vault: &Vault, db: &DbSettings, display_name: &str) {
+/// Records the login, and returns the user's grants. A failure is not an error: a login also works while Postgres is
+/// unreachable.
+pub(super) async fn record(
+    vault: &Vault,
+    db: &DbSettings,
+    display_name: &str,
+) -> Option<Vec<OwnGrant>> {
     let why = match timeout(PATIENCE, record_in(vault, db, display_name)).await {
-        Ok(Ok(())) => return,
+        Ok(Ok(grants)) => return grants,
         Ok(Err(error)) => error.to_string(),
         Err(_) => "Postgres does not answer".to_owned(),
     };
     notice::note(&format!(
         "this login could not be recorded in Postgres: {why}"
     ));
+    None
 }
 
-async fn record_in(vault: &Vault, db: &DbSettings, display_name: &str) -> Result<(), PgError> {
+async fn record_in(
+    vault: &Vault,
+    db: &DbSettings,
+    display_name: &str,
+) -> Result<Option<Vec<OwnGrant>>, PgError> {
     let pool = Pool::new(vault.clone(), db, DbRole::Identity, PoolLimits::default())?;
     let client = pool.get().await?;
-    let recorded = login::seen_user_store::record(&client, display_name).await;
+    // One round trip: the connection sends both queries before it waits.
+    let (recorded, grants) = tokio::join!(
+        login::seen_user_store::record(&client, display_name),
+        own_grants::read(&client)
+    );
     drop(client);
     pool.close().await;
-    recorded.map_err(PgError::from)
+    recorded?;
+    // A schema before migration 21 has no grants.
+    Ok(grants.ok())
 }

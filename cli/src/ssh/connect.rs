@@ -1,5 +1,6 @@
 //! The routes to a host: direct and through jump hosts, in parallel.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::pin::pin;
 
@@ -183,17 +184,24 @@ pub(super) async fn start_route(
         let _ = tell_source.send(stream.local_addr().ok());
         Connection::shake_hands(stream, first, context, inbound).await
     };
+    let writes_row = Cell::new(false);
     let centre = async {
         let credentials = issue_all(jumps, plan, context).await?;
         // Sent before the server is verified, or never: then this does not wait.
         let source = source.await.ok().flatten();
+        writes_row.set(true);
         let row = context
             .access
             .open(jumps, &plan.target, &credentials, source);
         Ok::<_, SshError>((row.await?, credentials, source))
     };
     let (connection, (row, credentials, source)) = match select(pin!(network), pin!(centre)).await {
-        Either::Left((connection, centre)) => (Ok(connection?), centre.await?),
+        Either::Left((Err(error), _)) if !writes_row.get() => return Err(error),
+        // A row that is being written is completed, so that it can be closed with the error.
+        Either::Left((connection, centre)) => match centre.await {
+            Ok(centre) => (connection, centre),
+            Err(error) => return Err(connection.err().unwrap_or(error)),
+        },
         Either::Right((centre, network)) => {
             let centre = centre?;
             (network.await, centre)

@@ -35,7 +35,7 @@ fn every_documented_command_exists() {
 #[test]
 fn an_undocumented_word_is_refused() {
     for line in [
-        "vctl rbac grant x",
+        "vctl rbac frobnicate x",
         "vctl session --nosuch",
         "vctl ssh --nosuch web-1 -- true",
         "vctl-agent collect --nosuch",

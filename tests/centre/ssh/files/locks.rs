@@ -96,7 +96,15 @@ fn an_access_of_an_outage_is_handed_in_without_locks() {
     operator.remembers(&format!("{name} {}\n", host.public_key()));
     let library = without_locks(&operator.at);
     let at = format!("{}@127.0.0.1:{}", host.user(), host.port());
+    // The grants that the login cached are those of the database at the usual port.
+    let grants = operator.at.home(".vctl/grants.json");
+    let usual = centre.postgres.port;
+    let away = fs::read_to_string(&grants).unwrap();
+    let away = away.replace(&format!(":{usual}/"), ":1/");
     let command = |script: &str, is_away: bool| {
+        if is_away {
+            fs::write(&grants, &away).unwrap();
+        }
         let mut command = operator.at.command(&["ssh", "-q", &at, "--", script]);
         command.env("LD_PRELOAD", &library).env("NOLOCK", "37");
         if is_away {

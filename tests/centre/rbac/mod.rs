@@ -1,0 +1,134 @@
+//! Command grants: the gate before gated commands, changes and their record, and what works without the client.
+//!
+//! These specs share a centre of their own, in which the group `everyone` has no grant.
+
+mod changes;
+mod gate;
+mod matrix;
+mod outage;
+mod pickers;
+
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+use vctl_tests::centre::{Centre, DATABASE, Options};
+
+use crate::login::{Said, Workstation, person};
+
+/// Returns the centre with one host in which an administrator has revoked `*` from `everyone`.
+fn narrowed() -> Option<&'static Centre> {
+    static NARROWED: OnceLock<Option<Centre>> = OnceLock::new();
+    let start = || {
+        let centre = Centre::or_skip(&Options {
+            host: true,
+            ..Options::default()
+        })?;
+        let admin = User::new(&centre, "narrowing", ADMIN);
+        // Until then, every user may run every command.
+        let user = User::new(&centre, "before-narrowing", PLAIN);
+        assert_eq!(user.grants(), ["*"]);
+        let said = admin.run(&["exec", "--", "true"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        let said = admin.run(&["rbac", "revoke", "everyone", "*"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(said.stderr.contains("no group has a grant now"), "{said:?}");
+        drop((admin, user));
+        Some(centre)
+    };
+    NARROWED.get_or_init(start).as_ref()
+}
+
+const PLAIN: &[&str] = &["vctl-user", "vctl-ssh"];
+const ADMIN: &[&str] = &["vctl-user", "vctl-admin"];
+
+/// A user with policies in Vault, logged in at a workstation.
+struct User<'a> {
+    at: Workstation<'a>,
+    /// Whole display name.
+    name: String,
+}
+
+impl<'a> User<'a> {
+    fn new(centre: &'a Centre, name: &str, policies: &[&str]) -> Self {
+        let password = person(centre, name, 3600, 7200);
+        let admin = centre.bao.admin().unwrap();
+        let path = format!("auth/userpass/users/{name}");
+        admin.post(&path, &json!({"policies": policies})).unwrap();
+        let at = Workstation::new(centre);
+        let login = ["login", "--username", name, "--password-stdin"];
+        let said = at.given(&login, &password);
+        assert_eq!(said.code, 0, "{said:?}");
+        Self {
+            at,
+            name: format!("userpass-{name}"),
+        }
+    }
+
+    fn run(&self, args: &[&str]) -> Said {
+        self.at.run(args)
+    }
+
+    /// Runs a command whose standard output is not text, and leaves that out.
+    fn messages(&self, args: &[&str]) -> Said {
+        let output = self.at.command(args).output().unwrap();
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::new(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Runs a command that must succeed, and returns its standard output.
+    fn ok(&self, args: &[&str]) -> String {
+        let said = self.run(args);
+        assert_eq!(said.code, 0, "{args:?}: {said:?}");
+        said.stdout
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(&[args, &["-o", "json"]].concat())).unwrap()
+    }
+
+    /// Returns the user's own grants.
+    fn grants(&self) -> Vec<String> {
+        let lines = self.ok(&["rbac", "whoami", "-o", "name"]);
+        lines.lines().map(str::to_owned).collect()
+    }
+
+    /// Creates a group with this user as its member, and with these grants.
+    fn is_in(&self, admin: &User<'_>, group: &str, grants: &[&str]) {
+        admin.ok(&["rbac", "group", "create", group]);
+        admin.ok(&["rbac", "member", "add", group, &self.name]);
+        if !grants.is_empty() {
+            admin.ok(&[&["rbac", "grant", group], grants].concat());
+        }
+    }
+}
+
+/// Runs SQL as the superuser.
+fn sql(centre: &Centre, sql: &str) -> String {
+    centre.postgres.psql(DATABASE, sql).unwrap()
+}
+
+/// Adds the host of the centre to the inventory under this name, and to the user's `known_hosts`.
+fn adds_host(centre: &Centre, name: &str, dc: &str) {
+    let host = centre.host.as_ref().unwrap();
+    let (port, user) = (host.port(), host.user());
+    sql(
+        centre,
+        &format!(
+            "insert into vctl.servers (hostname, ip, ssh_port, ssh_user, dc) \
+             values ('{name}', '127.0.0.1', {port}, '{user}', '{dc}') on conflict do nothing"
+        ),
+    );
+}
+
+fn knows(user: &User<'_>, centre: &Centre, names: &[&str]) {
+    let host = centre.host.as_ref().unwrap();
+    let path = user.at.home(".ssh/known_hosts");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let lines = names
+        .iter()
+        .map(|name| format!("{name} {}\n", host.public_key()));
+    std::fs::write(path, lines.collect::<String>()).unwrap();
+}
