@@ -14,6 +14,7 @@ pub mod loss;
 pub mod metrics;
 pub mod check;
 pub mod pam;
+pub mod setup;
 pub mod machine_id;
 pub mod node;
 pub mod stderr;
