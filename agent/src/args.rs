@@ -17,6 +17,7 @@ use crate::config::{self, ConfigError, KEYS, Loaded, TABLE};
     disable_help_subcommand = true,
     before_help = "\
 Examples:
+  vctl-agent setup                Set this host up, after a question
   vctl-agent check                Check this host, with a fix for each problem
   vctl-agent collect              Record sessions, and ship them to Vault and Postgres
   vctl-agent collect --local      Record sessions on this host alone
@@ -75,6 +76,19 @@ Examples:
   vctl-agent check -o name                Only the ids of checks that did not pass
   vctl-agent check -o json | jq           For programs (docs/agent-check.md)")]
     Check(CheckArgs),
+    /// Set this host up once, or undo that
+    ///
+    /// Prints each step, asks, and then carries out the steps: units, directories, agent.yaml, the PAM
+    /// line. A second run changes nothing. If a step fails, the steps before it are undone. `--undo`
+    /// restores the host to its state before the first setup.
+    #[command(before_help = "\
+Examples:
+  vctl-agent setup                        Record sessions on this host alone
+  vctl-agent setup --enroll web-1.json    Also ship them (vctl host enroll web-1 --out web-1.json)
+  vctl-agent setup --strict               Refuse logins that cannot be stamped
+  vctl-agent setup --root /mnt --yes      Set up an image that is being built
+  vctl-agent setup --undo                 Restore the host")]
+    Setup(SetupArgs),
     /// Add or remove the PAM line that stamps each login
     ///
     /// A second run changes nothing. The line is added after the session stack that the distribution
@@ -143,6 +157,25 @@ pub struct CheckArgs {
     pub output: Form,
     #[command(flatten)]
     pub settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub struct SetupArgs {
+    /// File that `vctl host enroll HOST --out FILE` wrote
+    #[arg(long, value_name = "FILE", conflicts_with = "undo")]
+    pub enroll: Option<PathBuf>,
+    /// Refuse logins that cannot be stamped, with `mode: strict` and a strict PAM line
+    #[arg(long, conflicts_with = "undo")]
+    pub strict: bool,
+    /// Directory to use as `/`, such as an image that is being built
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// Do not ask before the steps
+    #[arg(long)]
+    pub yes: bool,
+    /// Restore the host to its state before the first setup
+    #[arg(long)]
+    pub undo: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,7 @@ pub mod manual;
 pub mod args;
 pub mod pipeline;
 pub mod hook;
+pub mod setup;
 pub mod check;
 pub mod pam;
 pub mod probe;

@@ -1,6 +1,6 @@
 //! `vctl-agent`: parse, run, exit.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -9,10 +9,11 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Form, PamLineCommand};
+use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Form, PamLineCommand, SetupArgs};
 use vctl_agent::config::{CentreError, Config, ConfigError, LogLevel};
 use vctl_agent::node::{self, NodeOptions};
 use vctl_agent::pam::{self, Change, LineOptions};
+use vctl_agent::setup::{self, Answer, SetupError, SetupOptions, User};
 use vctl_agent::stderr::{Log, visible};
 use vctl_agent::{check, hook, manual, pipeline, probe};
 use vctl_common::charset;
@@ -42,6 +43,7 @@ fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
         // Reached only by `vctl-agent help stamp` and the like: `main` handles the command itself.
         CliCommand::Stamp { arguments } => Ok(ExitCode::from(hook::run(arguments.into_iter()))),
         CliCommand::Check(args) => self::check(&args),
+        CliCommand::Setup(args) => set_up(args),
         CliCommand::PamLine(command) => pam_line(command),
         CliCommand::Detach(args) => {
             let config = args.settings.load()?.config;
@@ -77,6 +79,57 @@ fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
             node::run(&config, &options)
         }
     }
+}
+
+/// The user at the terminal, or a script with `--yes`.
+struct Terminal {
+    yes: bool,
+}
+
+impl User for Terminal {
+    fn tell(&mut self, text: &str) {
+        // A closed pipe must not stop a setup between two steps.
+        let _ = print(text);
+    }
+
+    fn confirm(&mut self) -> Answer {
+        if self.yes {
+            return Answer::Yes;
+        }
+        if !io::stdin().is_terminal() {
+            return Answer::CannotAsk;
+        }
+        self.tell("Continue? [y/N] ");
+        let _ = io::stdout().flush();
+        let mut line = String::new();
+        let _ = io::stdin().read_line(&mut line);
+        match line.trim() {
+            "y" | "Y" | "yes" => Answer::Yes,
+            _ => Answer::No,
+        }
+    }
+}
+
+fn set_up(args: SetupArgs) -> anyhow::Result<ExitCode> {
+    let mut user = Terminal { yes: args.yes };
+    let options = SetupOptions {
+        root: args.root,
+        enroll: args.enroll,
+        strict: args.strict,
+    };
+    if args.undo {
+        setup::undo(&options, &mut user)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(report) = setup::run(&options, &mut user)? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    print(&report.to_text())?;
+    Ok(if report.failed() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn pam_line(command: PamLineCommand) -> anyhow::Result<ExitCode> {
@@ -198,6 +251,9 @@ fn complain(error: &anyhow::Error) {
         Some(CentreError::Host(_)) => Some("set `host` to the name it has in the inventory"),
         None => None,
     });
+    let hint = hint
+        .map(str::to_owned)
+        .or_else(|| error.downcast_ref().and_then(SetupError::hint));
     // The error of a configuration has one line for each problem.
     let lines: Vec<String> = error.to_string().lines().map(visible).collect();
     eprintln!("error: {}", lines.join("\n"));

@@ -26,6 +26,10 @@ const FILES: &[(&str, &str)] = &[
         "The PAM stack of sshd, with the line that runs `vctl-agent stamp`.",
     ),
     ("/var/lib/vctl/spool", "The spool: what is recorded."),
+    (
+        "/var/lib/vctl/setup",
+        "Journal of `vctl-agent setup`, with the old content of replaced files.",
+    ),
     ("/run/vctl", "Sockets and status of the running agent."),
     ("/sys/fs/bpf/vctl", "The pinned probe."),
 ];
@@ -34,6 +38,7 @@ const RELATED: &[(&str, &[&str])] = &[
     ("collect", &["check", "stamp", "detach"]),
     ("stamp", &["collect", "pam_exec(8)"]),
     ("check", &["collect", "sshd_config(5)"]),
+    ("setup", &["check", "pam-line", "sshd_config(5)"]),
     ("detach", &["collect"]),
     ("node", &["collect"]),
 ];
@@ -96,7 +101,7 @@ mod tests {
     #[test]
     fn every_command_has_a_page_with_examples() {
         let pages = pages();
-        for name in ["collect", "stamp", "check", "detach", "node"] {
+        for name in ["collect", "stamp", "check", "setup", "detach", "node"] {
             let text = help(Some(name)).unwrap();
             for part in [
                 "NAME",

@@ -12,6 +12,7 @@ mod second_stamp;
 mod restart;
 mod metrics;
 mod modes;
+mod setup;
 mod probe_btf;
 mod pins;
 mod socket;

@@ -1,6 +1,7 @@
 //! Reads the facts of this host, under a given root. It does not judge them, and it cannot fail: an
 //! unreadable value is a fact too.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -47,11 +48,7 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
         has_audit_ids: text("/proc/self/sessionid").is_some()
             && text("/proc/self/loginuid").is_some(),
         sshd,
-        stamp_programs: pam::stamp_programs(&pam_files, &service)
-            .into_iter()
-            .map(|path| (is_executable(&at(&path)), path))
-            .map(|(executable, path)| (path, executable))
-            .collect(),
+        stamp_programs: stamp_programs(root, &pam_files, &service),
         pam_files,
         pins: pins(&config.pin_dir),
         socket: socket(config),
@@ -95,6 +92,20 @@ fn directories(config: &Config) -> Vec<DirectoryFact> {
     .collect()
 }
 
+/// Returns the programs that the service's lines run as `stamp`, and whether each is executable.
+pub(super) fn stamp_programs(
+    root: &Path,
+    files: &PamFiles,
+    service: &str,
+) -> BTreeMap<String, bool> {
+    let programs = pam::stamp_programs(files, service).into_iter();
+    let programs = programs.map(|path| {
+        let executable = is_executable(&root.join(path.trim_start_matches('/')));
+        (path, executable)
+    });
+    programs.collect()
+}
+
 fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
 }
@@ -127,6 +138,11 @@ fn sshd(root: &Path) -> SshdFact {
     if let Some(effective) = output(Command::new(program).arg("-T")) {
         return SshdFact::Effective(effective);
     }
+    sshd_files(root)
+}
+
+/// Reads the configuration files of the sshd below `root`.
+pub(crate) fn sshd_files(root: &Path) -> SshdFact {
     // Debian's file begins with `Include /etc/ssh/sshd_config.d/*.conf`, so those files come first.
     let mut files = sorted(&root.join("etc/ssh/sshd_config.d"));
     files.retain(|file| {
@@ -239,7 +255,7 @@ fn break_glass(group: Option<&str>) -> BreakGlass {
 }
 
 /// Returns the output of a program that succeeds in time.
-fn output(command: &mut Command) -> Option<String> {
+pub(crate) fn output(command: &mut Command) -> Option<String> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

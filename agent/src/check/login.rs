@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::facts::{BreakGlass, HostFacts, SocketFact, SshdFact};
 use super::report::Finding;
-use super::sshd;
+use super::sshd::settings;
 use crate::config::{Config, Mode};
 use crate::pam::{self, Module};
 
 pub(super) fn sshd(facts: &HostFacts) -> Finding {
     let id = "sshd";
-    let settings = sshd::settings(&facts.sshd);
+    let settings = settings(&facts.sshd);
     match (&facts.sshd, settings.use_pam) {
         (SshdFact::NotInstalled, _) => Finding::warn(
             id,
@@ -33,7 +33,7 @@ pub(super) fn sshd(facts: &HostFacts) -> Finding {
 
 /// Judges the line for `vctl-agent stamp` and its position in the stack.
 pub(super) fn pam(facts: &HostFacts, config: &Config) -> Vec<Finding> {
-    let settings = sshd::settings(&facts.sshd);
+    let settings = settings(&facts.sshd);
     let service = settings.service();
     let file = format!("/etc/pam.d/{service}");
     let Some(stack) = pam::session_stack(&facts.pam_files, service) else {

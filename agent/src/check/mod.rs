@@ -14,10 +14,35 @@ mod sshd;
 use std::path::Path;
 
 use crate::config::Config;
+use crate::pam::PamFiles;
 
+pub(crate) use collect::{output, sshd_files};
 pub use facts::{BreakGlass, HostFacts, SocketFact, SpoolFact, SshdFact};
 pub use judge::judge;
 pub use report::{Finding, Report, Status};
+
+/// Checks the PAM stack of sshd's logins below `root`, with `files` in place of its PAM files.
+pub(crate) fn pam(
+    root: &Path,
+    config: &Config,
+    sshd: SshdFact,
+    files: PamFiles,
+) -> (String, Vec<Finding>) {
+    let service = sshd::settings(&sshd).service().to_owned();
+    let facts = HostFacts {
+        stamp_programs: collect::stamp_programs(root, &files, &service),
+        pam_files: files,
+        sshd,
+        ..HostFacts::default()
+    };
+    (service, login::pam(&facts, config))
+}
+
+/// Returns whether sshd uses PAM, and the PAM service of its logins.
+pub(crate) fn sshd(sshd: &SshdFact) -> (Option<bool>, String) {
+    let settings = sshd::settings(sshd);
+    (settings.use_pam, settings.service().to_owned())
+}
 
 /// Checks this host, and the centre unless `local`.
 pub fn run(config: &Config, local: bool) -> Report {

@@ -66,18 +66,33 @@ pub enum EditError {
     Write { path: PathBuf, source: io::Error },
 }
 
-/// Adds the line, unless the service's stack already has one.
+/// The result that [`add`] would have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Preview {
+    /// The stack has one line already.
+    Unchanged {
+        place: String,
+        /// Whether the line itself says `--mode strict`.
+        is_strict: bool,
+    },
+    /// The new text of the service's own file.
+    Text(String),
+}
+
+/// Returns the result that [`add`] would have, and changes nothing.
 ///
 /// # Errors
-/// The program is missing, the stack has several such lines, or the file cannot be written.
-pub fn add(options: &LineOptions) -> Result<Change, EditError> {
+/// Those of [`add`], except the failed write.
+pub fn preview(options: &LineOptions) -> Result<Preview, EditError> {
     let files = PamFiles::read(&options.root);
     let (file, stack) = own(&files, options)?;
     match stamps(&stack).as_slice() {
         [] => {}
         [stamp] => {
-            return Ok(Change::Unchanged {
-                place: Some(stamp.place()),
+            let words = &stamp.arguments;
+            return Ok(Preview::Unchanged {
+                place: stamp.place(),
+                is_strict: words.windows(2).any(|pair| pair == ["--mode", "strict"]),
             });
         }
         several => {
@@ -95,10 +110,23 @@ pub fn add(options: &LineOptions) -> Result<Change, EditError> {
         });
     }
     let text = with_line(&file.text, &stack, &line(options));
-    write(options, &text)?;
-    Ok(Change::Added {
-        file: format!("/etc/pam.d/{}", options.service),
-    })
+    Ok(Preview::Text(text))
+}
+
+/// Adds the line, unless the service's stack already has one.
+///
+/// # Errors
+/// The program is missing, the stack has several such lines, or the file cannot be written.
+pub fn add(options: &LineOptions) -> Result<Change, EditError> {
+    match preview(options)? {
+        Preview::Unchanged { place, .. } => Ok(Change::Unchanged { place: Some(place) }),
+        Preview::Text(text) => {
+            write(options, &text)?;
+            Ok(Change::Added {
+                file: format!("/etc/pam.d/{}", options.service),
+            })
+        }
+    }
 }
 
 /// Removes all such lines from the service's own file.
@@ -150,7 +178,8 @@ fn own<'a>(
     Ok((file, stack))
 }
 
-fn line(options: &LineOptions) -> String {
+/// Returns the line as [`add`] writes it.
+pub fn line(options: &LineOptions) -> String {
     let program = &options.program;
     if options.strict {
         format!(

@@ -116,8 +116,7 @@ impl PamFiles {
         (!part.text.is_empty()).then_some(part)
     }
 
-    /// Adds a file of `/etc/pam.d`.
-    #[cfg(test)]
+    /// Adds or replaces a file of `/etc/pam.d`.
     pub(crate) fn insert(&mut self, name: &str, text: &str) {
         self.put(name, format!("/etc/pam.d/{name}"), text.to_owned());
     }

@@ -6,6 +6,6 @@ mod lines;
 mod place;
 mod stack;
 
-pub use edit::{Change, EditError, LineOptions, add, remove};
+pub use edit::{Change, EditError, LineOptions, Preview, add, line, preview, remove};
 pub use files::PamFiles;
 pub use stack::{Module, session_stack, stamp_programs, stamps};

@@ -1,0 +1,123 @@
+//! Reasons why a host is not set up, each with the next command.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::{CentreError, ConfigError};
+use crate::pam::EditError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error("nothing was changed")]
+    Declined,
+    #[error("cannot ask without a terminal; nothing was changed")]
+    NoTerminal,
+    #[error("another `vctl-agent setup` runs")]
+    Busy,
+    #[error("`{}` is not the root of a system", path.display())]
+    NoRoot {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("an earlier setup was interrupted")]
+    Interrupted,
+    #[error("cannot read the journal `{path}`: {why}")]
+    Journal { path: String, why: String },
+    #[error("`/usr/sbin/vctl-agent` is not an executable file: sshd would refuse every login")]
+    NoProgram,
+    #[error("`/usr/sbin/vctl-agent` does not run here: {why}")]
+    ProgramFails { why: String },
+    #[error("this host does not have `{id}`: {seen}")]
+    Host {
+        id: &'static str,
+        seen: String,
+        fix: String,
+    },
+    #[error("no sshd is installed")]
+    NoSshd,
+    #[error("sshd refuses its configuration: {why}")]
+    SshdConfig { why: String },
+    #[error(
+        "`UsePAM` is not `yes`, and sshd_config does not include `/etc/ssh/sshd_config.d/*.conf`"
+    )]
+    NoInclude,
+    #[error("sshd still does not use PAM: a line of its configuration before the snippet wins")]
+    PamStaysOff,
+    #[error(transparent)]
+    Pam(#[from] EditError),
+    #[error("the stamp line at {place} does not refuse logins, and `--strict` was given")]
+    NotStrict { place: String },
+    #[error("no collector answers at `{socket}`, so a strict line would refuse every login")]
+    NoCollector { socket: String },
+    #[error("cannot read the enrolment `{path}`: {why}")]
+    Enrolment { path: String, why: String },
+    #[error("`{file}` says `{there}`, and the setup needs `{needed}`")]
+    OtherValue {
+        file: &'static str,
+        there: String,
+        needed: String,
+    },
+    #[error("`{key}` names `{path}`, which does not exist")]
+    NoAuthority { key: &'static str, path: String },
+    #[error("the new `/etc/vctl/agent.yaml` is not valid")]
+    Config(#[from] ConfigError),
+    #[error("the new `/etc/vctl/agent.yaml` is not valid")]
+    Centre(#[from] CentreError),
+    #[error("`{path}` is not a regular file")]
+    NotAFile { path: String },
+    #[error("cannot write `{path}`")]
+    Write {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("`{command}` failed: {why}")]
+    Command { command: String, why: String },
+    #[error("the stamp line at {place} was not added by setup")]
+    LineOfOthers { place: String },
+    #[error("the step failed, and the steps before it are undone")]
+    RolledBack(#[source] Box<SetupError>),
+    #[error("the step failed ({step}), and {left} could not be restored")]
+    HalfDone { step: Box<SetupError>, left: String },
+    #[error("{left} could not be restored")]
+    NotRestored { left: String },
+}
+
+impl SetupError {
+    /// Returns the next command.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoTerminal => "pass `--yes` to carry out the steps",
+            Self::Busy => "wait until it ends",
+            Self::Interrupted => "vctl-agent setup --undo",
+            Self::Journal { .. } => {
+                "restore that file, or remove the PAM line first: vctl-agent pam-line remove"
+            }
+            Self::NoProgram => "install -m 0755 vctl-agent /usr/sbin/vctl-agent",
+            Self::ProgramFails { .. } => "install the vctl-agent of this architecture",
+            Self::Host { fix, .. } => return Some(fix.clone()),
+            Self::NoSshd => "install the OpenSSH server",
+            Self::SshdConfig { .. } => "fix what `sshd -t` reports, then run setup again",
+            Self::NoInclude => "set `UsePAM yes` in /etc/ssh/sshd_config",
+            Self::PamStaysOff => "remove `UsePAM no` from /etc/ssh/sshd_config",
+            Self::Pam(EditError::NoProgram { .. }) => "install vctl-agent there first",
+            Self::Pam(EditError::Several { .. }) => {
+                "remove all of these lines except the first, then run setup again"
+            }
+            Self::Pam(EditError::OneFile { .. }) => "add the line of deploy/audit/pam.d/vctl-stamp",
+            Self::NotStrict { .. } => "vctl-agent pam-line remove, then run setup again",
+            Self::NoCollector { .. } => "start it first: /usr/sbin/vctl-agent collect --local",
+            Self::Enrolment { .. } => "write it with `vctl host enroll HOST --out FILE`",
+            Self::OtherValue { .. } => "change that line, or move the file away",
+            Self::NoAuthority { .. } => "copy the CA certificate to that path",
+            Self::LineOfOthers { .. } => "vctl-agent pam-line remove",
+            Self::RolledBack(cause) => return cause.hint(),
+            Self::HalfDone { .. } | Self::NotRestored { .. } => {
+                "fix the cause, then run `vctl-agent setup --undo` again"
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}

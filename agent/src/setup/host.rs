@@ -1,0 +1,76 @@
+//! The host that is set up: its root directory, and a lock against a second setup.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use vctl_common::file_lock::{self, Tried};
+
+use super::error::SetupError;
+use crate::config::{self, Config, ConfigError, DEFAULT_FILE};
+
+#[derive(Debug)]
+pub(super) struct Host {
+    root: PathBuf,
+    /// Held until the setup ends. A directory that exists on every host, so the lock changes no byte.
+    _lock: File,
+}
+
+impl Host {
+    pub(super) fn lock(root: &Path) -> Result<Self, SetupError> {
+        let no_root = |source: io::Error| SetupError::NoRoot {
+            path: root.to_owned(),
+            source,
+        };
+        let root = fs::canonicalize(root).map_err(no_root)?;
+        let lock = File::open(root.join("etc")).map_err(no_root)?;
+        match file_lock::try_exclusive(&lock).map_err(no_root)? {
+            Tried::Taken | Tried::Unsupported => Ok(Self { root, _lock: lock }),
+            Tried::Busy => Err(SetupError::Busy),
+        }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns whether the host is the running machine, and not the tree of an image.
+    pub(super) fn is_this_machine(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
+    /// Returns where a path of the host is.
+    pub(super) fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// Returns where the content of a path of the host is: a link stays a link.
+    pub(super) fn real(&self, path: &str) -> PathBuf {
+        let named = self.at(path);
+        fs::canonicalize(&named).unwrap_or(named)
+    }
+
+    /// Returns the configuration of the agent on the host.
+    pub(super) fn config(&self) -> Result<Config, ConfigError> {
+        self.config_in(&self.at(DEFAULT_FILE))
+    }
+
+    /// Returns the configuration in a file, without that of this process's environment.
+    pub(super) fn config_in(&self, file: &Path) -> Result<Config, ConfigError> {
+        let name = if self.is_this_machine() {
+            fs::read_to_string("/proc/sys/kernel/hostname")
+        } else {
+            fs::read_to_string(self.at("/etc/hostname"))
+        };
+        if !file.exists() {
+            return Ok(Config::default());
+        }
+        let loaded = config::load(&config::Inputs {
+            flags: &[],
+            env: &|_| None,
+            file: Some(file),
+            host_name: name.unwrap_or_default().trim(),
+        })?;
+        Ok(loaded.config)
+    }
+}

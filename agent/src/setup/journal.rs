@@ -1,0 +1,178 @@
+//! The journal of a setup: each change, and the old content of each replaced file.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
+
+use super::error::SetupError;
+use super::host::Host;
+
+const DIRECTORY: &str = "/var/lib/vctl/setup";
+const VERSION: u32 = 1;
+
+/// Paths are those of the host, also in the tree of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Journal {
+    pub(super) version: u32,
+    /// False while a setup runs, and after one that was interrupted.
+    pub(super) complete: bool,
+    /// Digest of the last applied enrolment: its wrapped secret id can be used only once.
+    pub(super) enrolment: Option<String>,
+    pub(super) changes: Vec<Change>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(super) enum Change {
+    Directory {
+        path: String,
+    },
+    File {
+        path: String,
+        before: Option<Before>,
+        wrote: String,
+        /// The agent itself replaces the file later.
+        is_secret: bool,
+    },
+    PamLine {
+        service: String,
+        path: String,
+        before: Option<Before>,
+        wrote: String,
+    },
+    Unit {
+        name: String,
+    },
+}
+
+/// A file before the setup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Before {
+    /// Name of the copy beside the journal.
+    pub(super) copy: String,
+    pub(super) mode: u32,
+    pub(super) owner: u32,
+    pub(super) group: u32,
+}
+
+impl Journal {
+    pub(super) fn load(host: &Host) -> Result<Option<Self>, SetupError> {
+        let path = path(host);
+        let wrong = |why: String| SetupError::Journal {
+            path: path.display().to_string(),
+            why,
+        };
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(wrong(error.to_string())),
+        };
+        let journal: Self =
+            serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        if journal.version != VERSION {
+            return Err(wrong(format!(
+                "its version is {}, and this vctl-agent knows version {VERSION}",
+                journal.version
+            )));
+        }
+        Ok(Some(journal))
+    }
+
+    /// Writes the journal, and creates its directory first; that is a change too.
+    pub(super) fn store(&mut self, host: &Host) -> Result<(), SetupError> {
+        self.version = VERSION;
+        if create_directory(&host.at("/var/lib/vctl"), 0o700)? {
+            let path = "/var/lib/vctl".to_owned();
+            self.changes.insert(0, Change::Directory { path });
+        }
+        create_directory(&host.at(DIRECTORY), 0o700)?;
+        let text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        write_private(&path(host), &text)
+    }
+
+    /// Copies a file that will be replaced; `None` if it does not exist.
+    pub(super) fn keep(&self, host: &Host, file: &Path) -> Result<Option<Before>, SetupError> {
+        let (bytes, meta) = match fs::read(file).and_then(|bytes| Ok((bytes, fs::metadata(file)?)))
+        {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(unwritable(file, source)),
+        };
+        let before = Before {
+            copy: format!("{}.before", self.changes.len()),
+            mode: meta.mode() & 0o7777,
+            owner: meta.uid(),
+            group: meta.gid(),
+        };
+        write_private(&copy(host, &before), &bytes)?;
+        Ok(Some(before))
+    }
+
+    /// Returns the change of a file, if there is one already.
+    pub(super) fn file(&self, path: &str) -> Option<usize> {
+        let is_of = |change: &Change| matches!(change, Change::File { path: of, .. } if of == path);
+        self.changes.iter().position(is_of)
+    }
+}
+
+/// Removes journal and copies.
+pub(super) fn remove(host: &Host) -> Result<(), SetupError> {
+    let directory = host.at(DIRECTORY);
+    match fs::remove_dir_all(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritable(&directory, error)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn copy(host: &Host, before: &Before) -> PathBuf {
+    // A name from the journal stays in its directory.
+    let name = Path::new(&before.copy).file_name().unwrap_or_default();
+    host.at(DIRECTORY).join(name)
+}
+
+/// Creates a directory; returns false if it exists.
+pub(super) fn create_directory(path: &Path, mode: u32) -> Result<bool, SetupError> {
+    if path.is_dir() {
+        return Ok(false);
+    }
+    fs::DirBuilder::new()
+        .mode(mode)
+        .create(path)
+        // The umask does not decide.
+        .and_then(|()| {
+            fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
+        })
+        .map_err(|source| unwritable(path, source))?;
+    Ok(true)
+}
+
+pub(super) fn digest(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+pub(super) fn unwritable(path: &Path, source: io::Error) -> SetupError {
+    SetupError::Write {
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+fn path(host: &Host) -> PathBuf {
+    host.at(DIRECTORY).join("journal.json")
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {
+    NewFile::private(Durability::Synced, Unfinished::OneName)
+        .replace(path, |out| out.write_all(bytes))
+        .map_err(|source| unwritable(path, source))
+}

@@ -1,0 +1,369 @@
+//! Reads the host and returns the steps that are missing. Refuses a host on which a step could lock users out.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
+
+use super::SetupOptions;
+use super::enrolment::{Enrolment, merged};
+use super::error::SetupError;
+use super::host::Host;
+use super::journal::{Journal, unwritable};
+use super::preflight::{collector_answers, machine_is_ready, pam_line, program_runs};
+use super::shipped::{
+    AGENT, CENTRE_CONF, COLLECT, DIRECTORIES, NODE, SSHD_SNIPPET, SSHD_SNIPPET_FILE, TMPFILES, Unit,
+};
+use super::{sshd, systemd};
+use crate::check::{self, SshdFact};
+use crate::config::{Config, DEFAULT_FILE};
+use crate::pam::{self, LineOptions};
+
+/// Directories in which packages install units.
+const OF_PACKAGES: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
+
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    /// Commands that setup leaves to the user.
+    pub(super) next: Vec<String>,
+    /// Whether the host ships its records to the central store.
+    pub(super) ships: bool,
+    /// Digest of the enrolment that the steps apply.
+    pub(super) enrolment: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) enum Step {
+    Directory {
+        path: String,
+        mode: u32,
+    },
+    File(NewText),
+    /// Tests the configuration, and reloads a running sshd.
+    ReloadSshd,
+    /// Enables and starts a unit; restarts it if it runs with an older configuration.
+    Unit {
+        name: &'static str,
+        has_changed: bool,
+    },
+    PamLine(LineOptions),
+}
+
+#[derive(Debug)]
+pub(super) struct NewText {
+    pub(super) path: String,
+    pub(super) mode: u32,
+    pub(super) text: String,
+    pub(super) replaces: bool,
+    pub(super) is_secret: bool,
+}
+
+impl Step {
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Directory { path, mode } => {
+                format!("create the directory {path} (mode {mode:04o})")
+            }
+            Self::File(file) if file.replaces => {
+                format!("replace {}; `--undo` restores the old file", file.path)
+            }
+            Self::File(file) => format!("write {}", file.path),
+            Self::ReloadSshd => {
+                "test sshd's configuration with `sshd -t`, and reload sshd".to_owned()
+            }
+            Self::Unit {
+                name,
+                has_changed: false,
+            } => format!("enable and start {name}"),
+            Self::Unit {
+                name,
+                has_changed: true,
+            } => format!("enable and restart {name}"),
+            Self::PamLine(line) => format!(
+                "add one line to /etc/pam.d/{}: {}",
+                line.service,
+                pam::line(line)
+            ),
+        }
+    }
+}
+
+pub(super) fn plan(
+    host: &Host,
+    options: &SetupOptions,
+    journal: Option<&Journal>,
+) -> Result<Plan, SetupError> {
+    program_runs(host)?;
+    sshd::test(host)?;
+    let enrolment = options.enroll.as_deref().map(Enrolment::read);
+    let enrolment = enrolment.transpose()?;
+    let (agent_yaml, config) = agent_yaml(host, options, enrolment.as_ref())?;
+    machine_is_ready(host, &config)?;
+    let ships = enrolment.is_some()
+        || (config.centre.centre(&config.host).is_ok()
+            && host
+                .at(&config.centre.role_id_file.to_string_lossy())
+                .exists());
+    let mut files = agent_yaml.into_iter().collect::<Vec<_>>();
+    let is_new =
+        |digest: &String| journal.and_then(|journal| journal.enrolment.as_ref()) != Some(digest);
+    let digest = enrolment.as_ref().map(Enrolment::digest).filter(is_new);
+    if let (Some(enrolment), Some(_)) = (&enrolment, &digest) {
+        let (role_id, secret_id) = enrolment.ids();
+        let centre = &config.centre;
+        for (path, text) in [
+            (&centre.role_id_file, role_id),
+            (&centre.secret_id_file, secret_id),
+        ] {
+            files.push(Wanted::secret(&path.to_string_lossy(), text));
+        }
+    }
+    let units = if ships {
+        vec![COLLECT, NODE]
+    } else {
+        vec![COLLECT]
+    };
+    files.extend(units.iter().filter_map(|unit| unit_file(host, unit)));
+    if ships {
+        let path = format!("/etc/systemd/system/{}.d/centre.conf", COLLECT.name);
+        files.push(Wanted::new(&path, CENTRE_CONF));
+    }
+    if !host.at("/usr/lib/tmpfiles.d/vctl.conf").exists() {
+        files.push(Wanted::new("/etc/tmpfiles.d/vctl.conf", TMPFILES));
+    }
+    let before = sshd::settings(host);
+    let (snippet, sshd) = sshd_snippet(host, before)?;
+    let mut steps = Vec::new();
+    let mut made = BTreeSet::new();
+    for (path, mode) in DIRECTORIES {
+        // An image gets /run when it boots.
+        if (host.is_this_machine() || !path.starts_with("/run")) && !host.at(path).is_dir() {
+            directory(host, path, mode, &mut made, &mut steps);
+        }
+    }
+    let files = steps_of(host, files)?;
+    let has_changed = !files.is_empty();
+    push_files(host, files, &mut made, &mut steps);
+    let snippet = steps_of(host, snippet.into_iter().collect())?;
+    if !snippet.is_empty() {
+        push_files(host, snippet, &mut made, &mut steps);
+        steps.push(Step::ReloadSshd);
+    }
+    let mut next = Vec::new();
+    push_units(host, &units, has_changed, &mut steps, &mut next);
+    if let Some(line) = pam_line(host, options, &config, sshd)? {
+        collector_answers(host, options, &config)?;
+        steps.push(Step::PamLine(line));
+    }
+    if !host.is_this_machine() {
+        next.push("run `vctl-agent check` on the host after its first boot".to_owned());
+    }
+    Ok(Plan {
+        steps,
+        next,
+        ships,
+        enrolment: digest,
+    })
+}
+
+/// A file with the content that it should have.
+struct Wanted {
+    path: String,
+    mode: u32,
+    text: String,
+    is_secret: bool,
+}
+
+impl Wanted {
+    fn new(path: &str, text: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            mode: 0o644,
+            text: text.to_owned(),
+            is_secret: false,
+        }
+    }
+
+    fn secret(path: &str, text: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            mode: 0o600,
+            text,
+            is_secret: true,
+        }
+    }
+}
+
+/// Returns the new agent.yaml, if it differs, and the configuration that it gives.
+fn agent_yaml(
+    host: &Host,
+    options: &SetupOptions,
+    enrolment: Option<&Enrolment>,
+) -> Result<(Option<Wanted>, Config), SetupError> {
+    let path = host.at(DEFAULT_FILE);
+    let old = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(unwritable(&path, source)),
+    };
+    let mut lines: Vec<&str> = enrolment.into_iter().flat_map(Enrolment::lines).collect();
+    if options.strict {
+        lines.push("mode: strict");
+    }
+    let text = merged(&old, &lines)?;
+    if text == old {
+        return Ok((None, host.config()?));
+    }
+    let config = valid(host, &text)?;
+    if enrolment.is_some() {
+        config.centre.centre(&config.host)?;
+        let authorities = [
+            ("vault_ca_cert", &config.centre.vault_ca_cert),
+            ("db_ca_cert", &config.centre.db_ca_cert),
+        ];
+        for (key, file) in authorities {
+            if let Some(file) = file
+                && !host.at(&file.to_string_lossy()).is_file()
+            {
+                let path = file.display().to_string();
+                return Err(SetupError::NoAuthority { key, path });
+            }
+        }
+    }
+    Ok((Some(Wanted::new(DEFAULT_FILE, &text)), config))
+}
+
+/// Reads the text as the agent would.
+fn valid(host: &Host, text: &str) -> Result<Config, SetupError> {
+    let directory = host.at("/etc");
+    let file = directory.join(format!(".vctl-agent-setup-{}.yaml", std::process::id()));
+    NewFile::private(Durability::Unsynced, Unfinished::OneName)
+        .replace(&file, |out| out.write_all(text.as_bytes()))
+        .map_err(|source| unwritable(&file, source))?;
+    let config = host.config_in(&file);
+    let _ = fs::remove_file(&file);
+    Ok(config?)
+}
+
+/// Returns a unit that no package has installed.
+fn unit_file(host: &Host, unit: &Unit) -> Option<Wanted> {
+    let is_packaged = |directory: &&str| host.at(&format!("{directory}/{}", unit.name)).exists();
+    if OF_PACKAGES.iter().any(is_packaged) {
+        return None;
+    }
+    Some(Wanted::new(
+        &format!("/etc/systemd/system/{}", unit.name),
+        unit.text,
+    ))
+}
+
+/// Returns the snippet if sshd needs it, and the settings with it.
+fn sshd_snippet(host: &Host, before: SshdFact) -> Result<(Option<Wanted>, SshdFact), SetupError> {
+    if check::sshd(&before).0 == Some(true) {
+        return Ok((None, before));
+    }
+    if !sshd::reads_snippets(host) {
+        return Err(SetupError::NoInclude);
+    }
+    // The first value of a keyword counts.
+    let after = match before {
+        SshdFact::Effective(text) => SshdFact::Effective(format!("{SSHD_SNIPPET}{text}")),
+        SshdFact::Files(mut texts) => {
+            texts.insert(0, SSHD_SNIPPET.to_owned());
+            SshdFact::Files(texts)
+        }
+        SshdFact::NotInstalled => SshdFact::NotInstalled,
+    };
+    let snippet = Wanted::new(SSHD_SNIPPET_FILE, SSHD_SNIPPET);
+    Ok((Some(snippet), after))
+}
+
+fn push_units(
+    host: &Host,
+    units: &[Unit],
+    has_changed: bool,
+    steps: &mut Vec<Step>,
+    next: &mut Vec<String>,
+) {
+    if !systemd::enables(host) {
+        let option = if units.len() > 1 { "" } else { " --local" };
+        next.push(format!(
+            "systemd does not run here, so start the collector yourself: {AGENT} collect{option}"
+        ));
+        return;
+    }
+    for unit in units {
+        let is_active = !host.is_this_machine() || systemd::is(host, "is-active", unit.name);
+        if has_changed || !is_active || !systemd::is(host, "is-enabled", unit.name) {
+            steps.push(Step::Unit {
+                name: unit.name,
+                has_changed: has_changed && is_active && host.is_this_machine(),
+            });
+        }
+    }
+}
+
+/// Returns the files that do not have their content yet.
+fn steps_of(host: &Host, files: Vec<Wanted>) -> Result<Vec<NewText>, SetupError> {
+    let mut steps = Vec::new();
+    for file in files {
+        let path = host.real(&file.path);
+        let there = match fs::metadata(&path) {
+            Ok(meta) if !meta.is_file() => {
+                return Err(SetupError::NotAFile { path: file.path });
+            }
+            Ok(_) => Some(fs::read(&path).map_err(|source| unwritable(&path, source))?),
+            Err(_) => None,
+        };
+        if there.as_deref() == Some(file.text.as_bytes()) {
+            continue;
+        }
+        steps.push(NewText {
+            path: file.path,
+            mode: file.mode,
+            text: file.text,
+            replaces: there.is_some(),
+            is_secret: file.is_secret,
+        });
+    }
+    Ok(steps)
+}
+
+fn push_files(
+    host: &Host,
+    files: Vec<NewText>,
+    made: &mut BTreeSet<String>,
+    steps: &mut Vec<Step>,
+) {
+    for file in files {
+        let parent = Path::new(&file.path).parent().unwrap_or(Path::new("/"));
+        let parent = parent.to_string_lossy().into_owned();
+        let mode = if parent == "/etc/vctl" { 0o700 } else { 0o755 };
+        directory(host, &parent, mode, made, steps);
+        steps.push(Step::File(file));
+    }
+}
+
+/// Adds the directory and its missing parents.
+fn directory(
+    host: &Host,
+    path: &str,
+    mode: u32,
+    made: &mut BTreeSet<String>,
+    steps: &mut Vec<Step>,
+) {
+    if host.at(path).is_dir() || made.contains(path) {
+        return;
+    }
+    if let Some(parent) = Path::new(path).parent() {
+        directory(host, &parent.to_string_lossy(), 0o755, made, steps);
+    }
+    made.insert(path.to_owned());
+    steps.push(Step::Directory {
+        path: path.to_owned(),
+        mode,
+    });
+}

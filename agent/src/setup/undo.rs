@@ -1,0 +1,317 @@
+//! Restores the host from the journal: the PAM line first, then units and probe, then files.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
+
+use super::User;
+use super::error::SetupError;
+use super::host::Host;
+use super::journal::{self, Before, Change, Journal, copy, digest, unwritable};
+use super::{sshd, systemd};
+use crate::pam::{self, LineOptions, PamFiles};
+use crate::probe;
+
+/// Refuses to stop the collector while a stamp line of another author needs it.
+pub(super) fn check(host: &Host, journal: &Journal) -> Result<(), SetupError> {
+    let ours = journal.changes.iter().find_map(|change| match change {
+        Change::PamLine { service, .. } => Some(service.clone()),
+        _ => None,
+    });
+    if ours.is_some()
+        || !journal
+            .changes
+            .iter()
+            .any(|change| matches!(change, Change::Unit { .. }))
+    {
+        return Ok(());
+    }
+    let (_, service) = crate::check::sshd(&sshd::settings(host));
+    let stack = pam::session_stack(&PamFiles::read(host.root()), &service).unwrap_or_default();
+    match pam::stamps(&stack).first() {
+        Some(stamp) => Err(SetupError::LineOfOthers {
+            place: stamp.place(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Returns one line for each step, in the order of [`undo`].
+pub(super) fn describe(journal: &Journal) -> Vec<String> {
+    let mut lines = Vec::new();
+    for change in ordered(&journal.changes) {
+        lines.push(match change {
+            Change::PamLine { path, .. } => format!("remove the PAM line from {path}"),
+            Change::Unit { name } => format!("stop and disable {name}"),
+            Change::File {
+                path, before: None, ..
+            } => format!("remove {path}"),
+            Change::File { path, .. } => format!("restore {path}"),
+            Change::Directory { path } => format!("remove the directory {path} if it is empty"),
+        });
+    }
+    lines.push("unload the probe".to_owned());
+    lines
+}
+
+/// Restores the host and removes the journal. `pin_dir` is that of the probe to unload.
+pub(super) fn undo(
+    host: &Host,
+    mut journal: Journal,
+    pin_dir: Option<&Path>,
+    user: &mut dyn User,
+) -> Result<(), SetupError> {
+    let changes = std::mem::take(&mut journal.changes);
+    let was_sshd = |change: &Change| matches!(change, Change::File { path, .. } if path.starts_with("/etc/ssh/"));
+    let reloads_sshd = changes.iter().any(was_sshd);
+    let mut left = Vec::new();
+    let mut stops = false;
+    let mut is_detached = false;
+    for change in ordered(&changes) {
+        let is_program_free = !matches!(change, Change::PamLine { .. } | Change::Unit { .. });
+        if is_program_free && !is_detached {
+            is_detached = true;
+            if let Some(dir) = pin_dir.filter(|_| host.is_this_machine())
+                && let Err(error) = probe::detach(dir)
+            {
+                left.push(format!("the probe ({error})"));
+            }
+        }
+        if stops {
+            journal.changes.push(change.clone());
+            continue;
+        }
+        match restore(host, change) {
+            Ok(Some(note)) => user.tell(&format!("kept: {note}\n")),
+            Ok(None) => {}
+            Err(error) => {
+                // Without the unit and the program, sshd would refuse every login.
+                stops |= matches!(change, Change::PamLine { .. });
+                left.push(format!("{} ({error})", path_of(change)));
+                journal.changes.push(change.clone());
+            }
+        }
+    }
+    if reloads_sshd && let Err(error) = sshd::test(host).and_then(|()| sshd::reload(host)) {
+        left.push(format!("sshd ({error})"));
+    }
+    if systemd::runs(host) {
+        let _ = systemd::systemctl(host, &["daemon-reload"]);
+    }
+    if left.is_empty() {
+        journal::remove(host)?;
+        return directories(host, &changes, user);
+    }
+    journal.changes.reverse();
+    journal.complete = false;
+    // Without space for the journal the old one stays, and lists more than is left.
+    let _ = journal.store(host);
+    Err(SetupError::NotRestored {
+        left: left.join(", "),
+    })
+}
+
+/// Undoes the changes of a setup that failed; those of an earlier, complete setup stay.
+pub(super) fn roll_back(
+    host: &Host,
+    mut journal: Journal,
+    replaced: &[(PathBuf, Vec<u8>)],
+    mut earlier: Journal,
+    step: SetupError,
+    user: &mut dyn User,
+) -> SetupError {
+    user.tell("The step failed: undoing the steps before it.\n");
+    if earlier.changes.is_empty() {
+        let is_started =
+            |change: &Change| matches!(change, Change::Unit { name } if name.contains("collect"));
+        let pin_dir = host.config().unwrap_or_default().pin_dir;
+        let pin_dir = journal.changes.iter().any(is_started).then_some(pin_dir);
+        return match undo(host, journal, pin_dir.as_deref(), user) {
+            Ok(()) => SetupError::RolledBack(Box::new(step)),
+            Err(error) => SetupError::HalfDone {
+                step: Box::new(step),
+                left: error.to_string(),
+            },
+        };
+    }
+    journal
+        .changes
+        .retain(|change| !earlier.changes.contains(change));
+    let mut left = Vec::new();
+    for change in ordered(&journal.changes) {
+        if earlier
+            .changes
+            .iter()
+            .any(|of| path_of(of) == path_of(change))
+        {
+            continue;
+        }
+        if let Err(error) = restore(host, change) {
+            left.push(format!("{} ({error})", path_of(change)));
+        }
+    }
+    for (path, bytes) in replaced {
+        if let Err(error) = put(path, bytes) {
+            left.push(error.to_string());
+        }
+    }
+    if let Err(error) = earlier.store(host) {
+        left.push(format!("the journal ({error})"));
+    }
+    if left.is_empty() {
+        return SetupError::RolledBack(Box::new(step));
+    }
+    SetupError::HalfDone {
+        step: Box::new(step),
+        left: left.join(", "),
+    }
+}
+
+/// The PAM line first, then units, then made files, which free space for the restored ones.
+fn ordered(changes: &[Change]) -> Vec<&Change> {
+    let mut ordered: Vec<&Change> = changes.iter().rev().collect();
+    ordered.sort_by_key(|change| match change {
+        Change::PamLine { .. } => 0,
+        Change::Unit { .. } => 1,
+        Change::File { before: None, .. } => 2,
+        Change::File { .. } => 3,
+        Change::Directory { .. } => 4,
+    });
+    ordered
+}
+
+fn path_of(change: &Change) -> &str {
+    match change {
+        Change::PamLine { path, .. } | Change::File { path, .. } | Change::Directory { path } => {
+            path
+        }
+        Change::Unit { name } => name,
+    }
+}
+
+/// Restores one change; returns a note about a file that stays.
+fn restore(host: &Host, change: &Change) -> Result<Option<String>, SetupError> {
+    match change {
+        Change::PamLine {
+            service,
+            path,
+            before,
+            wrote,
+        } => {
+            let real = host.real(path);
+            if fs::read(&real).is_ok_and(|bytes| digest(&bytes) == *wrote) {
+                return put_back(host, path, before.as_ref()).map(|()| None);
+            }
+            // The file was edited since, so only the line goes.
+            let line = LineOptions {
+                root: host.root().to_owned(),
+                service: service.clone(),
+                program: String::new(),
+                strict: false,
+            };
+            pam::remove(&line)?;
+            Ok(None)
+        }
+        Change::Unit { name } => {
+            if systemd::runs(host) {
+                systemd::systemctl(host, &["disable", "--now", name])?;
+            } else if systemd::enables(host) {
+                systemd::systemctl(host, &["disable", name])?;
+            }
+            Ok(None)
+        }
+        Change::File {
+            path,
+            before,
+            wrote,
+            is_secret,
+        } => {
+            let now = match fs::read(host.real(path)) {
+                Ok(bytes) => digest(&bytes),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    // A failed step has not written it, or a user removed it.
+                    return match before {
+                        Some(_) => put_back(host, path, before.as_ref()).map(|()| None),
+                        None => Ok(None),
+                    };
+                }
+                Err(source) => return Err(unwritable(&host.real(path), source)),
+            };
+            let old = before
+                .as_ref()
+                .and_then(|before| fs::read(copy(host, before)).ok());
+            if old.is_some_and(|old| digest(&old) == now) {
+                return Ok(None);
+            }
+            if now != *wrote && !is_secret {
+                return Ok(Some(format!("{path} was edited after the setup")));
+            }
+            put_back(host, path, before.as_ref()).map(|()| None)
+        }
+        // Removed at the end, when they are empty.
+        Change::Directory { .. } => Ok(None),
+    }
+}
+
+fn put_back(host: &Host, path: &str, before: Option<&Before>) -> Result<(), SetupError> {
+    let real = host.real(path);
+    let Some(before) = before else {
+        return match fs::remove_file(&real) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritable(&real, error)),
+            _ => Ok(()),
+        };
+    };
+    let bytes = fs::read(copy(host, before)).map_err(|source| unwritable(&real, source))?;
+    let old = NewFile {
+        mode: Some(before.mode),
+        owner: Some(before.owner),
+        group: Some(before.group),
+        ..NewFile::private(Durability::Synced, Unfinished::OneName)
+    };
+    old.replace(&real, |out| out.write_all(&bytes))
+        .map_err(|source| unwritable(&real, source))
+}
+
+/// Writes a file of an earlier setup again, with its mode and owner.
+fn put(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {
+    let old = fs::metadata(path).map_err(|source| unwritable(path, source))?;
+    let new = NewFile {
+        mode: Some(old.mode() & 0o7777),
+        owner: Some(old.uid()),
+        group: Some(old.gid()),
+        ..NewFile::private(Durability::Synced, Unfinished::OneName)
+    };
+    new.replace(path, |out| out.write_all(bytes))
+        .map_err(|source| unwritable(path, source))
+}
+
+/// Removes the created directories, the inner ones first. One with records stays.
+fn directories(host: &Host, changes: &[Change], user: &mut dyn User) -> Result<(), SetupError> {
+    let mut paths: Vec<&str> = changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Directory { path } => Some(path.as_str()),
+            _ => None,
+        })
+        .collect();
+    paths.sort_by_key(|path| std::cmp::Reverse(path.len()));
+    for path in paths {
+        // Sockets and status of a collector that has ended.
+        if path == "/run/vctl" {
+            let _ = fs::remove_dir_all(host.at(path));
+        }
+        match fs::remove_dir(host.at(path)) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                user.tell(&format!("kept: {path} is not empty\n"));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(unwritable(&host.at(path), error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
