@@ -23,6 +23,7 @@ mod enrolled;
 mod ingest;
 mod centre;
 mod connection;
+mod end_requests;
 mod batch_limits;
 mod progress;
 mod secret_id;

@@ -22,10 +22,12 @@ use super::centre::Centre;
 use super::chunk::Chunk;
 use super::columns::Columns;
 use super::connection::{Connection, ShipError, answer};
+use super::end_requests::EndRequests;
 use super::idle::IdleTime;
 use super::ingest::{self, Answer, Sender};
 use super::progress::Progress;
 use super::reader::{Reader, Sought};
+use crate::session::end_request::ShipperDesk;
 use crate::spool::{Durable, Position, new_id, remember_shipped};
 
 /// Time between two writes of the shipped position.
@@ -65,12 +67,24 @@ impl Shipper {
     /// # Errors
     /// The thread cannot be started. Later errors are in `progress` and in the log.
     pub fn start(config: ShipConfig, durable: watch::Receiver<Durable>) -> io::Result<Self> {
+        Self::start_with(config, durable, None)
+    }
+
+    /// As [`Self::start`]; with a `desk` it also asks for requests to end sessions.
+    ///
+    /// # Errors
+    /// Those of [`Self::start`].
+    pub fn start_with(
+        config: ShipConfig,
+        durable: watch::Receiver<Durable>,
+        desk: Option<ShipperDesk>,
+    ) -> io::Result<Self> {
         let progress = Progress::default();
         let (stop, stopped) = watch::channel(false);
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let mut ship = Ship::new(config, durable, progress.clone());
+        let mut ship = Ship::new(config, durable, desk, progress.clone());
         let thread = thread::Builder::new()
             .name("shipper".to_owned())
             .spawn(move || runtime.block_on(ship.run(stopped)))?;
@@ -114,10 +128,16 @@ struct Ship {
     backoff: Backoff,
     /// The problem that was logged last, until the next success.
     logged: Option<String>,
+    end_requests: EndRequests,
 }
 
 impl Ship {
-    fn new(config: ShipConfig, durable: watch::Receiver<Durable>, progress: Progress) -> Self {
+    fn new(
+        config: ShipConfig,
+        durable: watch::Receiver<Durable>,
+        desk: Option<ShipperDesk>,
+        progress: Progress,
+    ) -> Self {
         let spool = config.spool_id;
         progress.tell(|shipping| {
             shipping.spool_id = Some(spool);
@@ -134,6 +154,7 @@ impl Ship {
             idle: IdleTime::default(),
             backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
             logged: None,
+            end_requests: EndRequests::new(desk, config.boot_id),
             config,
             durable,
             progress,
@@ -156,8 +177,11 @@ impl Ship {
         loop {
             if let Err(error) = self.ship_until_idle().await {
                 self.failed(&error).await;
-            } else if self.durable.changed().await.is_err() {
-                return;
+                continue;
+            }
+            tokio::select! {
+                changed = self.durable.changed() => if changed.is_err() { return },
+                () = self.end_requests.due() => {}
             }
         }
     }
@@ -193,18 +217,24 @@ impl Ship {
 
     /// Ships all records, until none has come for a while.
     async fn ship_until_idle(&mut self) -> Result<(), ShipError> {
-        if self.nothing_is_new()? {
+        if !self.end_requests.is_due() && self.nothing_is_new()? {
             return Ok(());
         }
         loop {
             self.connect().await?;
             self.ship_all().await?;
+            self.exchange_end_requests().await?;
             let idle = self.idle.length(Instant::now());
-            match timeout(idle, self.durable.changed()).await {
-                Ok(Ok(())) => sleep(self.limits.interval()).await,
-                // The writer has ended: the agent is about to exit.
-                Ok(Err(_)) => return Ok(()),
-                Err(_) => break,
+            let stays =
+                self.end_requests.needs_connection() && !self.idle.is_crowded(Instant::now());
+            tokio::select! {
+                changed = self.durable.changed() => match changed {
+                    Ok(()) => sleep(self.limits.interval()).await,
+                    // The writer has ended: the agent is about to exit.
+                    Err(_) => return Ok(()),
+                },
+                () = self.end_requests.due() => {}
+                () = sleep(idle), if !stays => break,
             }
         }
         debug!("No records to ship; the connection is closed.");
@@ -331,6 +361,25 @@ impl Ship {
         Ok(())
     }
 
+    async fn exchange_end_requests(&mut self) -> Result<(), ShipError> {
+        if let Some(client) = &self.client
+            && self.end_requests.is_due()
+        {
+            answer(self.end_requests.exchange(client)).await?;
+            self.works_again();
+            self.progress.tell(|shipping| shipping.problem = None);
+        }
+        Ok(())
+    }
+
+    fn works_again(&mut self) {
+        if self.backoff.is_failing() {
+            info!("Shipping works again.");
+        }
+        self.backoff.reset();
+        self.logged = None;
+    }
+
     fn answered(&mut self, chunk: &Chunk, events: usize, said: Answer) -> Result<(), ShipError> {
         self.note_other_machine(said.other_machine);
         if said.cursor != chunk.to {
@@ -338,11 +387,7 @@ impl Ship {
             debug!(cursor = ?said.cursor, "The centre's cursor is elsewhere.");
             return self.go_on_at(Some(said.cursor));
         }
-        if self.backoff.is_failing() {
-            info!("Shipping works again.");
-        }
-        self.backoff.reset();
-        self.logged = None;
+        self.works_again();
         self.position = Some(chunk.to);
         self.progress.stored(chunk.to, events, wall_now());
         if self.remembered_at.elapsed() >= REMEMBER {

@@ -48,6 +48,7 @@ pub(super) const AFTER_TRUST: [(&str, &str); 38] = [
     ("db_role_audit_ingest", ROLE),
     ("db_role_prune", ROLE),
     ("db_role_status", ROLE),
+    ("db_role_session_end", ROLE),
     ("db_role_migrate", ROLE),
     ("db_migration_owner", ROLE),
     ("database_mount", ROLE),

@@ -181,6 +181,22 @@ const SPOILED: &[(&str, &str)] = &[
         "0020_last_probed",
         "alter table vctl.servers drop constraint servers_last_probed_at",
     ),
+    (
+        "0022_session_requests",
+        "grant update on vctl.session_end_request to vctl_session_end",
+    ),
+    (
+        "0022_session_requests",
+        "grant execute on function vctl.answer_session_end_v1(bigint, jsonb) to vctl_status",
+    ),
+    (
+        "0022_session_requests",
+        "revoke execute on function vctl.session_ends_v1(uuid) from vctl_audit_ingest",
+    ),
+    (
+        "0022_session_requests",
+        "revoke execute on function vctl.compat_v1() from vctl_session_end",
+    ),
 ];
 
 #[test]
