@@ -125,7 +125,7 @@ impl Sessions {
 
     /// Asks each process once to end.
     fn ask(&self, ending: &mut RequestedEnding, probe: &Probe) -> Vec<u32> {
-        let tasks = marked(probe, ending.mark);
+        let tasks = self.members(probe, ending.mark);
         for (tgid, task) in &tasks {
             if ending.asked.contains(&(*tgid, task.start)) {
                 continue;
@@ -148,10 +148,8 @@ impl Sessions {
 
     /// Kills each process, and those that it forked meanwhile. Returns those that still have a mark.
     fn kill(&self, ending: &mut RequestedEnding, probe: &Probe) -> Vec<u32> {
-        let mut left = Vec::new();
         for _ in 0..PASSES {
-            let tasks = marked(probe, ending.mark);
-            left = tasks.iter().map(|(tgid, _)| *tgid).collect();
+            let tasks = self.members(probe, ending.mark);
             let mut is_any_new = false;
             for (tgid, task) in tasks {
                 let process = (tgid, task.start);
@@ -166,7 +164,18 @@ impl Sessions {
                 break;
             }
         }
-        left
+        let left = self.members(probe, ending.mark).into_iter();
+        left.map(|(tgid, _)| tgid).collect()
+    }
+
+    /// Returns the processes of a session. A mark whose process has ended, because its exit was not seen, is left out:
+    /// its pid may have another process.
+    fn members(&self, probe: &Probe, mark: Mark) -> Vec<(u32, TaskMark)> {
+        let tasks = probe.maps.tasks().into_iter();
+        let tasks = tasks.filter(|(_, task)| task.session == mark);
+        tasks
+            .filter(|(tgid, task)| task.start == 0 || self.is_of_mark(*tgid, *task))
+            .collect()
     }
 
     /// Signals the process that has this mark now, and no other.
@@ -216,7 +225,10 @@ impl Sessions {
             return Delivery::Gone;
         };
         if !self.is_of_mark(tgid, task) {
-            return Delivery::Unproven;
+            return match task.start {
+                0 => Delivery::Unproven,
+                _ => Delivery::Gone,
+            };
         }
         for signal in signals {
             match pidfd_send_signal(&pidfd, *signal) {
@@ -265,11 +277,6 @@ impl Sessions {
             problem: ending.problem.clone(),
         }
     }
-}
-
-fn marked(probe: &Probe, mark: Mark) -> Vec<(u32, TaskMark)> {
-    let tasks = probe.maps.tasks().into_iter();
-    tasks.filter(|(_, task)| task.session == mark).collect()
 }
 
 /// Reads name and state of a process, for the report.
