@@ -9,11 +9,7 @@ fn live_lists_open_sessions_with_their_last_command() {
     let Some(host) = LiveHost::start("live-list", Options::default()) else {
         return;
     };
-    let frank = host.log_in(
-        "frank",
-        66,
-        "/bin/true last-one; touch frank-inside; read x",
-    );
+    let frank = host.log_in("frank", 66, "touch frank-inside; exec sleep 1000");
     let is_listed = || {
         let live = host.live();
         let session = live
@@ -21,7 +17,7 @@ fn live_lists_open_sessions_with_their_last_command() {
             .find(|session| session["session_id"] == frank.id.as_str());
         Ok(session.is_some_and(|session| {
             let facts = &session["live"];
-            facts["last_command"]["argv"][0] == "touch" && facts["host_silent"] == false
+            facts["last_command"]["argv"][0] == "sleep" && facts["host_silent"] == false
         }))
     };
     assert!(

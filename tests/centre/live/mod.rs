@@ -4,12 +4,11 @@ mod end;
 mod list;
 
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Command, Output};
 
 use serde_json::Value;
 use vctl_tests::centre::{Centre, Client, HostIdentity};
-use vctl_tests::lab::{Lab, Options, PATIENCE, eventually};
+use vctl_tests::lab::{Lab, Options, PATIENCE, eventually, process};
 
 /// A host with the real probe, agent and sshd that ships to the centre.
 struct LiveHost {
@@ -123,8 +122,9 @@ impl Login {
     }
 }
 
+/// Returns false also for a zombie: it has ended, and only its parent has not read its status.
 fn is_running(pid: u32) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
+    process::state(pid).is_some_and(|state| state != 'Z' && state != 'X')
 }
 
 fn said(output: &Output) -> String {
