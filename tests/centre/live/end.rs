@@ -90,7 +90,7 @@ fn a_reused_pid_is_not_signalled() {
     let carol = host.log_in("carol", 63, "touch carol-inside; exec sleep 1000");
     let mut victim = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
     // The state after a lost exit: a mark of the session at a pid that has another process now.
-    let pins = host.lab.user().trim_end_matches("-0");
+    let pins = host.lab.user().strip_suffix("-0").unwrap();
     let mut maps = Maps::pinned(&PathBuf::from("/sys/fs/bpf").join(pins)).unwrap();
     let session: SessionId = carol.id.parse().unwrap();
     let stale = TaskMark {
@@ -103,6 +103,7 @@ fn a_reused_pid_is_not_signalled() {
     maps.mark_task(victim.id(), stale).unwrap();
     let output = host.end(&carol.id, &[]);
     assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("is over: "), "{}", said(&output));
     assert_eq!(
         victim.try_wait().unwrap(),
         None,
