@@ -202,6 +202,6 @@ grant execute on function vctl.compat_v1() to vctl_session_end;
 grant execute on function vctl.session_to_end_v1(uuid, uuid), vctl.request_session_end_v1(text, uuid, text),
     vctl.session_end_state_v1(bigint) to vctl_session_end;
 grant execute on function vctl.session_ends_v1(uuid), vctl.answer_session_end_v1(bigint, jsonb) to vctl_audit_ingest;
--- Auditors read who ended what, and which host answers.
+-- Auditors read the requests, and which hosts ask for them.
 grant execute on function vctl.host_seen_at(integer, uuid) to vctl_audit_ro;
 grant select on vctl.session_end_request, vctl.session_end_poll to vctl_audit_ro;

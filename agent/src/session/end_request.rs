@@ -4,7 +4,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use vctl_common::id::SessionId;
 
-/// Requests that may wait for the collector. The centre gives out at most as many at once.
+/// Requests, and answers, that may wait. The centre gives out at most as many requests before it has an answer.
 const WAITING: usize = 64;
 /// Limit of each list in an answer; the centre accepts no more.
 pub const LISTED_MAX: usize = 64;
@@ -75,7 +75,7 @@ pub struct RemainingProcess {
 /// The collector's side.
 #[derive(Debug)]
 pub struct CollectorDesk {
-    answers: mpsc::UnboundedSender<EndAnswer>,
+    answers: mpsc::Sender<EndAnswer>,
     open_sessions: watch::Sender<usize>,
 }
 
@@ -83,7 +83,7 @@ pub struct CollectorDesk {
 #[derive(Debug)]
 pub struct ShipperDesk {
     pub requests: mpsc::Sender<EndRequest>,
-    pub answers: mpsc::UnboundedReceiver<EndAnswer>,
+    pub answers: mpsc::Receiver<EndAnswer>,
     /// Number of open sessions: without one, no request can concern this host.
     pub open_sessions: watch::Receiver<usize>,
 }
@@ -91,7 +91,7 @@ pub struct ShipperDesk {
 /// Returns both sides, and the queue from which the collector's loop takes the requests.
 pub fn desks() -> (CollectorDesk, ShipperDesk, mpsc::Receiver<EndRequest>) {
     let (requests, queue) = mpsc::channel(WAITING);
-    let (answers, received) = mpsc::unbounded_channel();
+    let (answers, received) = mpsc::channel(WAITING);
     let (open, open_sessions) = watch::channel(0);
     let collector = CollectorDesk {
         answers,
@@ -108,7 +108,8 @@ pub fn desks() -> (CollectorDesk, ShipperDesk, mpsc::Receiver<EndRequest>) {
 impl CollectorDesk {
     /// Sends an answer to the shipper. Without a shipper the request stays open at the centre.
     pub fn answer(&self, answer: EndAnswer) {
-        let _ = self.answers.send(answer);
+        // Never full: the shipper has at most as many requests without an answer.
+        let _ = self.answers.try_send(answer);
     }
 
     /// Notes how many sessions are open.

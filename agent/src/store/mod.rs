@@ -28,9 +28,11 @@ mod batch_limits;
 mod progress;
 mod secret_id;
 mod ship;
+mod shipper;
 
 pub use centre::{Centre, LoginError};
 pub use enrolled::enrolment;
 pub use progress::Progress;
-pub use ship::{ShipConfig, Shipper};
+pub use ship::ShipConfig;
+pub use shipper::Shipper;
 pub use vctl_common::vault::secret_id::SecretIdError;

@@ -1,11 +1,8 @@
-//! The shipper's loop, and its thread.
+//! The shipper's loop.
 
-use std::io;
 use std::path::PathBuf;
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tokio::runtime;
 use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
@@ -53,65 +50,8 @@ pub struct ShipConfig {
     pub centre: Centre,
 }
 
-/// The shipper's thread; dropping this ends it.
-#[derive(Debug)]
-pub struct Shipper {
-    progress: Progress,
-    stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Shipper {
-    /// Starts shipping. `durable` is the position that the spool's writer has synced.
-    ///
-    /// # Errors
-    /// The thread cannot be started. Later errors are in `progress` and in the log.
-    pub fn start(config: ShipConfig, durable: watch::Receiver<Durable>) -> io::Result<Self> {
-        Self::start_with(config, durable, None)
-    }
-
-    /// As [`Self::start`]; with a `desk` it also asks for requests to end sessions.
-    ///
-    /// # Errors
-    /// Those of [`Self::start`].
-    pub fn start_with(
-        config: ShipConfig,
-        durable: watch::Receiver<Durable>,
-        desk: Option<ShipperDesk>,
-    ) -> io::Result<Self> {
-        let progress = Progress::default();
-        let (stop, stopped) = watch::channel(false);
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let mut ship = Ship::new(config, durable, desk, progress.clone());
-        let thread = thread::Builder::new()
-            .name("shipper".to_owned())
-            .spawn(move || runtime.block_on(ship.run(stopped)))?;
-        Ok(Self {
-            progress,
-            stop,
-            thread: Some(thread),
-        })
-    }
-
-    pub fn progress(&self) -> &Progress {
-        &self.progress
-    }
-}
-
-impl Drop for Shipper {
-    fn drop(&mut self) {
-        let _ = self.stop.send(true);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            warn!("The shipper's thread had panicked.");
-        }
-    }
-}
-
-struct Ship {
+/// The state of the loop.
+pub(super) struct Ship {
     config: ShipConfig,
     durable: watch::Receiver<Durable>,
     progress: Progress,
@@ -132,7 +72,7 @@ struct Ship {
 }
 
 impl Ship {
-    fn new(
+    pub(super) fn new(
         config: ShipConfig,
         durable: watch::Receiver<Durable>,
         desk: Option<ShipperDesk>,
@@ -161,7 +101,7 @@ impl Ship {
         }
     }
 
-    async fn run(&mut self, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn run(&mut self, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             _ = stop.changed() => {}
             () = self.ship_for_ever() => {}

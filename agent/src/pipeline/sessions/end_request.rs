@@ -40,7 +40,7 @@ pub(super) struct RequestedEnding {
     problem: Option<String>,
 }
 
-/// What became of a signal to one marked process.
+/// The result of a signal to one marked process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Delivery {
     Sent,
@@ -61,7 +61,7 @@ impl Sessions {
         {
             return None;
         }
-        if !self.ends_sessions {
+        if !self.accepts_requests {
             warn!(session = %request.session, by = request.by, "Refused to end a session: `end_sessions` is false.");
             return Some(EndAnswer::without_signal(request.id, EndResult::Refused));
         }

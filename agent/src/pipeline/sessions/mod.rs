@@ -47,7 +47,7 @@ pub(super) struct Sessions {
     sequences: HashMap<Mark, Sequence>,
     endings: Vec<Ending>,
     /// Whether this host ends sessions on request of the centre.
-    ends_sessions: bool,
+    accepts_requests: bool,
     requested: Vec<RequestedEnding>,
     budget: Budget,
     over_budget: u64,
@@ -77,7 +77,7 @@ impl Sessions {
             unconfirmed: HashSet::new(),
             sequences: HashMap::new(),
             endings: Vec::new(),
-            ends_sessions: config.end_sessions,
+            accepts_requests: config.end_sessions,
             requested: Vec::new(),
             budget: Budget::new(config.session_budget.0, config.spool_cap.0),
             over_budget: before.sessions_over_budget,

@@ -1,11 +1,12 @@
 //! `vctl session end`
 
 use std::io::{self, IsTerminal as _};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use vctl_common::centre::DbRole;
 use vctl_common::pg::Client;
+use vctl_common::time::wall_now;
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
@@ -85,7 +86,7 @@ pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
         if let Some(doubt) = words::doubt(&session, SILENT_AFTER) {
             notice::note(&doubt);
         }
-        let described = words::described(&session, SystemTime::now());
+        let described = words::described(&session, wall_now());
         let question = format!("End session {} of {described}?", session.id);
         if !args.yes && !confirmed(&question).await? {
             return Ok(vec!["no session was ended".to_owned()]);
@@ -117,7 +118,7 @@ async fn find(client: &Client, named: SessionName) -> Result<EndableSession, Sto
     };
     let mut found = store::sessions(client, range).await?;
     if found.len() > 1 {
-        let now = SystemTime::now();
+        let now = wall_now();
         let candidates = found.iter().take(MOST_CANDIDATES);
         let candidates =
             candidates.map(|one| format!("`{}` ({})", one.id, words::described(one, now)));

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::time::SystemTime;
+
+use vctl_common::time::wall_now;
 
 use super::args::SessionArgs;
 use super::write_notes;
@@ -32,7 +33,7 @@ pub(super) async fn run(args: &SessionArgs, context: &Context) -> Result<(), Sto
     }
     let mut screen = Screen::for_people();
     let layout = screen.layout(args.full || format == OutputFormat::Wide);
-    running::write(&mut screen, &sessions, SystemTime::now(), layout)?;
+    running::write(&mut screen, &sessions, wall_now(), layout)?;
     screen.flush()?;
     if let Some(note) = silent_hosts(&sessions) {
         notice::note(&note);

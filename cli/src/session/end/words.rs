@@ -1,4 +1,4 @@
-//! What `vctl session end` says about a session and about the answer of its host. Pure.
+//! Texts of `vctl session end` about a session and the answer of its host. Pure.
 
 use std::time::{Duration, SystemTime};
 
@@ -30,11 +30,11 @@ pub(crate) fn doubt(session: &EndableSession, silent_after: Duration) -> Option<
     let host = &session.host;
     match session.host_seen {
         Some(seen) if seen > silent_after => Some(format!(
-            "{host} was last heard of {} ago, so it may not answer",
+            "the last sign of {host} is {} old, so it may not answer",
             time::duration(seen)
         )),
         None => Some(format!(
-            "{host} was not heard of in this boot, so it may not answer"
+            "{host} gave no sign in this boot, so it may not answer"
         )),
         Some(_) if !session.host_asks => Some(format!(
             "the agent of {host} has not asked for requests yet: it may be older than `vctl session end`"
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn only_a_signed_name_is_shown_without_a_mark() {
-        let now = SystemTime::now();
+        let now = SystemTime::UNIX_EPOCH;
         assert_eq!(described(&session(), now), "albert as root on web-1");
         let mut unsigned = session();
         unsigned.vault_user = None;
@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(doubt(&session(), silent_after), None);
         let mut silent = session();
         silent.host_seen = Some(Duration::from_hours(2));
-        assert!(doubt(&silent, silent_after).unwrap().contains("2h00m ago"));
+        assert!(doubt(&silent, silent_after).unwrap().contains("2h00m old"));
         let mut old = session();
         old.host_asks = false;
         assert!(doubt(&old, silent_after).unwrap().contains("older than"));

@@ -3,23 +3,12 @@
 use serde::Serialize;
 
 use super::VERSION;
-use super::event::EventJson;
-use super::session::session_json;
+use super::session::{LiveFacts, session_json};
 use crate::session::model::running::RunningSession;
 use crate::ui::records::Records;
 
 /// Running sessions, for every output format.
 pub(crate) struct RunningSessions;
-
-/// The facts that only `--live` has.
-#[derive(Serialize)]
-pub(crate) struct LiveFacts<'a> {
-    last_command: Option<EventJson<'a>>,
-    /// Age of the last sign of the host in the session's boot.
-    host_seen_age_s: Option<u64>,
-    /// The host gave no sign for ten minutes: it is unknown whether the session still runs.
-    host_silent: bool,
-}
 
 impl Records for RunningSessions {
     const NAME: &'static str = "sessions";
@@ -45,11 +34,7 @@ impl Records for RunningSessions {
 
     fn json(&self, running: &RunningSession) -> impl Serialize {
         let listed = &running.listed;
-        let facts = LiveFacts {
-            last_command: running.last_command.as_ref().map(EventJson::new),
-            host_seen_age_s: running.host_seen.map(|seen| seen.as_secs()),
-            host_silent: running.is_silent(),
-        };
+        let facts = LiveFacts::new(running);
         session_json(&listed.session)
             .listed(listed.commands)
             .running(facts)

@@ -10,8 +10,8 @@ use vctl_common::session::{
 
 use super::event::{EventJson, ProcessJson};
 use super::provenance::ProvenanceJson;
-use super::running::LiveFacts;
 use crate::session::model::identity::{Contradiction, Proof};
+use crate::session::model::running::RunningSession;
 use crate::session::model::{Event, Identity, MissingRange, Session};
 use crate::ui::time;
 
@@ -118,6 +118,26 @@ pub(crate) struct GapJson {
     from_boot_ns: String,
     to: String,
     to_boot_ns: String,
+}
+
+/// The facts that only `--live` has.
+#[derive(Serialize)]
+pub(crate) struct LiveFacts<'a> {
+    last_command: Option<EventJson<'a>>,
+    /// Age of the last sign of the host in the session's boot.
+    host_seen_age_s: Option<u64>,
+    /// The host gave no sign for ten minutes: it is unknown whether the session still runs.
+    host_silent: bool,
+}
+
+impl<'a> LiveFacts<'a> {
+    pub(crate) fn new(running: &'a RunningSession) -> Self {
+        Self {
+            last_command: running.last_command.as_ref().map(EventJson::new),
+            host_seen_age_s: running.host_seen.map(|seen| seen.as_secs()),
+            host_silent: running.is_silent(),
+        }
+    }
 }
 
 impl<'a> SessionJson<'a> {
