@@ -118,6 +118,7 @@ impl Load {
                     produced: Some(events),
                     stored: events,
                     leader_ended_at: None,
+                    requested: None,
                 }))?;
         }
         writer.commit(&mut self.batch, None, self.wall)?;

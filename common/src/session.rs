@@ -166,6 +166,19 @@ pub struct SessionClosed {
     pub stored: u64,
     /// End of the login's own process; background work may have continued.
     pub leader_ended_at: Option<BootNs>,
+    /// The request that ended it. `None` in entries of older agents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<RequestedEnd>,
+}
+
+/// A request to end a session: `vctl session end`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestedEnd {
+    /// Whole display name of the person, as the central store proved it.
+    pub by: String,
+    pub reason: Option<String>,
+    /// When the agent began to end the session.
+    pub at: BootNs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -270,6 +283,15 @@ mod tests {
 
     const OLD: &str = r#"{"serial":"7","key_id":"a","ca_fingerprint":"SHA256:x","principals":[],
         "valid_after":1,"valid_before":2}"#;
+
+    #[test]
+    fn an_end_without_a_request_reads_as_before() {
+        let old = r#"{"id":"0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90","at":5,"reason":"last_process_ended",
+            "produced":1,"stored":1,"leader_ended_at":null}"#;
+        let old: SessionClosed = serde_json::from_str(old).unwrap();
+        assert_eq!(old.requested, None);
+        assert!(!serde_json::to_string(&old).unwrap().contains("requested"));
+    }
 
     #[test]
     fn an_entry_of_an_older_agent_has_no_certificate_blob() {

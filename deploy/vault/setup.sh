@@ -116,7 +116,7 @@ sql() {
         psql -X -q -w -A -t -v ON_ERROR_STOP=1 -h "$PG_HOST" -p "$PG_PORT" -U "$PG_ADMIN_USER" -d "$1" -f -
 }
 
-groups=(vctl_ro vctl_rw vctl_identity vctl_audit_ro vctl_audit_writer vctl_audit_ingest vctl_status vctl_pruner)
+groups=(vctl_ro vctl_rw vctl_identity vctl_audit_ro vctl_audit_writer vctl_audit_ingest vctl_status vctl_pruner vctl_session_end)
 
 # --- Postgres -------------------------------------------------------------------------------------
 

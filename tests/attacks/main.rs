@@ -7,6 +7,7 @@ mod as_person;
 mod become_the_pruner;
 mod blind_the_probe;
 mod desk;
+mod end_another_session;
 mod erase_another_record;
 mod erase_by_retention;
 mod frame_another_person;

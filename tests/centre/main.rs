@@ -12,6 +12,7 @@ mod inventory;
 mod ingest;
 mod reading;
 mod rbac;
+mod live;
 mod setup;
 mod command;
 mod readme;

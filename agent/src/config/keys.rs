@@ -41,6 +41,7 @@ pub(super) fn defaults() -> Config {
         sshd_names: Vec::new(),
         log_level: LogLevel::Info,
         probe_log: false,
+        end_sessions: false,
         metrics_listen: None,
         metrics_textfile: None,
         centre: CentreConfig::default(),
@@ -262,6 +263,17 @@ pub static KEYS: &[Key<Config>] = &[
         switch: true,
         set: |config, raw| put(&mut config.probe_log, raw.boolean()),
         get: |config| text(&config.probe_log),
+    },
+    Key {
+        name: "end_sessions",
+        kind: "`true` or `false`",
+        default: "true",
+        doc: "Whether `vctl session end` may end sessions of this host. The agent signals only \
+              processes with the kernel's mark of that session. Without it, requests are refused, \
+              and `vctl session end` shows that.",
+        switch: true,
+        set: |config, raw| put(&mut config.end_sessions, raw.boolean()),
+        get: |config| text(&config.end_sessions),
     },
     Key {
         name: "metrics_listen",

@@ -49,6 +49,8 @@ pub struct Config {
     pub sshd_names: Vec<String>,
     pub log_level: LogLevel,
     pub probe_log: bool,
+    /// Whether sessions are ended on request of the centre.
+    pub end_sessions: bool,
     pub metrics_listen: Option<Listen>,
     pub metrics_textfile: Option<PathBuf>,
     pub centre: CentreConfig,

@@ -3,7 +3,8 @@
 use std::fs;
 
 use anyhow::Context;
-use tracing::info;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
 use vctl_common::id::BootId;
 use vctl_common::status::{CollectorStatus, Millis};
 use vctl_common::time::wall_now;
@@ -12,6 +13,7 @@ use vctl_redact::{RedactRules, Redactor};
 use crate::centre::Centre;
 use crate::config::{Capture, Config, Mode};
 use crate::probe::{KERNEL_BTF, OWN_PROGRAM, Probe, ProbeOptions};
+use crate::session::end_request::{CollectorDesk, EndRequest, desks};
 use crate::session::login::LoginReader;
 use crate::session::server::PendingStamp;
 use crate::spool::{SpoolConfig, SpoolWriter};
@@ -36,6 +38,8 @@ pub(super) struct Collector {
     sessions: Sessions,
     housekeeping: Housekeeping,
     shipping: Shipping,
+    /// `None` while everything stays on this host.
+    desk: Option<CollectorDesk>,
 }
 
 impl Collector {
@@ -75,6 +79,7 @@ impl Collector {
             sessions: Sessions::new(config, logins.clone(), &before),
             housekeeping: Housekeeping::new(config, logins, &probe, &before),
             shipping: Shipping::new(config, boot_id, &before),
+            desk: None,
             agent_version: before.agent_version,
             probe,
         };
@@ -98,8 +103,21 @@ impl Collector {
         give_memory_back();
     }
 
-    pub(super) fn ship_to(&mut self, centre: Centre) -> anyhow::Result<()> {
-        self.shipping.start(centre, &mut self.out)
+    /// Starts to ship. Returns the queue of the centre's requests to end sessions.
+    pub(super) fn ship_to(&mut self, centre: Centre) -> anyhow::Result<mpsc::Receiver<EndRequest>> {
+        let (collector, shipper, requests) = desks();
+        collector.note_open(self.sessions.registry().len());
+        self.shipping.start(centre, shipper, &mut self.out)?;
+        self.desk = Some(collector);
+        Ok(requests)
+    }
+
+    /// Begins to end a session on request.
+    pub(super) fn end_session(&mut self, request: EndRequest) {
+        let answer = self.sessions.begin_end(request);
+        if let (Some(answer), Some(desk)) = (answer, &self.desk) {
+            desk.answer(answer);
+        }
     }
 
     /// Returns how many sessions are open.
@@ -116,8 +134,17 @@ impl Collector {
 
     /// Moves all records of the ring to the spool. Returns whether there were any.
     pub(super) fn drain(&mut self) -> bool {
-        self.drain
-            .drain(&mut self.probe, &mut self.sessions, &mut self.out)
+        let busy = self
+            .drain
+            .drain(&mut self.probe, &mut self.sessions, &mut self.out);
+        let Some(desk) = &self.desk else { return busy };
+        if self.sessions.is_any_requested() {
+            for answer in self.sessions.continue_ends(&self.probe) {
+                desk.answer(answer);
+            }
+        }
+        desk.note_open(self.sessions.registry().len());
+        busy || self.sessions.is_any_requested()
     }
 
     /// Does the work that no event starts. Called every few seconds.

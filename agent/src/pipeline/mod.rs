@@ -72,9 +72,11 @@ async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
     let server = Server::bind(&config.run_dir)?;
     let mut late_logins = LateLoginWatch::begin(&config.pending_dir);
     let mut collector = Collector::start(&config)?;
-    if let Some(centre) = centre {
-        collector.ship_to(centre)?;
-    }
+    let mut end_requests = match centre {
+        Some(centre) => collector.ship_to(centre)?,
+        // Closed: no request ever comes.
+        None => mpsc::channel(1).1,
+    };
     let (sender, mut logins) = mpsc::channel(LOGINS);
     let server = tokio::spawn(server.run(LoginReader::host(), sender));
     let mut scrapes = serve_metrics(config.metrics_listen.as_ref()).await;
@@ -101,6 +103,10 @@ async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
             Some(login) = logins.recv() => {
                 collector.stamp(login);
                 housekeeping = housekeeping.min(Instant::now() + HOUSEKEEPING);
+                pace.wake();
+            }
+            Some(request) = end_requests.recv() => {
+                collector.end_session(request);
                 pace.wake();
             }
             Some(scrape) = scrapes.recv() => {

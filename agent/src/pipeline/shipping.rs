@@ -12,6 +12,7 @@ use vctl_common::time::wall_now;
 use crate::centre::Centre;
 use crate::config::Config;
 use crate::machine_id;
+use crate::session::end_request::ShipperDesk;
 use crate::store::{ShipConfig, Shipper};
 
 use super::spool_out::SpoolOut;
@@ -44,7 +45,12 @@ impl Shipping {
     }
 
     /// Starts to ship the content of the spool and everything that follows.
-    pub(super) fn start(&mut self, centre: Centre, out: &mut SpoolOut) -> anyhow::Result<()> {
+    pub(super) fn start(
+        &mut self,
+        centre: Centre,
+        desk: ShipperDesk,
+        out: &mut SpoolOut,
+    ) -> anyhow::Result<()> {
         info!(
             host = %centre.host,
             vault = centre.settings.vault.addr,
@@ -61,7 +67,7 @@ impl Shipping {
             events_shipped: self.events_shipped_before,
             centre,
         };
-        let shipper = Shipper::start(config, writer.durable());
+        let shipper = Shipper::start_with(config, writer.durable(), Some(desk));
         let shipper = shipper.context("cannot start the shipper")?;
         out.follow(shipper.progress().clone());
         self.shipper = Some(shipper);

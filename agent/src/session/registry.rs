@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use vctl_common::id::{AuditSessionId, CgroupId, ProcessId, SessionId};
-use vctl_common::session::{InferredLink, Origin, SessionOpened};
+use vctl_common::session::{InferredLink, Origin, RequestedEnd, SessionOpened};
 use vctl_common::time::BootNs;
 use vctl_common::wire::Mark;
 
@@ -35,6 +35,8 @@ pub struct LiveSession {
     pub unmarked_forks: u64,
     /// End of the login's own process; the session continues with its background work.
     pub leader_ended_at: Option<BootNs>,
+    /// The request that ends it.
+    pub requested_end: Option<RequestedEnd>,
 }
 
 /// The open sessions.
@@ -76,7 +78,8 @@ impl Registry {
                 spent: before.as_ref().map_or(0, |session| session.spent),
                 cut: before.as_ref().map_or(Cut::Nothing, |session| session.cut),
                 unmarked_forks: before.as_ref().map_or(0, |session| session.unmarked_forks),
-                leader_ended_at: before.and_then(|session| session.leader_ended_at),
+                leader_ended_at: before.as_ref().and_then(|session| session.leader_ended_at),
+                requested_end: before.and_then(|session| session.requested_end),
             },
         );
         mark

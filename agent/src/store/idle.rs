@@ -24,14 +24,19 @@ pub(super) struct IdleTime {
 impl IdleTime {
     /// Returns how long an idle connection stays open.
     pub(super) fn length(&self, now: Instant) -> Duration {
-        let since_refused = self.refused_at.map(|at| now.saturating_duration_since(at));
-        if since_refused.is_some_and(|since| since < REMEMBERED) {
+        if self.is_crowded(now) {
             CROWDED
         } else if self.was_given_back {
             USUAL
         } else {
             FIRST
         }
+    }
+
+    /// Returns whether the server had no free place lately.
+    pub(super) fn is_crowded(&self, now: Instant) -> bool {
+        let since_refused = self.refused_at.map(|at| now.saturating_duration_since(at));
+        since_refused.is_some_and(|since| since < REMEMBERED)
     }
 
     /// Notes that the server had no free place.

@@ -21,10 +21,13 @@ mod idle;
 mod reader;
 mod ingest;
 mod connection;
+mod end_requests;
 mod batch_limits;
 mod progress;
 mod secret_id;
 mod ship;
+mod shipper;
 
 pub use progress::Progress;
-pub use ship::{ShipConfig, Shipper};
+pub use ship::ShipConfig;
+pub use shipper::Shipper;

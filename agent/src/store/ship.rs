@@ -1,11 +1,8 @@
-//! The shipper's loop, and its thread.
+//! The shipper's loop.
 
-use std::io;
 use std::path::PathBuf;
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tokio::runtime;
 use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
@@ -22,11 +19,13 @@ use super::batch_limits::BatchLimits;
 use super::chunk::Chunk;
 use super::columns::Columns;
 use super::connection::{Connection, ShipError, answer};
+use super::end_requests::EndRequests;
 use super::idle::IdleTime;
 use super::ingest::{self, Answer, Sender};
 use super::progress::Progress;
 use super::reader::{Reader, Sought};
 use crate::centre::Centre;
+use crate::session::end_request::ShipperDesk;
 use crate::spool::{Durable, Position, new_id, remember_shipped};
 
 /// Time between two writes of the shipped position.
@@ -52,53 +51,8 @@ pub struct ShipConfig {
     pub centre: Centre,
 }
 
-/// The shipper's thread; dropping this ends it.
-#[derive(Debug)]
-pub struct Shipper {
-    progress: Progress,
-    stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Shipper {
-    /// Starts shipping. `durable` is the position that the spool's writer has synced.
-    ///
-    /// # Errors
-    /// The thread cannot be started. Later errors are in `progress` and in the log.
-    pub fn start(config: ShipConfig, durable: watch::Receiver<Durable>) -> io::Result<Self> {
-        let progress = Progress::default();
-        let (stop, stopped) = watch::channel(false);
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let mut ship = Ship::new(config, durable, progress.clone());
-        let thread = thread::Builder::new()
-            .name("shipper".to_owned())
-            .spawn(move || runtime.block_on(ship.run(stopped)))?;
-        Ok(Self {
-            progress,
-            stop,
-            thread: Some(thread),
-        })
-    }
-
-    pub fn progress(&self) -> &Progress {
-        &self.progress
-    }
-}
-
-impl Drop for Shipper {
-    fn drop(&mut self) {
-        let _ = self.stop.send(true);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            warn!("The shipper's thread had panicked.");
-        }
-    }
-}
-
-struct Ship {
+/// The state of the loop.
+pub(super) struct Ship {
     config: ShipConfig,
     durable: watch::Receiver<Durable>,
     progress: Progress,
@@ -115,10 +69,16 @@ struct Ship {
     backoff: Backoff,
     /// The problem that was logged last, until the next success.
     logged: Option<String>,
+    end_requests: EndRequests,
 }
 
 impl Ship {
-    fn new(config: ShipConfig, durable: watch::Receiver<Durable>, progress: Progress) -> Self {
+    pub(super) fn new(
+        config: ShipConfig,
+        durable: watch::Receiver<Durable>,
+        desk: Option<ShipperDesk>,
+        progress: Progress,
+    ) -> Self {
         let spool = config.spool_id;
         progress.tell(|shipping| {
             shipping.spool_id = Some(spool);
@@ -135,13 +95,14 @@ impl Ship {
             idle: IdleTime::default(),
             backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
             logged: None,
+            end_requests: EndRequests::new(desk, config.boot_id),
             config,
             durable,
             progress,
         }
     }
 
-    async fn run(&mut self, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn run(&mut self, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             _ = stop.changed() => {}
             () = self.ship_for_ever() => {}
@@ -157,8 +118,11 @@ impl Ship {
         loop {
             if let Err(error) = self.ship_until_idle().await {
                 self.failed(&error).await;
-            } else if self.durable.changed().await.is_err() {
-                return;
+                continue;
+            }
+            tokio::select! {
+                changed = self.durable.changed() => if changed.is_err() { return },
+                () = self.end_requests.due() => {}
             }
         }
     }
@@ -194,18 +158,24 @@ impl Ship {
 
     /// Ships all records, until none has come for a while.
     async fn ship_until_idle(&mut self) -> Result<(), ShipError> {
-        if self.nothing_is_new()? {
+        if !self.end_requests.is_due() && self.nothing_is_new()? {
             return Ok(());
         }
         loop {
             self.connect().await?;
             self.ship_all().await?;
+            self.exchange_end_requests().await?;
             let idle = self.idle.length(Instant::now());
-            match timeout(idle, self.durable.changed()).await {
-                Ok(Ok(())) => sleep(self.limits.interval()).await,
-                // The writer has ended: the agent is about to exit.
-                Ok(Err(_)) => return Ok(()),
-                Err(_) => break,
+            let stays =
+                self.end_requests.needs_connection() && !self.idle.is_crowded(Instant::now());
+            tokio::select! {
+                changed = self.durable.changed() => match changed {
+                    Ok(()) => sleep(self.limits.interval()).await,
+                    // The writer has ended: the agent is about to exit.
+                    Err(_) => return Ok(()),
+                },
+                () = self.end_requests.due() => {}
+                () = sleep(idle), if !stays => break,
             }
         }
         debug!("No records to ship; the connection is closed.");
@@ -332,6 +302,25 @@ impl Ship {
         Ok(())
     }
 
+    async fn exchange_end_requests(&mut self) -> Result<(), ShipError> {
+        if let Some(client) = &self.client
+            && self.end_requests.is_due()
+        {
+            answer(self.end_requests.exchange(client)).await?;
+            self.works_again();
+            self.progress.tell(|shipping| shipping.problem = None);
+        }
+        Ok(())
+    }
+
+    fn works_again(&mut self) {
+        if self.backoff.is_failing() {
+            info!("Shipping works again.");
+        }
+        self.backoff.reset();
+        self.logged = None;
+    }
+
     fn answered(&mut self, chunk: &Chunk, events: usize, said: Answer) -> Result<(), ShipError> {
         self.note_other_machine(said.other_machine);
         if said.cursor != chunk.to {
@@ -339,11 +328,7 @@ impl Ship {
             debug!(cursor = ?said.cursor, "The centre's cursor is elsewhere.");
             return self.go_on_at(Some(said.cursor));
         }
-        if self.backoff.is_failing() {
-            info!("Shipping works again.");
-        }
-        self.backoff.reset();
-        self.logged = None;
+        self.works_again();
         self.position = Some(chunk.to);
         self.progress.stored(chunk.to, events, wall_now());
         if self.remembered_at.elapsed() >= REMEMBER {

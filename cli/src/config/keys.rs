@@ -72,6 +72,7 @@ pub(super) fn defaults() -> Config {
         db_role_audit_ingest: text(),
         db_role_prune: text(),
         db_role_status: text(),
+        db_role_session_end: text(),
         db_role_migrate: text(),
         db_migration_owner: text(),
         database_mount: text(),
@@ -173,6 +174,8 @@ static KEYS: &[Key<Config>] = &[
     key! { db_role_status: "name" = "vctl-status", name, text,
     "Prefix of the roles of Vault's database engine that report a host's status: followed by `-` \
       and the host." },
+    key! { db_role_session_end: "name" = "vctl-session-end", name, text,
+    "Role of Vault's database engine that requests the end of live sessions." },
     key! { db_role_migrate: "name" = "vctl-migrator", name, text,
     "Role of Vault's database engine that changes the schema." },
     key! { db_migration_owner: "name" = "vctl_owner", name, text,

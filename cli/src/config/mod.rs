@@ -94,6 +94,7 @@ pub(crate) struct Config {
     pub(crate) db_role_audit_ingest: String,
     pub(crate) db_role_prune: String,
     pub(crate) db_role_status: String,
+    pub(crate) db_role_session_end: String,
     pub(crate) db_role_migrate: String,
     pub(crate) db_migration_owner: String,
     pub(crate) database_mount: String,
@@ -136,6 +137,7 @@ impl Config {
                     audit_ingest: self.db_role_audit_ingest.clone(),
                     prune: self.db_role_prune.clone(),
                     status: self.db_role_status.clone(),
+                    session_end: self.db_role_session_end.clone(),
                     migrate: self.db_role_migrate.clone(),
                 },
                 ..VaultSettings::new(&self.vault_addr)

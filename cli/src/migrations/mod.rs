@@ -51,6 +51,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0019_arrivals",
     "0020_last_probed",
     "0021_rbac",
+    "0022_session_requests",
 ];
 
 impl Migration {

@@ -1,6 +1,7 @@
 //! `vctl session`: sessions, read from the central store or from this host's spool.
 
 pub(crate) mod centre;
+pub(crate) mod end;
 pub(crate) mod json;
 pub(crate) mod linux;
 pub(crate) mod local;

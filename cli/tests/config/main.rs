@@ -407,9 +407,9 @@ fn commands(above: &[&str]) -> Vec<Vec<String>> {
     if below.is_empty() {
         return vec![above.iter().map(|&word| word.to_owned()).collect()];
     }
-    let own = help
-        .contains(" [COMMAND]")
-        .then(|| above.iter().map(|&word| word.to_owned()).collect());
+    // A command with an optional subcommand. Options that exclude the subcommand have a usage line of their own.
+    let is_optional = help.contains(" [COMMAND]") || help.contains("\n       vctl ");
+    let own = is_optional.then(|| above.iter().map(|&word| word.to_owned()).collect());
     let below = below.into_iter();
     let below = below.flat_map(|name| commands(&[above, &[name]].concat()));
     own.into_iter().chain(below).collect()

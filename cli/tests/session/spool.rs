@@ -73,6 +73,7 @@ impl Spool {
             produced: Some(login.seq),
             stored: login.seq,
             leader_ended_at: Some(BootNs(login.now)),
+            requested: None,
         };
         self.journal(login, &JournalEntry::Closed(closed));
     }

@@ -23,6 +23,8 @@ pub enum DbRole {
     Status(Enrolment),
     /// Drops data after its retention period.
     Pruner,
+    /// Requests the end of live sessions.
+    SessionEnd,
     /// Becomes the owner of the schema.
     Migrator,
 }
@@ -39,6 +41,7 @@ impl DbRole {
             Self::AuditIngest(enrolment) => format!("{}-{enrolment}", names.audit_ingest),
             Self::Status(enrolment) => format!("{}-{enrolment}", names.status),
             Self::Pruner => names.prune.clone(),
+            Self::SessionEnd => names.session_end.clone(),
             Self::Migrator => names.migrate.clone(),
         }
     }
@@ -54,6 +57,7 @@ impl DbRole {
             Self::AuditIngest(_) => "VCTL_DB_ROLE_AUDIT_INGEST",
             Self::Status(_) => "VCTL_DB_ROLE_STATUS",
             Self::Pruner => "VCTL_DB_ROLE_PRUNE",
+            Self::SessionEnd => "VCTL_DB_ROLE_SESSION_END",
             Self::Migrator => "VCTL_DB_ROLE_MIGRATE",
         }
     }
@@ -71,6 +75,7 @@ impl DbRole {
             Self::AuditWriter => "vctl-ssh".to_owned(),
             Self::Rw | Self::Migrator => "vctl-admin".to_owned(),
             Self::Pruner => "vctl-pruner".to_owned(),
+            Self::SessionEnd => "vctl-session-end".to_owned(),
             Self::AuditIngest(_) | Self::Status(_) => "vctl-host".to_owned(),
         }
     }
@@ -88,6 +93,7 @@ pub struct RoleNames {
     pub audit_ingest: String,
     pub prune: String,
     pub status: String,
+    pub session_end: String,
     pub migrate: String,
 }
 
@@ -102,6 +108,7 @@ impl Default for RoleNames {
             audit_ingest: "vctl-audit-ingest".to_owned(),
             prune: "vctl-pruner".to_owned(),
             status: "vctl-status".to_owned(),
+            session_end: "vctl-session-end".to_owned(),
             migrate: "vctl-migrator".to_owned(),
         }
     }
@@ -118,6 +125,7 @@ impl fmt::Display for DbRole {
             Self::AuditIngest(enrolment) => write!(f, "vctl-audit-ingest-{enrolment}"),
             Self::Status(enrolment) => write!(f, "vctl-status-{enrolment}"),
             Self::Pruner => f.write_str("vctl-pruner"),
+            Self::SessionEnd => f.write_str("vctl-session-end"),
             Self::Migrator => f.write_str("vctl-migrator"),
         }
     }

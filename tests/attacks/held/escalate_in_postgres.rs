@@ -90,9 +90,11 @@ fn no_definer_function_looks_where_a_caller_can_write() {
     let count = "select count(*) > 5 from pg_proc \
                  where pronamespace = 'vctl'::regnamespace and prosecdef";
     assert_eq!(centre.postgres.psql(DATABASE, count).unwrap(), "t");
-    let writable = "select bool_or(has_schema_privilege(r.rolname, 'vctl', 'create')) from pg_roles r \
+    let writable =
+        "select bool_or(has_schema_privilege(r.rolname, 'vctl', 'create')) from pg_roles r \
                     where r.rolname in ('vctl_ro', 'vctl_rw', 'vctl_identity', 'vctl_audit_ro', \
-                      'vctl_audit_writer', 'vctl_audit_ingest', 'vctl_status', 'vctl_pruner')";
+                      'vctl_audit_writer', 'vctl_audit_ingest', 'vctl_status', 'vctl_pruner',
+                      'vctl_session_end')";
     assert_eq!(centre.postgres.psql(DATABASE, writable).unwrap(), "f");
 }
 

@@ -54,6 +54,7 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
     ("rbac member add", &["no-such-group", "no-such-user"]),
     ("rbac member remove", &["no-such-group", "no-such-user"]),
     ("rbac revoke", &["no-such-group", "ssh"]),
+    ("session end", &["0193f3a1-7c4e", "--yes"]),
     ("ssh", &["no-such-host", "--", "true"]),
     ("sync", &["--config", "/nowhere/config"]),
     ("trust-ca", &["no-such-host"]),
@@ -274,8 +275,9 @@ fn commands(above: &[&str]) -> Vec<String> {
     if below.is_empty() || above == ["node-agent"] {
         return vec![above.join(" ")];
     }
-    // A command with an optional subcommand.
-    let own = help.contains(" [COMMAND]").then(|| above.join(" "));
+    // A command with an optional subcommand. Options that exclude the subcommand have a usage line of their own.
+    let is_optional = help.contains(" [COMMAND]") || help.contains("\n       vctl ");
+    let own = is_optional.then(|| above.join(" "));
     let below = below.into_iter();
     let below = below.flat_map(|name| commands(&[above, &[name]].concat()));
     own.into_iter().chain(below).collect()

@@ -113,6 +113,7 @@ fn stored(host: &str, before: Duration, ends: bool) -> Stored {
         produced: Some(0),
         stored: 0,
         leader_ended_at: None,
+        requested: None,
     });
     let closed = serde_json::to_string(&closed).unwrap();
     let end = if ends {

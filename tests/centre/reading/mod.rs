@@ -171,6 +171,7 @@ impl Reading {
             produced: Some(produced),
             stored: self.source.sessions[&id],
             leader_ended_at: None,
+            requested: None,
         }));
     }
 }

@@ -19,7 +19,8 @@ declare
     name text;
 begin
     foreach name in array array['vctl_owner', 'vctl_ro', 'vctl_rw', 'vctl_identity', 'vctl_audit_ro',
-        'vctl_audit_writer', 'vctl_audit_ingest', 'vctl_status', 'vctl_pruner', 'vctl_vault']
+        'vctl_audit_writer', 'vctl_audit_ingest', 'vctl_status', 'vctl_pruner', 'vctl_session_end',
+        'vctl_vault']
     loop
         if not exists (select from pg_roles where rolname = name) then
             execute format('create role %I nologin', name);

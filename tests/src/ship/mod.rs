@@ -104,6 +104,7 @@ impl Source {
                 produced: Some(events),
                 stored: events,
                 leader_ended_at: None,
+                requested: None,
             }))?;
         self.commit()
     }

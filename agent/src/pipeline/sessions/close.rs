@@ -32,7 +32,7 @@ impl Sessions {
         }
     }
 
-    fn last_process_ended(&mut self, mark: Mark, at: BootNs) {
+    pub(super) fn last_process_ended(&mut self, mark: Mark, at: BootNs) {
         if self.endings.iter().all(|ending| ending.mark != mark) {
             self.endings.push(Ending {
                 mark,
@@ -103,6 +103,7 @@ impl Sessions {
             produced,
             stored: session.stored,
             leader_ended_at: session.leader_ended_at,
+            requested: session.requested_end,
         }));
     }
 

@@ -2,6 +2,7 @@
 
 mod budget;
 mod close;
+mod end_request;
 mod late_stamp;
 mod mark;
 mod recover;
@@ -29,6 +30,7 @@ use crate::session::registry::Registry;
 use super::spool_out::SpoolOut;
 
 use budget::Budget;
+use end_request::RequestedEnding;
 
 /// Without a session for this long, failed execs are no longer watched.
 const REST_AFTER: Duration = Duration::from_mins(1);
@@ -44,6 +46,9 @@ pub(super) struct Sessions {
     /// Numbers that have arrived, by session.
     sequences: HashMap<Mark, Sequence>,
     endings: Vec<Ending>,
+    /// Whether this host ends sessions on request of the centre.
+    accepts_requests: bool,
+    requested: Vec<RequestedEnding>,
     budget: Budget,
     over_budget: u64,
     counts: Logins,
@@ -72,6 +77,8 @@ impl Sessions {
             unconfirmed: HashSet::new(),
             sequences: HashMap::new(),
             endings: Vec::new(),
+            accepts_requests: config.end_sessions,
+            requested: Vec::new(),
             budget: Budget::new(config.session_budget.0, config.spool_cap.0),
             over_budget: before.sessions_over_budget,
             counts: before.logins,

@@ -46,6 +46,7 @@ impl Sessions {
                 produced: None,
                 stored: session.stored,
                 leader_ended_at: None,
+                requested: None,
             }));
         }
         for session in recovered.open {

@@ -88,6 +88,7 @@ fn closed(n: u32, produced: u64) -> JournalEntry {
         produced: Some(produced),
         stored: produced,
         leader_ended_at: None,
+        requested: None,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::end::EndArgs;
 use crate::completion;
 use crate::error::CliError;
 use crate::exit_code::Exit;
@@ -16,7 +17,7 @@ use crate::ui::moment::Moment;
 /// Without a serial or session id, lists the sessions, newest first. Reads the central store, which needs
 /// a login and the Vault policy `vctl-auditor`. With `--local`, reads the spool of this host.
 #[derive(Debug, clap::Args)]
-#[command(help_template = TEMPLATE, before_help = "\
+#[command(args_conflicts_with_subcommands = true, help_template = TEMPLATE, before_help = "\
 Examples:
   vctl session --user albert --since 2d     List the sessions of a person
   vctl session 7341                         Show sessions of certificate 7341
@@ -26,10 +27,15 @@ Examples:
   vctl session 7341 --open                  Open that page in a browser
   vctl session --grep 'rm -rf' --since 7d   Find programs by their arguments
   vctl session --follow                     Show all sessions as they happen
+  vctl session --live                       List the sessions that run now
+  vctl session end 0193f3a1-7c4e            End one of them
   vctl session -n 0 -o csv > sessions.csv   Export all for a spreadsheet
   vctl session --local                      Read the records of this host
   vctl session 7341 -o json | jq            For programs: docs/session-json.md")]
 pub(crate) struct SessionArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<SessionCommand>,
+
     /// Serial of a certificate, or session id; the beginning of an id is enough if it is
     /// unique
     #[arg(value_name = "SERIAL|SESSION ID", add = completion::session())]
@@ -38,6 +44,10 @@ pub(crate) struct SessionArgs {
     /// List sessions; the default without a serial or id
     #[arg(long, conflicts_with = "named")]
     list: bool,
+
+    /// List the sessions that run now, on all hosts, with the last command of each
+    #[arg(long, conflicts_with_all = ["named", "list", "local", "follow", "grep", "since", "until", "limit"])]
+    pub(super) live: bool,
 
     /// Only sessions on hosts with this text in their name
     #[arg(long, conflicts_with = "local", add = completion::host())]
@@ -125,6 +135,11 @@ pub(crate) struct SessionArgs {
         conflicts_with = "follow"
     )]
     pub(super) limit: usize,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum SessionCommand {
+    End(EndArgs),
 }
 
 impl SessionArgs {

@@ -1,6 +1,8 @@
 //! `vctl session`
 
 mod args;
+mod end;
+mod live;
 mod page;
 
 use std::collections::BTreeMap;
@@ -26,8 +28,15 @@ use crate::ui::format::OutputFormat;
 use crate::ui::{Layout, Screen, notice, records, sanitize};
 
 pub(crate) use args::SessionArgs;
+use args::SessionCommand;
 
 pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
+    if let Some(SessionCommand::End(args)) = &args.command {
+        return end::run(args, globals);
+    }
+    if args.live {
+        return context::run(globals, async |context| live::run(args, context).await);
+    }
     if !args.local {
         return context::run(globals, async |context| {
             run_on(args, Store::new(context)?).await

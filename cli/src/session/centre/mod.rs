@@ -7,6 +7,7 @@ mod events;
 mod follow;
 mod grep;
 mod row;
+mod running;
 pub(crate) mod sessions;
 mod source;
 mod reported;

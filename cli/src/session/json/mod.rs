@@ -5,6 +5,7 @@
 
 pub(crate) mod event;
 pub(crate) mod provenance;
+pub(crate) mod running;
 pub(crate) mod session;
 
 use std::io::{self, Write};

@@ -11,6 +11,7 @@ use vctl_common::session::{
 use super::event::{EventJson, ProcessJson};
 use super::provenance::ProvenanceJson;
 use crate::session::model::identity::{Contradiction, Proof};
+use crate::session::model::running::RunningSession;
 use crate::session::model::{Event, Identity, MissingRange, Session};
 use crate::ui::time;
 
@@ -54,6 +55,7 @@ pub(crate) struct SessionJson<'a> {
     closed_boot_ns: Option<String>,
     close_reason: Option<CloseReason>,
     leader_ended_boot_ns: Option<String>,
+    end_requested: Option<RequestedEndJson<'a>>,
     duration_ns: Option<String>,
     open: bool,
     /// Open, and its host did not report in that boot for a day.
@@ -72,6 +74,16 @@ pub(crate) struct SessionJson<'a> {
     login_events: Option<Vec<EventJson<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     more_matches: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live: Option<LiveFacts<'a>>,
+}
+
+/// The request that ended a session.
+#[derive(Serialize)]
+struct RequestedEndJson<'a> {
+    by: &'a str,
+    reason: Option<&'a str>,
+    boot_ns: String,
 }
 
 #[derive(Serialize)]
@@ -108,6 +120,26 @@ pub(crate) struct GapJson {
     to_boot_ns: String,
 }
 
+/// The facts that only `--live` has.
+#[derive(Serialize)]
+pub(crate) struct LiveFacts<'a> {
+    last_command: Option<EventJson<'a>>,
+    /// Age of the last sign of the host in the session's boot.
+    host_seen_age_s: Option<u64>,
+    /// The host gave no sign for ten minutes: it is unknown whether the session still runs.
+    host_silent: bool,
+}
+
+impl<'a> LiveFacts<'a> {
+    pub(crate) fn new(running: &'a RunningSession) -> Self {
+        Self {
+            last_command: running.last_command.as_ref().map(EventJson::new),
+            host_seen_age_s: running.host_seen.map(|seen| seen.as_secs()),
+            host_silent: running.is_silent(),
+        }
+    }
+}
+
 impl<'a> SessionJson<'a> {
     /// Adds the number of commands, for a list without events.
     pub(crate) fn listed(mut self, commands: u64) -> Self {
@@ -121,6 +153,12 @@ impl<'a> SessionJson<'a> {
             .partition(|event| event.event.phase.is_users());
         self.events = Some(of_user.into_iter().map(EventJson::new).collect());
         self.login_events = Some(of_login.into_iter().map(EventJson::new).collect());
+        self
+    }
+
+    /// Adds the facts of a running session.
+    pub(crate) fn running(mut self, facts: LiveFacts<'a>) -> Self {
+        self.live = Some(facts);
         self
     }
 
@@ -190,6 +228,13 @@ pub(crate) fn session_json(session: &Session) -> SessionJson<'_> {
         leader_ended_boot_ns: closed
             .and_then(|closed| closed.leader_ended_at)
             .map(|at| at.0.to_string()),
+        end_requested: closed
+            .and_then(|closed| closed.requested.as_ref())
+            .map(|requested| RequestedEndJson {
+                by: &requested.by,
+                reason: requested.reason.as_deref(),
+                boot_ns: requested.at.0.to_string(),
+            }),
         duration_ns: session.duration().map(|d| d.as_nanos().to_string()),
         open: closed.is_none(),
         end_unknown: session.is_unheard(),
@@ -209,6 +254,7 @@ pub(crate) fn session_json(session: &Session) -> SessionJson<'_> {
         events: None,
         login_events: None,
         more_matches: None,
+        live: None,
     }
 }
 

@@ -258,6 +258,12 @@ fn closed(session: &Session) -> String {
         time::millis(at),
         time::duration(lasted)
     );
+    if let Some(requested) = &closed.requested {
+        let by = text(&requested.by);
+        let reason = requested.reason.as_ref().map(text);
+        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        let _ = write!(line, ", ended on request of {by}{reason}");
+    }
     // A shell and sshd may take half a second to end; a longer time is background work.
     if let Some(left) = closed.leader_ended_at.map(|left| closed.at.since(left))
         && left.as_millis() > 500

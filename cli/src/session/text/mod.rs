@@ -8,6 +8,7 @@ pub(crate) mod identity;
 pub(crate) mod line;
 pub(crate) mod live;
 pub(crate) mod provenance;
+pub(crate) mod running;
 pub(crate) mod table;
 pub(crate) mod timeline;
 pub(crate) mod tree;

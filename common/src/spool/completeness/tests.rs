@@ -50,6 +50,7 @@ pub(super) fn closed(produced: impl Into<Option<u64>>) -> SessionRecord {
         // A wrong counter must not matter.
         stored: 77,
         leader_ended_at: None,
+        requested: None,
     };
     SessionRecord {
         closed: Some(closed),

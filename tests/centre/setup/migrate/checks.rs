@@ -204,6 +204,22 @@ const SPOILED: &[(&str, &str)] = &[
         "0021_rbac",
         "revoke execute on function vctl.caller_grants_v1 from vctl_audit_writer",
     ),
+    (
+        "0022_session_requests",
+        "grant update on vctl.session_end_request to vctl_session_end",
+    ),
+    (
+        "0022_session_requests",
+        "grant execute on function vctl.answer_session_end_v1(bigint, jsonb) to vctl_status",
+    ),
+    (
+        "0022_session_requests",
+        "revoke execute on function vctl.session_ends_v1(uuid) from vctl_audit_ingest",
+    ),
+    (
+        "0022_session_requests",
+        "revoke execute on function vctl.compat_v1() from vctl_session_end",
+    ),
 ];
 
 #[test]

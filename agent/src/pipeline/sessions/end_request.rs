@@ -1,0 +1,293 @@
+//! Ends a session on request: signals its marked processes, and reports those that are left.
+//!
+//! The kernel's mark alone decides which process belongs to the session. A pid may be reused at any time, so each
+//! signal goes through a pidfd: it is opened first, then mark and start time of the pid are read again. If the pidfd
+//! is of an earlier process, the signal finds no process; if it is of a later one, its start differs from the mark.
+
+use std::collections::HashSet;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tracing::{info, warn};
+use vctl_common::id::ProcessId;
+use vctl_common::session::{Origin, RequestedEnd};
+use vctl_common::time::BootNs;
+use vctl_common::wire::{self, Mark, TaskMark};
+
+use crate::probe::Probe;
+use crate::session::boot_now;
+use crate::session::end_request::{EndAnswer, EndRequest, EndResult, LISTED_MAX, RemainingProcess};
+
+use super::Sessions;
+
+/// Time that a process has to end by itself, before SIGKILL.
+const GRACE: Duration = Duration::from_secs(3);
+/// Time after which the processes that are left are reported.
+const GIVE_UP: Duration = Duration::from_secs(10);
+/// Passes over the marks in one turn, so that a process that forks fast cannot outrun the signals.
+const PASSES: usize = 16;
+
+/// A session that is being ended on request.
+pub(super) struct RequestedEnding {
+    request: EndRequest,
+    mark: Mark,
+    begun: Instant,
+    /// Processes that were asked to end, and those that were killed: pid and start.
+    asked: HashSet<(u32, u64)>,
+    killed: HashSet<(u32, u64)>,
+    problem: Option<String>,
+}
+
+/// The result of a signal to one marked process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivery {
+    Sent,
+    /// The process has ended, or its pid has another process.
+    Gone,
+    /// The mark is not proven to belong to the process that has the pid now.
+    Unproven,
+    Failed(Errno),
+}
+
+impl Sessions {
+    /// Begins to end a session. Returns an answer if there is nothing to do.
+    pub(in crate::pipeline) fn begin_end(&mut self, request: EndRequest) -> Option<EndAnswer> {
+        if self
+            .requested
+            .iter()
+            .any(|one| one.request.id == request.id)
+        {
+            return None;
+        }
+        if !self.accepts_requests {
+            warn!(session = %request.session, by = request.by, "Refused to end a session: `end_sessions` is false.");
+            return Some(EndAnswer::without_signal(request.id, EndResult::Refused));
+        }
+        let mark = request.session.mark();
+        let session = self.registry.get_mut(mark);
+        let Some(session) = session.filter(|session| session.opened.id == request.session) else {
+            return Some(EndAnswer::without_signal(request.id, EndResult::Gone));
+        };
+        info!(session = %request.session, by = request.by, reason = request.reason, "A session is ended on request.");
+        session.requested_end = Some(RequestedEnd {
+            by: request.by.clone(),
+            reason: request.reason.clone(),
+            at: boot_now(),
+        });
+        self.requested.push(RequestedEnding {
+            request,
+            mark,
+            begun: Instant::now(),
+            asked: HashSet::new(),
+            killed: HashSet::new(),
+            problem: None,
+        });
+        None
+    }
+
+    pub(in crate::pipeline) fn is_any_requested(&self) -> bool {
+        !self.requested.is_empty()
+    }
+
+    /// Goes on with every requested end. Returns the answers of those that are over.
+    pub(in crate::pipeline) fn continue_ends(&mut self, probe: &Probe) -> Vec<EndAnswer> {
+        let mut answers = Vec::new();
+        for mut ending in std::mem::take(&mut self.requested) {
+            match self.continue_end(&mut ending, probe) {
+                Some(answer) => answers.push(answer),
+                None => self.requested.push(ending),
+            }
+        }
+        answers
+    }
+
+    fn continue_end(&mut self, ending: &mut RequestedEnding, probe: &Probe) -> Option<EndAnswer> {
+        if self.registry.by_id(ending.request.session).is_none() {
+            return Some(self.answer(ending, Vec::new()));
+        }
+        let elapsed = ending.begun.elapsed();
+        let left = if elapsed < GRACE {
+            self.ask(ending, probe)
+        } else {
+            self.kill(ending, probe)
+        };
+        if elapsed < GIVE_UP {
+            if left.is_empty() && elapsed >= GRACE {
+                // Its last exit record may be lost.
+                self.last_process_ended(ending.mark, boot_now());
+            }
+            return None;
+        }
+        Some(self.answer(ending, left))
+    }
+
+    /// Asks each process once to end.
+    fn ask(&self, ending: &mut RequestedEnding, probe: &Probe) -> Vec<u32> {
+        let tasks = self.members(probe, ending.mark);
+        for (tgid, task) in &tasks {
+            if ending.asked.contains(&(*tgid, task.start)) {
+                continue;
+            }
+            let signals: &[Signal] = match task.role {
+                // Hooks of PAM: they end by themselves, and a logout needs them.
+                wire::ROLE_SETUP | wire::ROLE_LOGOUT => continue,
+                // sshd closes the connection on SIGTERM. Interactive shells end on SIGHUP only.
+                wire::ROLE_USER if !self.logins.is_sshd(*tgid) => {
+                    &[Signal::HUP, Signal::TERM, Signal::CONT]
+                }
+                _ => &[Signal::TERM, Signal::CONT],
+            };
+            if self.signal(ending, *tgid, signals, probe) == Delivery::Sent {
+                ending.asked.insert((*tgid, task.start));
+            }
+        }
+        tasks.into_iter().map(|(tgid, _)| tgid).collect()
+    }
+
+    /// Kills each process, and those that it forked meanwhile. Returns those that still have a mark.
+    fn kill(&self, ending: &mut RequestedEnding, probe: &Probe) -> Vec<u32> {
+        for _ in 0..PASSES {
+            let tasks = self.members(probe, ending.mark);
+            let mut is_any_new = false;
+            for (tgid, task) in tasks {
+                let process = (tgid, task.start);
+                if !ending.killed.contains(&process)
+                    && self.signal(ending, tgid, &[Signal::KILL], probe) == Delivery::Sent
+                {
+                    ending.killed.insert(process);
+                    is_any_new = true;
+                }
+            }
+            if !is_any_new {
+                break;
+            }
+        }
+        let left = self.members(probe, ending.mark).into_iter();
+        left.map(|(tgid, _)| tgid).collect()
+    }
+
+    /// Returns the processes of a session. A mark whose process has ended, because its exit was not seen, is left out:
+    /// its pid may have another process.
+    fn members(&self, probe: &Probe, mark: Mark) -> Vec<(u32, TaskMark)> {
+        let tasks = probe.maps.tasks().into_iter();
+        let tasks = tasks.filter(|(_, task)| task.session == mark);
+        tasks
+            .filter(|(tgid, task)| task.start == 0 || self.is_of_mark(*tgid, *task))
+            .collect()
+    }
+
+    /// Signals the process that has this mark now, and no other.
+    fn signal(
+        &self,
+        ending: &mut RequestedEnding,
+        tgid: u32,
+        signals: &[Signal],
+        probe: &Probe,
+    ) -> Delivery {
+        let delivery = self.deliver(ending.mark, tgid, signals, probe);
+        match delivery {
+            Delivery::Failed(Errno::PERM) => {
+                let problem =
+                    "the agent may not signal processes of users: its unit lacks CAP_KILL";
+                ending.problem = Some(problem.to_owned());
+            }
+            Delivery::Failed(errno) => {
+                ending.problem = Some(format!("a signal cannot be sent: {errno}"));
+            }
+            Delivery::Unproven => {
+                let problem =
+                    "a mark without a start time could not be proven to belong to its process";
+                ending.problem = Some(problem.to_owned());
+            }
+            Delivery::Sent | Delivery::Gone => {}
+        }
+        delivery
+    }
+
+    fn deliver(&self, mark: Mark, tgid: u32, signals: &[Signal], probe: &Probe) -> Delivery {
+        // The agent itself may run in a session of an administrator.
+        if tgid == std::process::id() {
+            return Delivery::Unproven;
+        }
+        let pid = i32::try_from(tgid).ok().and_then(Pid::from_raw);
+        let Some(pid) = pid.filter(|pid| !pid.is_init()) else {
+            return Delivery::Unproven;
+        };
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => pidfd,
+            Err(Errno::SRCH) => return Delivery::Gone,
+            Err(errno) => return Delivery::Failed(errno),
+        };
+        // Read after the pidfd was opened: only now do they describe the process behind it, or it has ended.
+        let Some(task) = probe.maps.task(tgid).filter(|task| task.session == mark) else {
+            return Delivery::Gone;
+        };
+        if !self.is_of_mark(tgid, task) {
+            return match task.start {
+                0 => Delivery::Unproven,
+                _ => Delivery::Gone,
+            };
+        }
+        for signal in signals {
+            match pidfd_send_signal(&pidfd, *signal) {
+                Ok(()) => {}
+                Err(Errno::SRCH) => return Delivery::Gone,
+                Err(errno) => return Delivery::Failed(errno),
+            }
+        }
+        Delivery::Sent
+    }
+
+    /// Returns whether the process that has the pid now is the marked one. A mark that the agent set may have no start
+    /// yet: then the kernel's audit session has to be the one of the login.
+    fn is_of_mark(&self, tgid: u32, task: TaskMark) -> bool {
+        if task.start != 0 {
+            let start = BootNs(task.start);
+            return self.logins.is_alive(ProcessId { tgid, start });
+        }
+        let session = self.registry.get(task.session);
+        let audit_session = session.and_then(|session| session.opened.audit_session);
+        let facts = self.logins.kernel_facts(tgid).ok();
+        audit_session.is_some() && facts.and_then(|facts| facts.audit_session) == audit_session
+    }
+
+    fn answer(&self, ending: &RequestedEnding, left: Vec<u32>) -> EndAnswer {
+        let request = &ending.request;
+        let result = if left.is_empty() {
+            EndResult::Ended
+        } else {
+            EndResult::Remaining
+        };
+        info!(session = %request.session, left = left.len(), "A requested end of a session is over.");
+        let detached = self.registry.iter().filter(|(_, session)| {
+            matches!(&session.opened.origin, Origin::Detached { from: Some(link) } if link.session == request.session)
+        });
+        EndAnswer {
+            request: request.id,
+            result,
+            signalled: ending.asked.union(&ending.killed).count(),
+            killed: ending.killed.len(),
+            remaining: left.into_iter().take(LISTED_MAX).map(remaining).collect(),
+            detached: detached
+                .map(|(_, session)| session.opened.id)
+                .take(LISTED_MAX)
+                .collect(),
+            problem: ending.problem.clone(),
+        }
+    }
+}
+
+/// Reads name and state of a process, for the report.
+fn remaining(pid: u32) -> RemainingProcess {
+    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let name = memchr::memchr(b'(', &stat).zip(memchr::memrchr(b')', &stat));
+    let name = name.and_then(|(from, to)| stat.get(from + 1..to));
+    let state = memchr::memrchr(b')', &stat).and_then(|end| stat.get(end + 2));
+    RemainingProcess {
+        pid,
+        name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
+        state: state.map_or_else(String::new, |state| char::from(*state).to_string()),
+    }
+}

@@ -1,0 +1,182 @@
+//! Asks the centre for requests to end sessions, and sends the answers, over the shipper's connection.
+//!
+//! A new connection costs the centre a new login, so the connection stays open while sessions are open. If the centre
+//! is crowded, it is given back as after shipping, and the agent asks every few minutes.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info};
+use uuid::Uuid;
+use vctl_common::backoff::random_fraction;
+use vctl_common::id::{BootId, SessionId};
+use vctl_common::pg::tokio_postgres::types::Json;
+use vctl_common::pg::{Client, PgError};
+
+use crate::session::end_request::{EndAnswer, EndRequest, ShipperDesk};
+
+/// Interval between two questions over an open connection.
+const ASK: Duration = Duration::from_secs(3);
+/// The same while the centre has few free connections: each question then needs a login of its own.
+const ASK_CROWDED: Duration = Duration::from_mins(3);
+/// The same while the centre's schema has no such requests.
+const ASK_UNKNOWN: Duration = Duration::from_mins(10);
+
+/// The questions and answers of one host.
+pub(super) struct EndRequests {
+    /// `None`: no collector runs beside this shipper.
+    desk: Option<ShipperDesk>,
+    boot_id: BootId,
+    /// Requests that the collector has, and whose answer the centre does not have.
+    taken: HashSet<i64>,
+    answers: Vec<EndAnswer>,
+    next: Instant,
+    /// The centre has connections to spare, and knows these requests.
+    may_stay: bool,
+}
+
+/// An element of the column `requests`.
+#[derive(Debug, Deserialize)]
+struct RequestRow {
+    request: i64,
+    session: Uuid,
+    by: String,
+    reason: Option<String>,
+}
+
+impl EndRequests {
+    pub(super) fn new(desk: Option<ShipperDesk>, boot_id: BootId) -> Self {
+        Self {
+            desk,
+            boot_id,
+            taken: HashSet::new(),
+            answers: Vec::new(),
+            next: Instant::now(),
+            may_stay: true,
+        }
+    }
+
+    /// Returns whether a question or an answer is due.
+    pub(super) fn is_due(&mut self) -> bool {
+        self.collect_answers();
+        !self.answers.is_empty() || (self.is_any_open() && Instant::now() >= self.next)
+    }
+
+    /// Returns whether the connection stays open although there is nothing to ship.
+    pub(super) fn needs_connection(&self) -> bool {
+        self.may_stay && self.is_any_open()
+    }
+
+    /// Waits until a question or an answer is due. Loses nothing if it is dropped.
+    pub(super) async fn due(&mut self) {
+        let Some(desk) = &mut self.desk else {
+            return std::future::pending().await;
+        };
+        loop {
+            let is_open = *desk.open_sessions.borrow_and_update() > 0;
+            tokio::select! {
+                Some(answer) = desk.answers.recv() => {
+                    self.answers.push(answer);
+                    return;
+                }
+                Ok(()) = desk.open_sessions.changed() => {}
+                () = sleep_until(self.next), if is_open => return,
+                // The collector is about to end.
+                else => return std::future::pending().await,
+            }
+        }
+    }
+
+    /// Sends the answers, and asks for requests if that is due.
+    ///
+    /// # Errors
+    /// The connection failed. An older schema is not an error.
+    pub(super) async fn exchange(&mut self, client: &Client) -> Result<(), PgError> {
+        self.collect_answers();
+        while let Some(answer) = self.answers.first() {
+            let statement = client
+                .prepare_cached(include_str!("sql/answer_session_end.sql"))
+                .await?;
+            client
+                .query_one(&statement, &[&answer.request, &Json(answer)])
+                .await?;
+            self.taken.remove(&answer.request);
+            self.answers.remove(0);
+        }
+        if !self.is_any_open() || Instant::now() < self.next {
+            return Ok(());
+        }
+        match ask(client, self.boot_id).await {
+            Ok((is_crowded, requests)) => {
+                self.may_stay = !is_crowded;
+                // Hosts that became crowded at once must not ask at once.
+                let spread = 1.0 + random_fraction() / 2.0;
+                self.next = Instant::now()
+                    + if is_crowded {
+                        ASK_CROWDED.mul_f64(spread)
+                    } else {
+                        ASK
+                    };
+                self.hand_over(requests);
+                Ok(())
+            }
+            Err(error) if is_unknown(&error) => {
+                debug!(%error, "The centre has no requests to end sessions.");
+                self.may_stay = false;
+                self.next = Instant::now() + ASK_UNKNOWN;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn hand_over(&mut self, requests: Vec<RequestRow>) {
+        let Some(desk) = &self.desk else { return };
+        for row in requests {
+            if self.taken.contains(&row.request) {
+                continue;
+            }
+            let request = EndRequest {
+                id: row.request,
+                session: SessionId::from_uuid(row.session),
+                by: row.by,
+                reason: row.reason,
+            };
+            info!(session = %request.session, request = request.id, "The centre requests the end of a session.");
+            // A full queue: the next question brings the request again.
+            if desk.requests.try_send(request).is_ok() {
+                self.taken.insert(row.request);
+            }
+        }
+    }
+
+    fn collect_answers(&mut self) {
+        if let Some(desk) = &mut self.desk {
+            while let Ok(answer) = desk.answers.try_recv() {
+                self.answers.push(answer);
+            }
+        }
+    }
+
+    fn is_any_open(&self) -> bool {
+        let desk = self.desk.as_ref();
+        desk.is_some_and(|desk| *desk.open_sessions.borrow() > 0)
+    }
+}
+
+async fn ask(client: &Client, boot_id: BootId) -> Result<(bool, Vec<RequestRow>), PgError> {
+    let statement = client
+        .prepare_cached(include_str!("sql/session_ends.sql"))
+        .await?;
+    let row = client.query_one(&statement, &[&boot_id.as_uuid()]).await?;
+    let Json(requests): Json<Vec<RequestRow>> = row.try_get("requests")?;
+    Ok((row.try_get("is_crowded")?, requests))
+}
+
+/// Returns whether the schema is older than these requests, or its role has no right to them.
+fn is_unknown(error: &PgError) -> bool {
+    let code = error.db_error().map(|db| db.code().code());
+    matches!(code, Some("42883" | "42501"))
+}

@@ -1,0 +1,71 @@
+//! The shipper's thread.
+
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime;
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::progress::Progress;
+use super::ship::{Ship, ShipConfig};
+use crate::session::end_request::ShipperDesk;
+use crate::spool::Durable;
+
+/// The shipper's thread; dropping this ends it.
+#[derive(Debug)]
+pub struct Shipper {
+    progress: Progress,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Shipper {
+    /// Starts shipping. `durable` is the position that the spool's writer has synced.
+    ///
+    /// # Errors
+    /// The thread cannot be started. Later errors are in `progress` and in the log.
+    pub fn start(config: ShipConfig, durable: watch::Receiver<Durable>) -> io::Result<Self> {
+        Self::start_with(config, durable, None)
+    }
+
+    /// As [`Self::start`]; with a `desk` it also asks for requests to end sessions.
+    ///
+    /// # Errors
+    /// Those of [`Self::start`].
+    pub fn start_with(
+        config: ShipConfig,
+        durable: watch::Receiver<Durable>,
+        desk: Option<ShipperDesk>,
+    ) -> io::Result<Self> {
+        let progress = Progress::default();
+        let (stop, stopped) = watch::channel(false);
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let mut ship = Ship::new(config, durable, desk, progress.clone());
+        let thread = thread::Builder::new()
+            .name("shipper".to_owned())
+            .spawn(move || runtime.block_on(ship.run(stopped)))?;
+        Ok(Self {
+            progress,
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+}
+
+impl Drop for Shipper {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            warn!("The shipper's thread had panicked.");
+        }
+    }
+}

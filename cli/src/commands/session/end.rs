@@ -1,0 +1,203 @@
+//! `vctl session end`
+
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use vctl_common::centre::DbRole;
+use vctl_common::pg::Client;
+use vctl_common::time::wall_now;
+
+use crate::centre::context;
+use crate::centre::globals::Globals;
+use crate::commands::duration_arg;
+use crate::completion;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::fleet::model::SILENT_AFTER;
+use crate::session::end::store::{self, EndableSession};
+use crate::session::end::words;
+use crate::session::model::{Selector, SessionName};
+use crate::ui::ask::{Interaction, confirmed};
+use crate::ui::help::TEMPLATE;
+use crate::ui::{notice, time};
+
+/// Interval between two looks at the request.
+const LOOK: Duration = Duration::from_millis(500);
+/// Maximum number of candidates that an ambiguous prefix lists.
+const MOST_CANDIDATES: usize = 10;
+
+/// End a live session on its host
+///
+/// The host's agent ends all processes of the session, also those in the background, and no others: SIGHUP and SIGTERM
+/// first, SIGKILL after three seconds. The kernel's mark decides which processes these are. The connection closes. The
+/// request, its reason and the result are recorded. Needs the Vault policy `vctl-session-end`.
+///
+/// The user can log in again. To prevent that, revoke the tokens first: deploy/vault/README.md.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl session --live --user albert                   Find the session
+  vctl session end 0193f3a1-7c4e                      Ask, then end it
+  vctl session end 0193f3a1-7c4e --reason INC-42      Record a reason
+  vctl session end 0193f3a1-7c4e --yes --wait 2m      For scripts",
+after_help = "\
+Exit status: 0 when no process of the session is left, 1 when some are left,
+69 when the host did not answer, 77 when the host is configured to refuse.")]
+pub(crate) struct EndArgs {
+    /// Session id; the beginning is enough if it is unique
+    #[arg(value_name = "SESSION ID", add = completion::session())]
+    named: SessionName,
+
+    /// Reason for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+
+    /// Do not ask for confirmation
+    #[arg(long, short)]
+    yes: bool,
+
+    /// Time to wait for the host's answer
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = wait)]
+    wait: Duration,
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    duration_arg::within(text, Duration::from_secs(1), Duration::from_hours(24))
+}
+
+pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
+    let interaction = globals.interaction();
+    if !args.yes && interaction == Interaction::Never {
+        let message = "ending a session needs confirmation, and there is no terminal";
+        let hint = "use `--yes` to end it without confirmation";
+        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+    }
+    let lines = context::run(globals, async |context| {
+        let client = context.connect(&context.pool(DbRole::SessionEnd)?).await?;
+        let session = find(&client, args.named).await?;
+        if session.closed_at.is_some() {
+            let id = session.id;
+            return Ok(vec![format!(
+                "session {id} on {} has ended already",
+                session.host
+            )]);
+        }
+        if let Some(doubt) = words::doubt(&session, SILENT_AFTER) {
+            notice::note(&doubt);
+        }
+        let described = words::described(&session, wall_now());
+        let question = format!("End session {} of {described}?", session.id);
+        if !args.yes && !confirmed(&question).await? {
+            return Ok(vec!["no session was ended".to_owned()]);
+        }
+        let name = context.display_name().await?;
+        let reason = args.reason.as_deref();
+        let requested = store::request(&client, &name, session.id, reason).await;
+        let (request, is_new) = requested.map_err(|error| refused(&session, &error))?;
+        await_answer(&client, &session, request, is_new, args.wait).await
+    })?;
+    for line in lines {
+        notice::note(&line);
+    }
+    Ok(())
+}
+
+/// Returns the one session that the argument means.
+async fn find(client: &Client, named: SessionName) -> Result<EndableSession, Stop> {
+    let range = match named {
+        SessionName::Whole(Selector::Id(id)) => (id, id),
+        SessionName::Prefix(prefix) => prefix.range(),
+        SessionName::Whole(Selector::Serial(serial)) => {
+            let message = format!(
+                "`{serial}` is the serial of a certificate, which may have several sessions"
+            );
+            let hint = format!("`vctl session {serial}` shows their ids");
+            return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+        }
+    };
+    let mut found = store::sessions(client, range).await?;
+    if found.len() > 1 {
+        let now = wall_now();
+        let candidates = found.iter().take(MOST_CANDIDATES);
+        let candidates =
+            candidates.map(|one| format!("`{}` ({})", one.id, words::described(one, now)));
+        let hint = format!(
+            "add digits to name one of them: {}",
+            candidates.collect::<Vec<_>>().join(", ")
+        );
+        let message = "several session ids begin like this";
+        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+    }
+    found.pop().ok_or_else(|| {
+        let message = "no session with this id is in the central store";
+        let hint = "`vctl session --live` lists the sessions that run now";
+        CliError::new(Exit::NotFound, message).hint(hint).into()
+    })
+}
+
+/// Waits for the answer of the host, with a progress line on a terminal.
+async fn await_answer(
+    client: &Client,
+    session: &EndableSession,
+    request: i64,
+    is_new: bool,
+    wait: Duration,
+) -> Result<Vec<String>, Stop> {
+    let begun = Instant::now();
+    let shows_progress = io::stderr().is_terminal();
+    let mut was_noted = is_new;
+    loop {
+        let state = store::state(client, request).await?;
+        let state = state.ok_or_else(|| CliError::new(Exit::Failure, "the request is gone"))?;
+        if !was_noted {
+            was_noted = true;
+            let at = state
+                .requested_at
+                .map_or_else(String::new, |at| format!(" at {}", time::seconds(at)));
+            notice::note(&format!(
+                "{} requested this before{at}; waiting for that answer",
+                state.requested_by
+            ));
+        }
+        let answer = state.answer.as_ref();
+        if shows_progress && (answer.is_some() || begun.elapsed() >= wait) {
+            notice::progress("");
+        }
+        if let Some(answer) = answer {
+            return Ok(words::answered(session, answer)?);
+        }
+        if begun.elapsed() >= wait {
+            return Err(words::unanswered(session, wait, state.is_taken).into());
+        }
+        if shows_progress {
+            let doing = if state.is_taken {
+                "to end the session"
+            } else {
+                "to take the request"
+            };
+            let waited = begun.elapsed().as_secs();
+            notice::progress(&format!(
+                "waiting for {} {doing} ... {waited}s",
+                session.host
+            ));
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn refused(session: &EndableSession, error: &vctl_common::pg::PgError) -> Stop {
+    let is_over = error
+        .db_error()
+        .is_some_and(|db| db.code().code() == "P0002");
+    if !is_over {
+        let message = format!("the end of session {} cannot be requested", session.id);
+        return CliError::new(Exit::Failure, message)
+            .caused_by(error)
+            .into();
+    }
+    let message = format!("session {} has ended meanwhile", session.id);
+    CliError::new(Exit::NotFound, message)
+        .hint("`vctl session --live` lists the sessions that run now")
+        .into()
+}

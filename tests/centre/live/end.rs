@@ -1,0 +1,185 @@
+//! `vctl session end` ends every process of one session, and no other process.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use vctl_agent::probe::Maps;
+use vctl_common::id::SessionId;
+use vctl_common::wire::{MARKED_LINEAGE, ROLE_USER, TaskMark};
+use vctl_tests::lab::{Options, PATIENCE, eventually};
+
+use super::{LiveHost, is_running, said};
+
+/// A daemon with two forks, and a process that ignores all signals that can be ignored.
+const WORK: &str = "(setsid sh -c 'echo $$ > daemon; exec sleep 1000' >/dev/null 2>&1 &) \n\
+    sh -c 'trap \"\" HUP TERM; echo $$ > stubborn; while :; do sleep 0.2; done' & \n\
+    sleep 1000 & echo $! > job; touch alice-inside; wait";
+
+#[test]
+fn ending_a_session_ends_all_its_processes_and_no_other() {
+    let Some(host) = LiveHost::start("live-end", Options::default()) else {
+        return;
+    };
+    let mut alice = host.log_in("alice", 61, WORK);
+    let bob = host.log_in(
+        "bob",
+        62,
+        "echo $$ > bob; touch bob-inside; exec sleep 1000",
+    );
+    let of_alice = ["daemon", "stubborn", "job"].map(|name| host.pid(name));
+    let uid = fs::metadata(host.lab.home()).unwrap().uid();
+    // A process of the same account that is in no session.
+    let mut outside = Command::new("/bin/sleep")
+        .arg("1000")
+        .uid(uid)
+        .spawn()
+        .unwrap();
+
+    let output = host.end(&alice.id, &["--reason", "INC-42"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("is over: "), "{}", said(&output));
+    assert!(said(&output).contains("killed"), "{}", said(&output));
+    for pid in of_alice {
+        assert!(!is_running(pid), "{pid} is left");
+    }
+    // sshd closed the connection.
+    assert!(!alice.client.wait().unwrap().success());
+    assert!(is_running(host.pid("bob")), "the other session ended too");
+    assert_eq!(
+        outside.try_wait().unwrap(),
+        None,
+        "a process of no session ended"
+    );
+    outside.kill().unwrap();
+    outside.wait().unwrap();
+
+    let row = format!(
+        "select requested_by, reason, result, killed > 0, taken_at is not null from vctl.session_end_request \
+         where session_id = '{}'",
+        alice.id
+    );
+    let expected = format!("{}|INC-42|ended|t|t", host.responder_name);
+    assert_eq!(host.centre.ask(&row).unwrap(), expected);
+    let closed = format!(
+        "select closed is not null from vctl.audit_session where id = '{}'",
+        alice.id
+    );
+    let arrived = eventually(PATIENCE, || Ok(host.centre.ask(&closed)? == "t"));
+    assert!(arrived.unwrap());
+    let shown = host.vctl(&host.auditor, &["session", &alice.id]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let by = format!("ended on request of {}: INC-42", host.responder_name);
+    assert!(shown.contains(&by), "{shown}");
+    let again = host.end(&alice.id, &[]);
+    assert!(
+        again.status.success() && said(&again).contains("has ended already"),
+        "{}",
+        said(&again)
+    );
+    bob.hang_up();
+}
+
+#[test]
+fn a_reused_pid_is_not_signalled() {
+    let Some(host) = LiveHost::start("live-reuse", Options::default()) else {
+        return;
+    };
+    let carol = host.log_in("carol", 63, "touch carol-inside; exec sleep 1000");
+    let mut victim = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+    // The state after a lost exit: a mark of the session at a pid that has another process now.
+    let pins = host.lab.user().strip_suffix("-0").unwrap();
+    let mut maps = Maps::pinned(&PathBuf::from("/sys/fs/bpf").join(pins)).unwrap();
+    let session: SessionId = carol.id.parse().unwrap();
+    let stale = TaskMark {
+        session: session.mark(),
+        start: 1,
+        marked: u32::from(MARKED_LINEAGE),
+        role: ROLE_USER,
+        groups: 0,
+    };
+    maps.mark_task(victim.id(), stale).unwrap();
+    let output = host.end(&carol.id, &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("is over: "), "{}", said(&output));
+    assert_eq!(
+        victim.try_wait().unwrap(),
+        None,
+        "the process with the reused pid ended"
+    );
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    carol.hang_up();
+}
+
+#[test]
+fn a_host_that_is_configured_to_refuse_ends_nothing() {
+    let options = Options {
+        agent: vec![("end_sessions", "false".to_owned())],
+        ..Options::default()
+    };
+    let Some(host) = LiveHost::start("live-refuse", options) else {
+        return;
+    };
+    let dave = host.log_in(
+        "dave",
+        64,
+        "echo $$ > dave; touch dave-inside; exec sleep 1000",
+    );
+    let output = host.end(&dave.id, &[]);
+    assert_eq!(output.status.code(), Some(77), "{}", said(&output));
+    assert!(
+        said(&output).contains("refuses to end sessions"),
+        "{}",
+        said(&output)
+    );
+    assert!(is_running(host.pid("dave")));
+    dave.hang_up();
+}
+
+#[test]
+fn a_host_that_does_not_answer_is_stated_with_the_request() {
+    let Some(mut host) = LiveHost::start("live-silent", Options::default()) else {
+        return;
+    };
+    let erin = host.log_in(
+        "erin",
+        65,
+        "echo $$ > erin; touch erin-inside; exec sleep 1000",
+    );
+    host.lab.agent.kill().unwrap();
+    let output = host.end(&erin.id, &["--wait", "2s"]);
+    assert_eq!(output.status.code(), Some(69), "{}", said(&output));
+    assert!(
+        said(&output).contains("the request stays for a day"),
+        "{}",
+        said(&output)
+    );
+    assert!(is_running(host.pid("erin")));
+    // The next agent takes the request.
+    host.lab.agent.start().unwrap();
+    let again = host.end(&erin.id, &[]);
+    assert!(again.status.success(), "{}", said(&again));
+    let requests = format!(
+        "select count(*) from vctl.session_end_request where session_id = '{}'",
+        erin.id
+    );
+    assert_eq!(host.centre.ask(&requests).unwrap(), "1");
+    assert!(!is_running(host.pid("erin")));
+    erin.hang_up();
+}
+
+#[test]
+fn without_a_terminal_a_confirmation_is_needed() {
+    let Some(host) = LiveHost::start("live-confirm", Options::default()) else {
+        return;
+    };
+    let output = host.vctl(&host.responder, &["session", "end", "0193f3a1-7c4e"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    let output = host.end("0193f3a1-7c4e", &[]);
+    assert_eq!(output.status.code(), Some(66), "{}", said(&output));
+    let denied = host.vctl(&host.auditor, &["session", "end", "0193f3a1-7c4e", "--yes"]);
+    assert_eq!(denied.status.code(), Some(77), "{}", said(&denied));
+}
