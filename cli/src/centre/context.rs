@@ -145,7 +145,8 @@ impl Context {
         Ok(pool)
     }
 
-    async fn finish<T>(&self, done: &Result<T, Stop>) {
+    /// Revokes the credentials at the end of the work, and forgets a token that Vault no longer accepts.
+    pub(crate) async fn finish<T>(&self, done: &Result<T, Stop>) {
         if let Err(Stop::Error(error)) = done
             && error.exit == Exit::Permission
         {
@@ -155,13 +156,16 @@ impl Context {
         let _ = timeout(CLOSE_TIMEOUT, self.close()).await;
     }
 
-    /// Removes a revoked token from the cache, so that the next command does not fail with it.
-    async fn drop_revoked_token(&self) {
+    /// Removes a revoked token from the cache, so that the next command does not fail with it. Returns whether it was
+    /// revoked.
+    pub(crate) async fn drop_revoked_token(&self) -> bool {
         if let Some(cache) = &self.token_cache
             && let Err(VaultError::TokenInvalid) = self.vault.lookup_self().await
         {
             let _ = cache.remove();
+            return true;
         }
+        false
     }
 
     async fn close(&self) {
@@ -172,13 +176,18 @@ impl Context {
     async fn open(loaded: &Loaded, interaction: Interaction) -> Result<Self, Stop> {
         let login = Login::new(loaded, interaction);
         let token = login.valid_token().await?;
-        let vault = login.vault(&token).await?;
+        Self::with_token(&login, &token).await
+    }
+
+    /// Returns a context of this token; nothing is connected yet.
+    pub(crate) async fn with_token(login: &Login<'_>, token: &Token) -> Result<Self, Stop> {
+        let vault = login.vault(token).await?;
         let settings = login.settings().clone();
         Ok(Self {
             settings,
             vault,
             token_cache: matches!(token, Token::Cached(_)).then(|| login.cache().clone()),
-            display_name: match &token {
+            display_name: match token {
                 Token::Cached(token) => {
                     Some(token.display_name.clone()).filter(|name| !name.is_empty())
                 }
@@ -190,7 +199,8 @@ impl Context {
     }
 }
 
-async fn stop_signal() -> Stop {
+/// Waits for a signal that asks vctl to end. A signal that was ignored at the start stays ignored.
+pub(crate) async fn stop_signal() -> Stop {
     let (interrupt, terminate) = (
         ignored_signals::stream(SignalKind::interrupt()),
         ignored_signals::stream(SignalKind::terminate()),

@@ -15,7 +15,9 @@ use crate::config::{self, Config, Loaded};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::lookup::HostLookup;
-use crate::ssh::{self, ConnectionUse, Forwards, HostSelector, PtyWish, SshRequest, Target};
+use crate::ssh::{
+    self, ConnectionUse, Forwards, HostSelector, PtyWish, SshRequest, Target, UnknownKeys,
+};
 use crate::ssh_ca::{self, Source};
 use crate::trust_ca;
 use crate::trust_ca::{
@@ -323,6 +325,7 @@ async fn verify(
         interaction,
         quiet: true,
         mount: None,
+        unknown_keys: UnknownKeys::Ask(interaction),
     };
     match Box::pin(ssh::run(context, config, &request)).await {
         // Any exit status of the command proves that the login worked.
