@@ -49,6 +49,7 @@ pub(crate) struct Operator<'a> {
     centre: &'a Centre,
     pub(crate) at: Workstation<'a>,
     name: String,
+    password: String,
 }
 
 impl<'a> Operator<'a> {
@@ -69,7 +70,14 @@ impl<'a> Operator<'a> {
             centre,
             at,
             name: name.to_owned(),
+            password,
         }
+    }
+
+    pub(crate) fn log_in_again(&self) {
+        let login = ["login", "--username", &self.name, "--password-stdin"];
+        let said = self.at.given(&login, &self.password);
+        assert_eq!(said.code, 0, "{said:?}");
     }
 
     /// Adds a host to the inventory and to this user's `known_hosts`.
