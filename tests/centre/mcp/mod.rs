@@ -3,6 +3,7 @@
 mod client;
 mod exec;
 mod protocol;
+mod sdk;
 
 use vctl_tests::centre::Host;
 

@@ -74,6 +74,15 @@ impl<'a> Operator<'a> {
         }
     }
 
+    /// Adds a policy, and logs in again with it.
+    pub(crate) fn may(&self, policy: &str) {
+        let policies = serde_json::json!({"policies": ["vctl-user", "vctl-ssh", policy]});
+        let user = format!("auth/userpass/users/{}", self.name);
+        let admin = self.centre.bao.admin().unwrap();
+        admin.post(&user, &policies).unwrap();
+        self.log_in_again();
+    }
+
     pub(crate) fn log_in_again(&self) {
         let login = ["login", "--username", &self.name, "--password-stdin"];
         let said = self.at.given(&login, &self.password);
