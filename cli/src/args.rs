@@ -25,6 +25,7 @@ use crate::commands::list::ListArgs;
 use crate::commands::login::LoginArgs;
 use crate::commands::logout::LogoutArgs;
 use crate::commands::man::ManArgs;
+use crate::commands::mcp::McpArgs;
 use crate::commands::migrate::MigrateArgs;
 use crate::commands::node_agent::NodeAgentArgs;
 use crate::commands::proxy::ProxyArgs;
@@ -82,6 +83,7 @@ pub(crate) enum Command {
     Login(LoginArgs),
     Logout(LogoutArgs),
     Man(ManArgs),
+    Mcp(McpArgs),
     Migrate(MigrateArgs),
     NodeAgent(NodeAgentArgs),
     Proxy(ProxyArgs),

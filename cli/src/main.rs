@@ -3,6 +3,7 @@
 mod args;
 mod words;
 mod commands;
+mod mcp;
 mod trust_store;
 mod ca_rotation;
 mod status;
@@ -135,6 +136,7 @@ fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
         Command::Login(args) => commands::login::run(&args, globals),
         Command::Logout(args) => commands::logout::run(&args, globals),
         Command::Man(args) => commands::man::run(&args),
+        Command::Mcp(args) => commands::mcp::run(&args, globals),
         Command::Migrate(args) => commands::migrate::run(&args, globals),
         Command::NodeAgent(args) => commands::node_agent::run(&args),
         Command::Proxy(args) => commands::proxy::run(&args, globals),

@@ -25,7 +25,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     (
         "Access",
         &[
-            "login", "logout", "whoami", "status", "ssh", "exec", "token", "agent",
+            "login", "logout", "whoami", "status", "ssh", "exec", "token", "agent", "mcp",
         ],
     ),
     (

@@ -6,6 +6,7 @@
 mod fixture;
 mod login;
 mod ssh;
+mod mcp;
 mod openssh;
 mod ssh_ca;
 mod inventory;

@@ -7,6 +7,7 @@ pub mod fixture;
 pub mod lab;
 pub mod load;
 pub mod pool_fixture;
+pub mod npm;
 pub mod provider;
 pub mod ship;
 pub mod terminal;

@@ -144,6 +144,7 @@ impl Context {
         Ok(pool)
     }
 
+    /// Revokes the credentials at the end of the work, and forgets a token that Vault no longer accepts.
     pub(crate) async fn finish<T>(&self, done: &Result<T, Stop>) {
         if let Err(Stop::Error(error)) = done
             && error.exit == Exit::Permission
@@ -154,13 +155,16 @@ impl Context {
         let _ = timeout(CLOSE_TIMEOUT, self.close()).await;
     }
 
-    /// Removes a revoked token from the cache, so that the next command does not fail with it.
-    async fn drop_revoked_token(&self) {
+    /// Removes a revoked token from the cache, so that the next command does not fail with it. Returns whether it was
+    /// revoked.
+    pub(crate) async fn drop_revoked_token(&self) -> bool {
         if let Some(cache) = &self.token_cache
             && let Err(VaultError::TokenInvalid) = self.vault.lookup_self().await
         {
             let _ = cache.remove();
+            return true;
         }
+        false
     }
 
     async fn close(&self) {
@@ -195,7 +199,8 @@ impl Context {
     }
 }
 
-async fn stop_signal() -> Stop {
+/// Waits for a signal that asks vctl to end. A signal that was ignored at the start stays ignored.
+pub(crate) async fn stop_signal() -> Stop {
     let (interrupt, terminate) = (
         ignored_signals::stream(SignalKind::interrupt()),
         ignored_signals::stream(SignalKind::terminate()),

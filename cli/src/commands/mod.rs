@@ -7,6 +7,7 @@ pub(crate) mod cache;
 pub(crate) mod config;
 pub(crate) mod fleet;
 pub(crate) mod host;
+pub(crate) mod mcp;
 pub(crate) mod migrate;
 pub(crate) mod node_agent;
 pub(crate) mod prune;

@@ -9,7 +9,7 @@ use crate::completion;
 use crate::error::Stop;
 use crate::ssh::{
     self, ConnectionUse, Destination, Endpoint, Forwards, HostSelector, LocalForward, PtyWish,
-    RemoteForward, SocksForward, SshRequest,
+    RemoteForward, SocksForward, SshRequest, UnknownKeys,
 };
 use crate::ui::ask::Interaction;
 use crate::ui::help::TEMPLATE;
@@ -133,6 +133,7 @@ pub(crate) fn run(args: &SshArgs, globals: &Globals) -> Result<(), Stop> {
         interaction,
         quiet: args.quiet,
         mount: args.ca_mount.clone(),
+        unknown_keys: UnknownKeys::Ask(interaction),
     };
     context::run_with_own_signals(globals, async |context, loaded| {
         Box::pin(ssh::run(context, &loaded.config, &request)).await

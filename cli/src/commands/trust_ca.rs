@@ -18,7 +18,7 @@ use crate::inventory::lookup::HostLookup;
 use crate::rbac::command::GatedCommand;
 use crate::rbac::gate;
 use crate::ssh::{
-    self, ConnectionUse, Forwards, HostSelector, LookedUpHost, PtyWish, SshRequest, Target,
+    self, ConnectionUse, Forwards, HostSelector, LookedUpHost, PtyWish, SshRequest, Target, UnknownKeys,
 };
 use crate::ssh_ca::{self, Source};
 use crate::trust_ca;
@@ -328,6 +328,7 @@ async fn verify(
         interaction,
         quiet: true,
         mount: None,
+        unknown_keys: UnknownKeys::Ask(interaction),
     };
     match Box::pin(ssh::run(context, config, &request)).await {
         // Any exit status of the command proves that the login worked.

@@ -27,7 +27,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ssh::{
     AccessLog, ConnectContext, Destination, End, HostKeys, HostSelector, Input, Issuer, Output,
-    RoutePlan, Row, Signals, SshError, SshPort, Stream, open_port, plan,
+    RoutePlan, Row, Signals, SshError, SshPort, Stream, UnknownKeys, open_port, plan,
 };
 use crate::ssh_ca::user_certificate::{Credential, Extensions};
 use crate::ui::ask::Interaction;
@@ -90,7 +90,7 @@ pub(crate) async fn run(
     // Requests of the target go to `ssh`: vctl's own connections only lead to jump hosts.
     let (inbound, _) = mpsc::channel(1);
     let context = ConnectContext {
-        keys: HostKeys::new(context.vault(), Interaction::Never),
+        keys: HostKeys::new(context.vault(), UnknownKeys::Ask(Interaction::Never)),
         access: &access,
         issuer: Issuer {
             vault: context.vault(),

@@ -90,8 +90,12 @@ pub(crate) struct AccessLog<'a> {
     pool: RefCell<Pool>,
     person: OnceCell<String>,
     outbox: Outbox,
-    /// Name of the remote program. Arguments may contain secrets, and the host records the full command.
+    /// Name of the remote program, or the command without its secrets. The host records the full command.
     command: Option<String>,
+    /// Version of vctl, and the program that it works for.
+    version: String,
+    /// The pool belongs to the caller, which uses it again.
+    is_shared_pool: bool,
     open: RefCell<Vec<Row>>,
     touched: Cell<bool>,
     /// Postgres stored the last row.
@@ -102,17 +106,34 @@ pub(crate) struct AccessLog<'a> {
 
 impl<'a> AccessLog<'a> {
     pub(crate) fn new(context: &'a Context, command: Option<String>) -> Result<Self, Stop> {
+        let pool = context.pool(DbRole::AuditWriter)?;
+        let log = Self::with_pool(context, pool, command, env!("CARGO_PKG_VERSION").to_owned());
         Ok(Self {
+            is_shared_pool: false,
+            ..log
+        })
+    }
+
+    /// Like [`new`](Self::new), through a pool of the role `AuditWriter` that the caller uses again.
+    pub(crate) fn with_pool(
+        context: &'a Context,
+        pool: Pool,
+        command: Option<String>,
+        version: String,
+    ) -> Self {
+        Self {
             context,
-            pool: RefCell::new(context.pool(DbRole::AuditWriter)?),
+            pool: RefCell::new(pool),
             person: OnceCell::new(),
             outbox: Outbox::in_dir(context.state()),
             command,
+            version,
+            is_shared_pool: true,
             open: RefCell::default(),
             touched: Cell::new(false),
             stored: Cell::new(false),
             away: Cell::new(false),
-        })
+        }
     }
 
     /// Runs `work` and connects to Postgres meanwhile, so that a row can be written at once. An error here is ignored:
@@ -209,7 +230,9 @@ impl<'a> AccessLog<'a> {
                 self.close(row, &End::closed(Some(why))).await;
             }
             sleep(KEEP_CONNECTED).await;
-            if let Ok(next) = self.context.pool(DbRole::AuditWriter) {
+            if !self.is_shared_pool
+                && let Ok(next) = self.context.pool(DbRole::AuditWriter)
+            {
                 let old = self.pool.replace(next);
                 old.close().await;
             }
@@ -323,7 +346,7 @@ impl<'a> AccessLog<'a> {
             "source_port": source.map(|source| source.port()),
             "client_host": client_host(),
             "client_user": std::env::var("USER").ok(),
-            "vctl_version": env!("CARGO_PKG_VERSION"),
+            "vctl_version": self.version,
             "hops": hops,
         })
     }

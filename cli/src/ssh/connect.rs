@@ -26,6 +26,7 @@ pub(crate) struct LoggedInHost {
     pub(crate) connection: Connection,
     /// The connections to the jump hosts, which must stay open.
     pub(crate) _jumps: Vec<Connection>,
+    pub(crate) target: Target,
     pub(crate) row: Row,
 }
 
@@ -56,6 +57,7 @@ pub(crate) async fn log_in(
             Ok(()) => Ok(LoggedInHost {
                 connection,
                 _jumps: jumps,
+                target: plan.target.clone(),
                 row,
             }),
             Err(error) => {

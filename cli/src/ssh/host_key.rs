@@ -47,6 +47,13 @@ pub(crate) enum HostKeyError {
     },
     #[error("the host key of `{host}` was not accepted")]
     Declined { host: String },
+    /// A key that is not stored would be accepted again after a change.
+    #[error("the host key of `{host}` is new and cannot be stored in {}: {why}", file.display())]
+    NotStored {
+        host: String,
+        file: PathBuf,
+        why: String,
+    },
     #[error("the host key of `{host}`, {fingerprint}, is revoked by `{}`, which ssh_config names as `RevokedHostKeys`", file.display())]
     InRevokedKeys {
         host: String,
@@ -121,22 +128,31 @@ fn second_of(file: &Path) -> OsString {
     name
 }
 
+/// Handling of a host whose key is in no file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UnknownKeys {
+    /// The user is asked if prompts are allowed; otherwise the host is refused.
+    Ask(Interaction),
+    /// The key is accepted and added to this file, which is also read.
+    AcceptInto(PathBuf),
+}
+
 /// The sources that host keys are verified with.
 pub(crate) struct HostKeys<'a> {
     files: KnownHostsFiles,
     vault: &'a Vault,
-    interaction: Interaction,
+    unknown: UnknownKeys,
     /// Two routes to a host are tried in parallel, but the user gets one prompt at a time, and only once.
     prompt_lock: Mutex<()>,
     vaults_authorities: OnceCell<Vec<Authority>>,
 }
 
 impl<'a> HostKeys<'a> {
-    pub(crate) fn new(vault: &'a Vault, interaction: Interaction) -> Self {
+    pub(crate) fn new(vault: &'a Vault, unknown: UnknownKeys) -> Self {
         Self {
             files: KnownHostsFiles::of_this_person(),
             vault,
-            interaction,
+            unknown,
             prompt_lock: Mutex::new(()),
             vaults_authorities: OnceCell::new(),
         }
@@ -149,7 +165,15 @@ impl<'a> HostKeys<'a> {
 
     /// Returns the key types to request from a host first.
     pub(super) fn preferred(&self, host: &str, named: &ConfigFiles) -> Vec<Algorithm> {
-        self.files.read_with(&named.known).algorithms(host)
+        self.known(named).algorithms(host)
+    }
+
+    fn known(&self, named: &ConfigFiles) -> KnownHosts {
+        let mut known = self.files.read_with(&named.known);
+        if let UnknownKeys::AcceptInto(path) = &self.unknown {
+            known.add(path, &known_hosts::read(path));
+        }
+        known
     }
 
     /// Verifies that the server with this key or certificate is `host`.
@@ -160,7 +184,7 @@ impl<'a> HostKeys<'a> {
         shown: &PublicKeyOrCertificate,
     ) -> Result<(), HostKeyError> {
         let _turn = self.prompt_lock.lock().await;
-        let known = self.files.read_with(&named.known);
+        let known = self.known(named);
         let key = shown.public_key();
         let key = key.key_data();
         let fingerprint = key.fingerprint(HashAlg::Sha256);
@@ -196,7 +220,12 @@ impl<'a> HostKeys<'a> {
                 fingerprint,
                 place,
             }),
-            KeyVerdict::Unknown => self.ask(host, key, fingerprint).await,
+            KeyVerdict::Unknown => match &self.unknown {
+                UnknownKeys::Ask(interaction) => {
+                    self.ask(*interaction, host, key, fingerprint).await
+                }
+                UnknownKeys::AcceptInto(path) => accept(path, host, key, fingerprint),
+            },
         }
     }
 
@@ -213,12 +242,13 @@ impl<'a> HostKeys<'a> {
 
     async fn ask(
         &self,
+        interaction: Interaction,
         host: &str,
         key: &KeyData,
         fingerprint: Fingerprint,
     ) -> Result<(), HostKeyError> {
         let host = host.to_owned();
-        if self.interaction == Interaction::Never {
+        if interaction == Interaction::Never {
             return Err(HostKeyError::Unknown { host, fingerprint });
         }
         let kind = key.algorithm();
@@ -229,9 +259,7 @@ impl<'a> HostKeys<'a> {
             return Err(HostKeyError::Declined { host });
         }
         if let Some(path) = &self.files.own {
-            let key = russh::keys::PublicKey::from(key.clone());
-            let line = key.to_openssh().unwrap_or_default();
-            let added = known_hosts::append(path, &format!("{host} {line}"));
+            let added = known_hosts::append(path, &line_of(&host, key));
             if let Err(error) = added {
                 notice::note(&format!(
                     "the host key could not be added to {}: {error}",
@@ -240,6 +268,52 @@ impl<'a> HostKeys<'a> {
             }
         }
         Ok(())
+    }
+}
+
+fn line_of(host: &str, key: &KeyData) -> String {
+    let key = russh::keys::PublicKey::from(key.clone());
+    format!("{host} {}", key.to_openssh().unwrap_or_default())
+}
+
+/// Accepts the first key of a host and adds it to the file.
+///
+/// The file is read again under its lock: of two connections at the same time, only one is the first.
+fn accept(
+    path: &Path,
+    host: &str,
+    key: &KeyData,
+    fingerprint: Fingerprint,
+) -> Result<(), HostKeyError> {
+    let verdict_of = |text: &[u8]| {
+        let mut known = KnownHosts::default();
+        known.add(path, text);
+        known.verdict(host, key)
+    };
+    let mut verdict = KeyVerdict::Unknown;
+    let added = known_hosts::append_unless(path, &line_of(host, key), |text| {
+        verdict = verdict_of(text);
+        verdict != KeyVerdict::Unknown
+    });
+    let host = host.to_owned();
+    match (added, verdict) {
+        (Ok(true), _) | (Ok(false), KeyVerdict::Known) => Ok(()),
+        (Ok(false), KeyVerdict::Changed(place)) => Err(HostKeyError::Changed {
+            host,
+            fingerprint,
+            place,
+        }),
+        (Ok(false), KeyVerdict::Revoked(place)) => Err(HostKeyError::Revoked {
+            host,
+            fingerprint,
+            place,
+        }),
+        (Ok(false), KeyVerdict::Unknown) => Err(HostKeyError::Unknown { host, fingerprint }),
+        (Err(error), _) => Err(HostKeyError::NotStored {
+            host,
+            file: path.to_owned(),
+            why: error.to_string(),
+        }),
     }
 }
 

@@ -11,7 +11,7 @@ use super::error::SshError;
 use super::forward::{Endpoint, Forwarding, Forwards};
 use super::gate;
 use super::handler::Inbound;
-use super::host_key::HostKeys;
+use super::host_key::{HostKeys, UnknownKeys};
 use super::route_plan::RoutePlan;
 use super::session::{self, Outcome, PtyWish, Signals, Work, WriteError};
 use crate::centre::context::Context;
@@ -23,7 +23,7 @@ use crate::ui::ask::Interaction;
 use crate::ui::notice;
 
 /// Capacity of the queue of channels that the host opened.
-const INBOUND: usize = 64;
+pub(super) const INBOUND: usize = 64;
 
 /// The options of one run.
 #[derive(Clone, Debug)]
@@ -35,6 +35,7 @@ pub(crate) struct SshRequest {
     pub(crate) quiet: bool,
     /// Mount of the CA that signs, instead of the active one.
     pub(crate) mount: Option<String>,
+    pub(crate) unknown_keys: UnknownKeys,
 }
 
 /// Use of the connection, in addition to forwarded ports.
@@ -101,7 +102,7 @@ pub(crate) async fn run(
     done
 }
 
-async fn connect(
+pub(super) async fn connect(
     context: &Context,
     config: &Config,
     request: &SshRequest,
@@ -119,7 +120,7 @@ async fn connect(
     let forwards = &request.forwards;
     let stdio = matches!(request.what, ConnectionUse::Stdio(_));
     let connect_context = ConnectContext {
-        keys: HostKeys::new(context.vault(), request.interaction),
+        keys: HostKeys::new(context.vault(), request.unknown_keys.clone()),
         access,
         issuer: Issuer {
             vault: context.vault(),

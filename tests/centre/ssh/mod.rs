@@ -49,6 +49,7 @@ pub(crate) struct Operator<'a> {
     centre: &'a Centre,
     pub(crate) at: Workstation<'a>,
     name: String,
+    password: String,
 }
 
 impl<'a> Operator<'a> {
@@ -69,7 +70,23 @@ impl<'a> Operator<'a> {
             centre,
             at,
             name: name.to_owned(),
+            password,
         }
+    }
+
+    /// Adds a policy, and logs in again with it.
+    pub(crate) fn may(&self, policy: &str) {
+        let policies = serde_json::json!({"policies": ["vctl-user", "vctl-ssh", policy]});
+        let user = format!("auth/userpass/users/{}", self.name);
+        let admin = self.centre.bao.admin().unwrap();
+        admin.post(&user, &policies).unwrap();
+        self.log_in_again();
+    }
+
+    pub(crate) fn log_in_again(&self) {
+        let login = ["login", "--username", &self.name, "--password-stdin"];
+        let said = self.at.given(&login, &self.password);
+        assert_eq!(said.code, 0, "{said:?}");
     }
 
     /// Adds a host to the inventory and to this user's `known_hosts`.

@@ -37,12 +37,17 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new(context: &Context) -> Result<Self, Stop> {
-        Ok(Self {
-            pool: context.pool(DbRole::AuditRo)?,
+        Ok(Self::with_pool(context, context.pool(DbRole::AuditRo)?))
+    }
+
+    /// Returns the store through an existing pool of the role `AuditRo`.
+    pub(crate) fn with_pool(context: &Context, pool: Pool) -> Self {
+        Self {
+            pool,
             notes: Vec::new(),
             unreadable_rows: 0,
             recent: RecentFile::in_dir(context.state(), context.settings()),
-        })
+        }
     }
 
     /// Returns, and forgets, the notes about the data that was read since the last call.

@@ -35,6 +35,19 @@ pub(crate) fn read(path: &Path) -> Vec<u8> {
 /// file opened for appending. On a file system without locks, two vctl processes may append the same line twice, which
 /// does no harm.
 pub(crate) fn append(path: &Path, line: &str) -> io::Result<()> {
+    let has_line = |text: &[u8]| {
+        let mut lines = text.split(|&byte| byte == b'\n');
+        lines.any(|other| other == line.as_bytes())
+    };
+    append_unless(path, line, has_line).map(drop)
+}
+
+/// Like [`append`], but `exists` decides on the file's text, under the lock. Returns whether the line was appended.
+pub(crate) fn append_unless(
+    path: &Path,
+    line: &str,
+    exists: impl FnOnce(&[u8]) -> bool,
+) -> io::Result<bool> {
     if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
         // Only `.ssh` is created, as in OpenSSH: a missing home directory is not.
         DirBuilder::new().mode(0o700).create(directory)?;
@@ -48,16 +61,14 @@ pub(crate) fn append(path: &Path, line: &str) -> io::Result<()> {
         .open(path)?;
     // The path may be `/dev/null` or a pipe, where locking and reading could block.
     if !file.metadata()?.is_file() {
-        return file.write_all(format!("{line}\n").as_bytes());
+        file.write_all(format!("{line}\n").as_bytes())?;
+        return Ok(true);
     }
     file_lock::exclusive(&file)?;
     let mut text = Vec::new();
     (&file).take(MOST).read_to_end(&mut text)?;
-    if text
-        .split(|&byte| byte == b'\n')
-        .any(|other| other == line.as_bytes())
-    {
-        return Ok(());
+    if exists(&text) {
+        return Ok(false);
     }
     let mut new = String::with_capacity(line.len() + 2);
     // The last line may lack its newline; the new line must not become part of it.
@@ -67,7 +78,8 @@ pub(crate) fn append(path: &Path, line: &str) -> io::Result<()> {
     new.push_str(line);
     new.push('\n');
     file.write_all(new.as_bytes())?;
-    file.sync_data()
+    file.sync_data()?;
+    Ok(true)
 }
 
 fn is_at_line_start(file: &mut File) -> io::Result<bool> {

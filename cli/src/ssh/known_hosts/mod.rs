@@ -20,7 +20,7 @@ use russh::keys::{Algorithm, HashAlg};
 use line::KnownHostsLine;
 pub(crate) use line::{Marker, key as key_of_line};
 
-pub(crate) use file::{append, read};
+pub(crate) use file::{append, append_unless, read};
 pub(crate) use pattern::matches;
 
 /// Position of a line.

@@ -1,5 +1,6 @@
 //! The session on the host: a shell or a command, with a terminal or with pipes.
 
+mod capture;
 mod escape;
 mod modes;
 mod pipes;
@@ -20,6 +21,7 @@ use super::error::SshError;
 use super::hop::Connection;
 use crate::ui::notice;
 
+pub(crate) use capture::{CaptureEnd, OutputStream, capture};
 pub(crate) use pipes::{Input, Output, WriteError, relay};
 pub(crate) use signals::{Signal, Signals};
 pub(crate) use terminal::PtyWish;

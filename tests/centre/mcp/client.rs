@@ -1,0 +1,118 @@
+//! A client of `vctl mcp` that sends any line, also a wrong one.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// Longest wait for a message.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+pub(crate) struct Client {
+    pub(crate) child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<Value>,
+    /// Messages that arrived while the client waited for another one.
+    others: Vec<Value>,
+}
+
+impl Client {
+    /// Starts the server and completes the handshake.
+    pub(crate) fn start(command: Command) -> Self {
+        let mut client = Self::without_handshake(command);
+        let hello = json!({
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "spec client", "version": "1.2.3"},
+        });
+        client.request(0, "initialize", &hello);
+        let answer = client.answer(0);
+        assert_eq!(answer["result"]["serverInfo"]["name"], "vctl", "{answer}");
+        client.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+        client
+    }
+
+    pub(crate) fn without_handshake(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                // Standard output has protocol only.
+                let message = serde_json::from_str(&line).expect(&line);
+                if sender.send(message).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            input: child.stdin.take(),
+            child,
+            lines,
+            others: Vec::new(),
+        }
+    }
+
+    pub(crate) fn send_line(&mut self, line: &str) {
+        let input = self.input.as_mut().unwrap();
+        input.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    pub(crate) fn send(&mut self, message: &Value) {
+        self.send_line(&message.to_string());
+    }
+
+    pub(crate) fn request(&mut self, id: u32, method: &str, params: &Value) {
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        self.send(&request);
+    }
+
+    pub(crate) fn call(&mut self, id: u32, tool: &str, arguments: &Value) {
+        let params = json!({"name": tool, "arguments": arguments});
+        self.request(id, "tools/call", &params);
+    }
+
+    /// Calls a tool and returns its result.
+    pub(crate) fn result(&mut self, id: u32, tool: &str, arguments: &Value) -> Value {
+        self.call(id, tool, arguments);
+        self.answer(id)["result"].take()
+    }
+
+    /// Waits for the answer to a request.
+    pub(crate) fn answer(&mut self, id: u32) -> Value {
+        self.message(|message| message["id"] == id && message.get("method").is_none())
+    }
+
+    /// Waits for the first message that matches.
+    pub(crate) fn message(&mut self, is_wanted: impl Fn(&Value) -> bool) -> Value {
+        if let Some(at) = self.others.iter().position(&is_wanted) {
+            return self.others.remove(at);
+        }
+        let since = Instant::now();
+        loop {
+            let left = PATIENCE.saturating_sub(since.elapsed());
+            let message = self.lines.recv_timeout(left).expect("no such message");
+            if is_wanted(&message) {
+                return message;
+            }
+            self.others.push(message);
+        }
+    }
+
+    /// Closes standard input, and waits for the server's end.
+    pub(crate) fn leave(&mut self) -> Option<i32> {
+        drop(self.input.take());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,109 @@
+//! Lines that are wrong, and tools that only read.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::Client;
+use crate::login::Workstation;
+use crate::ssh::{Operator, shared};
+
+#[test]
+fn a_wrong_line_does_not_end_the_server() {
+    let Some(centre) = shared() else { return };
+    let at = Workstation::new(centre);
+    let mut client = Client::start(at.command(&["mcp"]));
+    for (line, code) in [
+        ("{\"jsonrpc\": ", -32700),
+        (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, -32600),
+        (
+            r#"{"jsonrpc":"2.0","id":123456789012345678901234567890,"method":"ping"}"#,
+            -32600,
+        ),
+    ] {
+        client.send_line(line);
+        let answer = client.message(|message| message.get("error").is_some());
+        assert_eq!(answer["error"]["code"], code, "{line}: {answer}");
+        assert!(answer.get("id").is_none(), "{answer}");
+    }
+    client.request(7, "no/such/method", &json!({}));
+    assert_eq!(client.answer(7)["error"]["code"], -32601);
+    client.call(8, "no_such_tool", &json!({}));
+    assert_eq!(client.answer(8)["error"]["code"], -32602);
+    client.request(9, "ping", &json!({}));
+    assert_eq!(client.answer(9)["result"], json!({}));
+    assert_eq!(client.leave(), Some(0));
+}
+
+#[test]
+fn a_call_without_a_login_names_the_command() {
+    let Some(centre) = shared() else { return };
+    let at = Workstation::new(centre);
+    let mut client = Client::start(at.command(&["mcp"]));
+    let result = client.result(1, "vctl_list", &json!({}));
+    assert_eq!(result["isError"], true);
+    let text = result["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("`vctl login`"), "{text}");
+}
+
+#[test]
+fn a_new_login_is_used_without_a_restart() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "mcp-again");
+    let mut client = Client::start(operator.at.command(&["mcp"]));
+    let before = client.result(1, "vctl_whoami", &json!({}));
+    assert_eq!(
+        before["structuredContent"]["identity"], "mcp-again",
+        "{before}"
+    );
+    assert_eq!(operator.at.run(&["logout"]).code, 0);
+    let out = client.result(2, "vctl_whoami", &json!({}));
+    assert_eq!(out["isError"], true, "{out}");
+    operator.log_in_again();
+    let after = client.result(3, "vctl_whoami", &json!({}));
+    assert_eq!(
+        after["structuredContent"]["identity"], "mcp-again",
+        "{after}"
+    );
+}
+
+#[test]
+fn read_only_cannot_run_a_command() {
+    let Some(centre) = shared() else { return };
+    let at = Workstation::new(centre);
+    let mut client = Client::start(at.command(&["mcp", "--read-only"]));
+    client.request(1, "tools/list", &json!({}));
+    let answer = client.answer(1);
+    let tools = answer["result"]["tools"].as_array().unwrap();
+    let writes = |tool: &&Value| tool["annotations"]["readOnlyHint"] != true;
+    assert_eq!(tools.iter().filter(writes).count(), 0, "{answer}");
+    client.call(2, "vctl_ssh_exec", &json!({"host": "x", "command": "true"}));
+    assert_eq!(client.answer(2)["error"]["code"], -32602);
+}
+
+#[test]
+fn a_host_name_in_a_list_has_no_hidden_text() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "mcp-list");
+    operator.inventory("mcp-list-1", "192.0.2.1", 22, "ro\u{202e}ot\u{1b}[2J");
+    let mut client = Client::start(operator.at.command(&["mcp"]));
+    let found = client.result(1, "vctl_resolve", &json!({"query": "mcp-list-1"}));
+    let host = &found["structuredContent"]["match"];
+    assert_eq!(host["user"], "ro\\u202eot\\x1b[2J", "{found}");
+    let list = client.result(2, "vctl_list", &json!({"limit": 1000}));
+    let list = &list["structuredContent"];
+    let servers = list["servers"].as_array().unwrap();
+    assert!(
+        servers.iter().any(|host| host["hostname"] == "mcp-list-1"),
+        "{list}"
+    );
+    // The connection of the first call is used again. The limit is far above the usual 10 ms, for a busy machine.
+    let since = Instant::now();
+    client.result(3, "vctl_list", &json!({}));
+    assert!(
+        since.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        since.elapsed()
+    );
+    println!("warm list: {:?}", since.elapsed());
+}
