@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::info;
 use vctl_common::id::BootId;
 use vctl_common::status::{CollectorStatus, Millis};
 use vctl_common::time::wall_now;
