@@ -19,6 +19,7 @@ mod manual;
 mod overview;
 mod completion;
 mod inventory;
+mod rbac;
 mod ssh_ca;
 mod child;
 mod centre;
