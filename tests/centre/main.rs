@@ -8,6 +8,7 @@ mod login;
 mod ssh;
 mod openssh;
 mod ssh_ca;
+mod rbac;
 mod inventory;
 mod ingest;
 mod reading;

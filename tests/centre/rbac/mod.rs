@@ -1,0 +1,3 @@
+//! `vctl rbac`: grants in the client, and the scopes that Vault and hosts enforce.
+
+mod scopes;
