@@ -29,6 +29,7 @@ use crate::commands::migrate::MigrateArgs;
 use crate::commands::node_agent::NodeAgentArgs;
 use crate::commands::proxy::ProxyArgs;
 use crate::commands::prune::PruneArgs;
+use crate::commands::rbac::RbacArgs;
 use crate::commands::retention::RetentionArgs;
 use crate::commands::session::SessionArgs;
 use crate::commands::ssh::SshArgs;
@@ -85,6 +86,7 @@ pub(crate) enum Command {
     NodeAgent(NodeAgentArgs),
     Proxy(ProxyArgs),
     Prune(PruneArgs),
+    Rbac(Box<RbacArgs>),
     Retention(RetentionArgs),
     Session(Box<SessionArgs>),
     Ssh(Box<SshArgs>),

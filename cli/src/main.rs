@@ -18,6 +18,7 @@ mod ssh;
 mod manual;
 mod overview;
 mod completion;
+mod rbac;
 mod inventory;
 mod rbac;
 mod ssh_ca;
@@ -139,6 +140,7 @@ fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
         Command::NodeAgent(args) => commands::node_agent::run(&args),
         Command::Proxy(args) => commands::proxy::run(&args, globals),
         Command::Prune(args) => commands::prune::run(&args, globals),
+        Command::Rbac(args) => commands::rbac::run(&args, globals),
         Command::Retention(args) => commands::retention::run(&args, globals),
         Command::Session(args) => commands::session::run(&args, globals),
         Command::Ssh(args) => commands::ssh::run(&args, globals),

@@ -24,6 +24,10 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("~/.vctl/inventory.json", "The cached hosts: `vctl cache`."),
     (
+        "~/.vctl/grants.json",
+        "The grants of this user, and when Postgres confirmed them.",
+    ),
+    (
         "~/.vctl/recent.json",
         "Hosts, sessions and users of the last commands, for completion and the host picker.",
     ),
@@ -63,6 +67,7 @@ const RELATED: &[(&str, &[&str])] = &[
     ("host", &["fleet", "trust-ca", "vctl-agent(8)"]),
     ("ca", &["trust-ca"]),
     ("node-agent", &["vctl-agent-node(8)"]),
+    ("rbac", &["ssh", "whoami"]),
     ("config", &["doctor"]),
     ("migrate", &["doctor"]),
     ("completions", &["man"]),

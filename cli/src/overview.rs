@@ -42,7 +42,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ),
     (
         "Hosts and authorities",
-        &["trust-ca", "host", "ca", "node-agent"],
+        &["trust-ca", "host", "ca", "node-agent", "rbac"],
     ),
     (
         "Setup and help",
@@ -231,7 +231,7 @@ mod tests {
             ("statsu", Some("status")),
             ("logn", Some("login")),
             ("frobnicate", None),
-            ("rbac", None),
+            ("rbc", Some("rbac")),
         ] {
             assert_eq!(nearest(word, &root).as_deref(), expected, "{word}");
         }

@@ -34,8 +34,8 @@ begin
         select 'select', t, r from unnest(array['servers', 'server_status', 'seen_users', 'rbac_groups',
             'rbac_members', 'rbac_grants', 'ca_keys']) t, unnest(array['vctl_ro', 'vctl_rw', 'vctl_audit_ro']) r
         union all
-        select w, t, 'vctl_rw' from unnest(array['servers', 'rbac_groups', 'rbac_members', 'rbac_grants',
-            'ca_keys']) t, unnest(array['insert', 'update', 'delete']) w
+        select w, t, 'vctl_rw' from unnest(array['servers', 'ca_keys']) t,
+            unnest(array['insert', 'update', 'delete']) w
     ) p (privilege, tab, role)
     where not has_table_privilege(p.role, 'vctl.' || p.tab, p.privilege);
     if missing is not null then

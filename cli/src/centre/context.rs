@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use tokio::signal::unix::SignalKind;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use vctl_common::centre::{DbRole, Settings};
 use vctl_common::pg::{Client, PgError, Pool, PoolLimits};
@@ -30,8 +31,8 @@ pub(crate) struct Context {
     vault: Vault,
     /// Cache of the token, unless the token is not cached.
     token_cache: Option<TokenCache>,
-    /// Display name of the token, if known without asking Vault.
-    display_name: Option<String>,
+    /// Display name of the token, once it is known.
+    display_name: OnceCell<String>,
     state: StateDir,
     pools: RefCell<Vec<Pool>>,
 }
@@ -114,10 +115,8 @@ impl Context {
 
     /// Returns the display name of the token; asks Vault if it is not known.
     pub(crate) async fn display_name(&self) -> Result<String, CliError> {
-        match &self.display_name {
-            Some(name) => Ok(name.clone()),
-            None => Ok(self.vault.lookup_self().await?.display_name),
-        }
+        let ask = || async { Ok::<_, CliError>(self.vault.lookup_self().await?.display_name) };
+        self.display_name.get_or_try_init(ask).await.cloned()
     }
 
     /// Returns a pool for one role; nothing is connected yet.
@@ -145,7 +144,7 @@ impl Context {
         Ok(pool)
     }
 
-    async fn finish<T>(&self, done: &Result<T, Stop>) {
+    pub(crate) async fn finish<T>(&self, done: &Result<T, Stop>) {
         if let Err(Stop::Error(error)) = done
             && error.exit == Exit::Permission
         {
@@ -172,18 +171,24 @@ impl Context {
     async fn open(loaded: &Loaded, interaction: Interaction) -> Result<Self, Stop> {
         let login = Login::new(loaded, interaction);
         let token = login.valid_token().await?;
-        let vault = login.vault(&token).await?;
+        Self::with_token(&login, &token).await
+    }
+
+    /// Returns the context of a command that has its own login and handles signals itself. It must be closed.
+    pub(crate) async fn with_token(login: &Login<'_>, token: &Token) -> Result<Self, Stop> {
+        let vault = login.vault(token).await?;
         let settings = login.settings().clone();
+        let name = match token {
+            Token::Cached(token) => {
+                Some(token.display_name.clone()).filter(|name| !name.is_empty())
+            }
+            Token::FromEnv(_) => None,
+        };
         Ok(Self {
             settings,
             vault,
             token_cache: matches!(token, Token::Cached(_)).then(|| login.cache().clone()),
-            display_name: match &token {
-                Token::Cached(token) => {
-                    Some(token.display_name.clone()).filter(|name| !name.is_empty())
-                }
-                Token::FromEnv(_) => None,
-            },
+            display_name: OnceCell::new_with(name),
             state: login.state().clone(),
             pools: RefCell::default(),
         })

@@ -5,7 +5,10 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitStatus};
 
+use vctl_common::centre::DbRole;
+
 use crate::centre::context;
+use crate::centre::context::Context;
 use crate::centre::globals::Globals;
 use crate::child;
 use crate::child::SecretVariable;
@@ -13,6 +16,8 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::login::token_renewal;
 use crate::login::{CachedToken, Login, Token};
+use crate::rbac;
+use crate::rbac::command::GatedCommand;
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
 
@@ -76,12 +81,23 @@ pub(crate) fn run(args: &ExecArgs, globals: &Globals) -> Result<(), Stop> {
 type Secrets = Vec<(String, vctl_common::secret::Secret<String>)>;
 
 async fn prepare(args: &ExecArgs, login: &Login<'_>) -> Result<(CachedToken, Secrets), Stop> {
-    let token = match login.valid_token().await? {
+    let token = login.valid_token().await?;
+    check_grant(login, &token).await?;
+    let token = match token {
         Token::Cached(token) => *token,
         Token::FromEnv(token) => login.describe(&token).await?,
     };
     let secrets = child::secrets(&args.env, &login.settings().vault, &token.token).await?;
     Ok((token, secrets))
+}
+
+async fn check_grant(login: &Login<'_>, token: &Token) -> Result<(), Stop> {
+    let context = Context::with_token(login, token).await?;
+    let grants = rbac::lookup::with_role(&context, DbRole::Ro).await;
+    let checked = rbac::gate::require(&context, GatedCommand::Exec, None, grants).await;
+    let checked = checked.map_err(Stop::from);
+    context.finish(&checked).await;
+    checked
 }
 
 fn not_run(program: &OsString, error: &io::Error) -> CliError {

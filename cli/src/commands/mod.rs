@@ -9,6 +9,7 @@ pub(crate) mod host;
 pub(crate) mod migrate;
 pub(crate) mod node_agent;
 pub(crate) mod prune;
+pub(crate) mod rbac;
 pub(crate) mod retention;
 pub(crate) mod session;
 pub(crate) mod list;

@@ -14,6 +14,8 @@ use crate::centre::context::Context;
 use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::rbac;
+use crate::rbac::command::GatedCommand;
 use crate::retention;
 use crate::retention::model::{Periods, Pruned};
 use crate::ui::ask::{Interaction, confirmed};
@@ -65,6 +67,7 @@ pub(crate) fn run(args: &PruneArgs, globals: &Globals) -> Result<(), Stop> {
     context::run(globals, async |context| {
         if args.dry_run {
             let client = reader(context).await?;
+            check_grant(context, &client).await?;
             let plan = crate::retention::store::plan(&client, periods).await;
             let plan = plan.map_err(PgError::from)?;
             return Ok(retention::table::write_pruned(
@@ -74,6 +77,7 @@ pub(crate) fn run(args: &PruneArgs, globals: &Globals) -> Result<(), Stop> {
             )?);
         }
         let client = context.connect(&context.pool(DbRole::Pruner)?).await?;
+        check_grant(context, &client).await?;
         if !args.yes && !agreed(&client, periods, &mut screen).await? {
             notice::note("nothing was deleted");
             return Ok(());
@@ -81,6 +85,11 @@ pub(crate) fn run(args: &PruneArgs, globals: &Globals) -> Result<(), Stop> {
         prune(&client, periods, &mut screen).await
     })?;
     Ok(screen.flush()?)
+}
+
+async fn check_grant(context: &Context, client: &Client) -> Result<(), CliError> {
+    let grants = rbac::lookup::of_client(context, client).await;
+    rbac::gate::require(context, GatedCommand::Prune, None, grants).await
 }
 
 /// Returns a connection that may read the plan: as auditor, or else as pruner.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use tokio::net::lookup_host;
 use vctl_common::centre::DbRole;
-use vctl_common::pg::PgError;
+use vctl_common::pg::{Client, PgError};
 
 use crate::centre::context;
 use crate::centre::context::Context;
@@ -28,6 +28,8 @@ use crate::inventory::sync::{
 };
 use crate::inventory::{Host, order};
 use crate::openssh::without_include::ConfigWithoutInclude;
+use crate::rbac;
+use crate::rbac::command::GatedCommand;
 use crate::ui::columns::Columns;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
@@ -82,6 +84,9 @@ pub(crate) fn run(args: &SyncArgs, globals: &Globals) -> Result<(), Stop> {
     let config = globals.load()?.config;
     let (ssh, aliases, _before) = args.read()?;
     let (summary, failures, all) = context::run(globals, async |context| {
+        let client = args.connect(context).await?;
+        let grants = rbac::lookup::of_client(context, &client).await;
+        rbac::gate::require(context, GatedCommand::Sync, None, grants).await?;
         let (candidates, mut failures) = candidates(&args.prefix, &ssh, &aliases).await;
         let (planned, unplanned) = sync::plan(candidates);
         failures.extend(unplanned);
@@ -93,7 +98,7 @@ pub(crate) fn run(args: &SyncArgs, globals: &Globals) -> Result<(), Stop> {
         let patience = config.sync_probe_timeout.0;
         let probed = sync::probe(&addresses, patience, config.sync_probe_concurrency).await;
         let summary = args
-            .write(context, &config, &planned, &probed, &mut failures)
+            .write(&client, &config, &planned, &probed, &mut failures)
             .await?;
         Ok((summary, failures, all))
     })?;
@@ -156,25 +161,27 @@ impl SyncArgs {
         Ok((ssh, aliases, before))
     }
 
+    async fn connect(&self, context: &Context) -> Result<Client, Stop> {
+        if self.dry_run {
+            return Ok(context.connect(&context.pool(DbRole::Ro)?).await?);
+        }
+        super::connect_for_changes(context).await
+    }
+
     async fn write(
         &self,
-        context: &Context,
+        client: &Client,
         config: &Config,
         planned: &[PlannedHost],
         probed: &[bool],
         failures: &mut Vec<ImportFailure>,
     ) -> Result<Summary, Stop> {
-        let client = if self.dry_run {
-            context.connect(&context.pool(DbRole::Ro)?).await?
-        } else {
-            super::connect_for_changes(context).await?
-        };
-        let known = inventory::store::hosts(&client).await?;
+        let known = inventory::store::hosts(client).await?;
         let known: BTreeMap<&str, &Host> = known.iter().map(|host| (&*host.name, host)).collect();
         let statement = if self.dry_run {
             None
         } else {
-            Some(inventory::store_edit::prepare_sync(&client).await?)
+            Some(inventory::store_edit::prepare_sync(client).await?)
         };
         let mut missing: BTreeMap<String, FailureKind> = failures
             .iter()
@@ -199,7 +206,7 @@ impl SyncArgs {
             let dc = data_centre(config, host.ip);
             if let Some(statement) = &statement
                 && let Err(error) =
-                    inventory::store_edit::sync(&client, statement, host, &dc, config, answered)
+                    inventory::store_edit::sync(client, statement, host, &dc, config, answered)
                         .await
             {
                 if error.is_closed() {

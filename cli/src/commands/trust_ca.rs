@@ -16,7 +16,11 @@ use crate::config::{self, Config, Loaded};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::lookup::HostLookup;
-use crate::ssh::{self, ConnectionUse, Forwards, HostSelector, PtyWish, SshRequest, Target};
+use crate::rbac::command::GatedCommand;
+use crate::rbac::gate;
+use crate::ssh::{
+    self, ConnectionUse, Forwards, HostSelector, LookedUpHost, PtyWish, SshRequest, Target,
+};
 use crate::ssh_ca::{self, Source};
 use crate::trust_ca;
 use crate::trust_ca::{
@@ -121,8 +125,9 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
             args.may_record(context, wanted).await?;
             let mut orders = args.orders(&settings).await?;
             let directory = HostLookup::new(context)?;
-            let asked = ssh::plan(&directory, &loaded.config, wanted, interaction);
-            let plan = asked.await?;
+            let asked = ssh::look_up(&directory, &loaded.config, wanted, interaction);
+            let LookedUpHost { plan, grants, .. } = asked.await?;
+            gate::require(context, GatedCommand::TrustCa, None, grants).await?;
             let target = &plan.target;
             let is_in_inventory = !matches!(wanted, HostSelector::Address { .. });
             orders.scopes = args.scopes.for_host(is_in_inventory.then_some(target))?;

@@ -1,5 +1,6 @@
 //! Lookup of hosts for reading commands: in Postgres, or in the cache while Postgres is unreachable.
 
+use std::cell::Cell;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -27,6 +28,8 @@ pub(crate) struct HostLookup<'a> {
     file: SnapshotFile,
     /// The cache, once it is used: a command uses the same hosts until its end.
     cached: OnceCell<Snapshot>,
+    /// Whether Postgres was unreachable for a command that needs no hosts.
+    away: Cell<bool>,
 }
 
 /// The source of the hosts of a command.
@@ -52,6 +55,7 @@ impl<'a> HostLookup<'a> {
             pool,
             file: SnapshotFile::in_dir(context.state(), context.settings()),
             cached: OnceCell::new(),
+            away: Cell::new(false),
         }
     }
 
@@ -81,6 +85,24 @@ impl<'a> HostLookup<'a> {
         Ok(HostSource::Cache(cached))
     }
 
+    /// Connects to Postgres, for a command that already knows its host.
+    pub(crate) async fn connect(&self) -> Result<Client, PgError> {
+        let connected = self.context.connect(&self.pool).await;
+        if connected.as_ref().is_err_and(PgError::is_away) {
+            self.note_away();
+        }
+        connected
+    }
+
+    /// Notes that Postgres did not answer in time.
+    pub(crate) fn note_away(&self) {
+        self.away.set(true);
+    }
+
+    pub(crate) fn context(&self) -> &'a Context {
+        self.context
+    }
+
     /// Returns the hosts that were used on this machine, the latest first.
     pub(crate) fn recently_used(&self) -> Vec<String> {
         self.recent().read().hosts
@@ -95,9 +117,9 @@ impl<'a> HostLookup<'a> {
         RecentFile::in_dir(self.context.state(), self.context.settings())
     }
 
-    /// Returns whether the cache is in use because Postgres was unreachable.
-    pub(crate) fn used_cache(&self) -> bool {
-        self.cached.initialized()
+    /// Returns whether Postgres was unreachable.
+    pub(crate) fn was_away(&self) -> bool {
+        self.cached.initialized() || self.away.get()
     }
 
     async fn read_cache(&self, away: PgError) -> Result<Snapshot, Stop> {

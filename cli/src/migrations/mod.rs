@@ -50,6 +50,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0018_unreadable_certificates",
     "0019_arrivals",
     "0020_last_probed",
+    "0021_rbac",
 ];
 
 impl Migration {

@@ -26,8 +26,8 @@ use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ssh::{
-    AccessLog, ConnectContext, End, HostKeys, HostSelector, Input, Issuer, Output, RoutePlan, Row,
-    Signals, SshError, SshPort, Stream, open_port, plan,
+    AccessLog, ConnectContext, Destination, End, HostKeys, HostSelector, Input, Issuer, Output,
+    RoutePlan, Row, Signals, SshError, SshPort, Stream, open_port, plan,
 };
 use crate::ssh_ca::user_certificate::{Credential, Extensions};
 use crate::ui::ask::Interaction;
@@ -184,14 +184,9 @@ async fn reach<'a>(
     request: &ProxyRequest,
     context: &'a ConnectContext<'_>,
 ) -> Result<OpenedPort<'a>, Stop> {
-    let wanted = HostSelector::Exact(request.host.clone());
-    let directory = context.access.directory();
-    let mut plan = plan(&directory, config, &wanted, Interaction::Never).await?;
-    context.access.note_lookup(&directory);
-    plan.target.addr.set_port(request.port);
-    if let Some(user) = &request.user {
-        plan.target.user.clone_from(user);
-    }
+    let wanted = Destination::from(HostSelector::Exact(request.host.clone()));
+    let wanted = wanted.or_rather(request.user.as_deref(), Some(request.port));
+    let plan = plan(context.access, config, &wanted, Interaction::Never).await?;
     let target = plan.target.clone();
     // With jump hosts only, the target's certificate is requested together with theirs.
     let wants_own = plan.direct;

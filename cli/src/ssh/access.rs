@@ -281,7 +281,7 @@ impl<'a> AccessLog<'a> {
 
     /// Notes whether Postgres was unavailable during the lookup, so that vctl does not wait for it again.
     pub(crate) fn note_lookup(&self, directory: &HostLookup<'_>) {
-        self.away.set(directory.used_cache());
+        self.away.set(directory.was_away());
     }
 
     fn pool(&self) -> Pool {

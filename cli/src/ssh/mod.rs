@@ -1,12 +1,13 @@
 //! `vctl ssh`: connects to a host, runs a command there, and records the access.
 //!
-//! In this order: [`destination`] parses the argument; [`target`] finds the host and its jump hosts ([`route_plan`]); [`connect`] tries
-//! the routes; [`dial`] and [`hop`] connect; [`host_key`] verifies the host; [`access`] writes the access-log row before
+//! In this order: [`destination`] parses the argument; [`target`] finds the host and its jump hosts ([`route_plan`]);
+//! [`gate`] checks the grants of the user; [`connect`] tries the routes; [`dial`] and [`hop`] connect; [`host_key`] verifies the host; [`access`] writes the access-log row before
 //! a certificate is offered; [`session`] and [`forward`] use the connection. [`tcp_transport`] connects for a client
 //! that logs in by itself.
 
 mod destination;
 mod target;
+mod gate;
 mod route_plan;
 mod connect;
 mod connect_context;
@@ -32,10 +33,11 @@ pub(crate) use connect_context::{ConnectContext, Issuer};
 pub(crate) use destination::Destination;
 pub(crate) use error::SshError;
 pub(crate) use forward::{Endpoint, Forwards, LocalForward, RemoteForward, SocksForward};
+pub(crate) use gate::plan;
 pub(crate) use host_key::{HostKeys, KnownHostsFiles};
 pub(crate) use known_hosts::{KnownHosts, key_of_line};
 pub(crate) use route_plan::{RoutePlan, Target};
 pub(crate) use run::{ConnectionUse, SshRequest, run};
 pub(crate) use session::{Input, Output, PtyWish, Signals};
-pub(crate) use target::{HostSelector, plan};
+pub(crate) use target::{HostSelector, LookedUpHost, look_up};
 pub(crate) use tcp_transport::{SshPort, Stream, open_port};

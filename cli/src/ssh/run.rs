@@ -9,11 +9,11 @@ use super::connect_context::{ConnectContext, Issuer};
 use super::destination::Destination;
 use super::error::SshError;
 use super::forward::{Endpoint, Forwarding, Forwards};
+use super::gate;
 use super::handler::Inbound;
 use super::host_key::HostKeys;
 use super::route_plan::RoutePlan;
 use super::session::{self, Outcome, PtyWish, Signals, Work, WriteError};
-use super::target;
 use crate::centre::context::Context;
 use crate::config::Config;
 use crate::error::{CliError, Stop};
@@ -108,17 +108,8 @@ async fn connect(
     access: &AccessLog<'_>,
     inbound: mpsc::Sender<Inbound>,
 ) -> Result<LoggedInHost, Stop> {
-    let directory = access.directory();
     let (destination, interaction) = (&request.destination, request.interaction);
-    let wanted = destination.wanted();
-    let mut plan = target::plan(&directory, config, &wanted, interaction).await?;
-    if let Some(user) = destination.user() {
-        user.clone_into(&mut plan.target.user);
-    }
-    if let Some(port) = destination.port() {
-        plan.target.addr.set_port(port);
-    }
-    access.note_lookup(&directory);
+    let mut plan = gate::plan(access, config, destination, interaction).await?;
     if let Some(mount) = &request.mount {
         plan.target.mount.clone_from(mount);
     }

@@ -1,4 +1,4 @@
-//! The host to connect to, and its jump hosts.
+//! Lookup of the host to connect to, and of its jump hosts.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,6 +13,10 @@ use crate::inventory::lookup::HostLookup;
 use crate::inventory::picker;
 use crate::inventory::picker::PickerContext;
 use crate::inventory::{Host, HostState, Route, address};
+use crate::rbac;
+use crate::rbac::lookup as grants_lookup;
+use crate::rbac::lookup::LookedUpGrants;
+use crate::ssh_ca;
 use crate::ssh_ca::user_certificate::RoleSource;
 use crate::ui::ask::Interaction;
 
@@ -67,21 +71,29 @@ impl HostSelector {
     }
 }
 
-/// Finds the host and the routes to it.
-pub(crate) async fn plan(
+/// A host that was looked up, and what the gate needs to decide whether the user may log in to it.
+pub(crate) struct LookedUpHost {
+    pub(crate) plan: RoutePlan,
+    /// Data centre of the target; empty for an address without the inventory.
+    pub(crate) dc: String,
+    pub(crate) grants: LookedUpGrants,
+}
+
+/// Finds the host and the routes to it, and the grants of the user in the same round trip.
+///
+/// Does not check the grants: [`plan`](super::gate::plan) does, for every login with a certificate.
+pub(crate) async fn look_up(
     directory: &HostLookup<'_>,
     config: &Config,
     wanted: &HostSelector,
     interaction: Interaction,
-) -> Result<RoutePlan, Stop> {
+) -> Result<LookedUpHost, Stop> {
     // The connection is returned to the pool while the user chooses.
     let configured = directory.ssh_mount();
-    let (host, mount) = match wanted {
+    let context = directory.context();
+    let (host, mount, grants) = match wanted {
         HostSelector::Address { user, addr } => {
-            let mount = async { directory.open().await?.signing_mount(configured).await };
-            // This also works without the database: the address is known.
-            let mount = timeout(deadlines::SIGNING_MOUNT, mount).await;
-            let mount = mount.ok().and_then(Result::ok);
+            let (mount, grants) = without_inventory(directory).await;
             let target = Target {
                 name: address_name(*addr),
                 addr: *addr,
@@ -95,14 +107,19 @@ pub(crate) async fn plan(
                 mount: mount.unwrap_or_else(|| configured.to_owned()),
                 clock_offset_s: None,
             };
-            return Ok(RoutePlan::new(Vec::new(), target, true));
+            return Ok(LookedUpHost {
+                plan: RoutePlan::new(Vec::new(), target, true),
+                dc: String::new(),
+                grants,
+            });
         }
         HostSelector::Any => {
             let source = directory.open().await?;
-            let (hosts, mount, now) = tokio::join!(
+            let (hosts, mount, now, grants) = tokio::join!(
                 source.hosts(),
                 source.signing_mount(configured),
-                source.clock()
+                source.clock(),
+                grants_lookup::of_source(context, &source)
             );
             drop(source);
             let mut hosts = hosts?;
@@ -111,15 +128,17 @@ pub(crate) async fn plan(
                 now: now?,
                 recent: directory.recently_used(),
             };
-            (picker::choose(hosts, &known, interaction).await?, mount?)
+            let host = picker::choose(hosts, &known, interaction).await?;
+            (host, mount?, grants)
         }
         HostSelector::Part(query) | HostSelector::Exact(query) => {
             let source = directory.open().await?;
             // One round trip: the connection sends all queries before it waits.
-            let (found, mount, now) = tokio::join!(
+            let (found, mount, now, grants) = tokio::join!(
                 source.find(query),
                 source.signing_mount(configured),
-                source.clock()
+                source.clock(),
+                grants_lookup::of_source(context, &source)
             );
             drop(source);
             let (found, mount) = (found?, mount?);
@@ -134,12 +153,13 @@ pub(crate) async fn plan(
             } else {
                 one_of(found, wanted, query)?
             };
-            (host, mount)
+            (host, mount, grants)
         }
     };
     if interaction == Interaction::Allowed {
         directory.record_use(&host.name);
     }
+    let dc = host.dc.clone();
     let route = match host.jump_via {
         None => Route { hops: vec![host] },
         Some(_) => directory.open().await?.route(&host.name).await?,
@@ -153,7 +173,33 @@ pub(crate) async fn plan(
         )
         .into());
     };
-    Ok(RoutePlan::new(hops, target, config.ssh_direct_first))
+    Ok(LookedUpHost {
+        plan: RoutePlan::new(hops, target, config.ssh_direct_first),
+        dc,
+        grants,
+    })
+}
+
+/// Returns the mount that signs, and the grants of the user, for a host that is not looked up in the inventory. This
+/// also works without the database: the address is known, and the grants may be cached.
+async fn without_inventory(directory: &HostLookup<'_>) -> (Option<String>, LookedUpGrants) {
+    let (context, configured) = (directory.context(), directory.ssh_mount());
+    let asked = async {
+        let client = directory.connect().await?;
+        let (mount, grants) = tokio::join!(
+            ssh_ca::store::signing_mount(&client, configured),
+            rbac::store::caller_grants(&client)
+        );
+        Ok((mount.ok(), grants?))
+    };
+    match timeout(deadlines::SIGNING_MOUNT, asked).await {
+        Ok(Ok((mount, grants))) => (mount, grants_lookup::of_answer(context, Ok(grants)).await),
+        Ok(Err(error)) => (None, grants_lookup::of_answer(context, Err(error)).await),
+        Err(_) => {
+            directory.note_away();
+            (None, grants_lookup::cached(context, None).await)
+        }
+    }
 }
 
 /// Returns the name that OpenSSH writes into `known_hosts` for an address.

@@ -14,9 +14,10 @@ const TABLES: &str = "
 | `servers`        | S   | SIUD |          | S        | S            |              |        |        | SIUDT    |
 | `server_status`  | S   | SD   |          | S        | S            |              |        |        | SIUDT    |
 | `seen_users`     | S   | SD   |          | S        |              |              |        |        | SIUDT    |
-| `rbac_groups`    | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
-| `rbac_members`   | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
-| `rbac_grants`    | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
+| `rbac_groups`    | S   | S    |          | S        |              |              |        |        | SIUDT    |
+| `rbac_members`   | S   | S    |          | S        |              |              |        |        | SIUDT    |
+| `rbac_grants`    | S   | S    |          | S        |              |              |        |        | SIUDT    |
+| `rbac_change`    | S   | S    |          | S        |              |              |        |        | SI       |
 | `ca_keys`        | S   | SIUD |          | S        | S            |              |        |        | SIUDT    |
 | `host_trust`     | S   | SIUD |          | S        |              |              |        |        | SIUDT    |
 | `host_certificate` | S | SIUD |          | S        |              |              |        |        | SIUDT    |
@@ -69,6 +70,15 @@ const FUNCTIONS: &str = "
 | `doubtful_logins_v1` | x   |     |          |          |              |              |        |        | x        |
 | `is_users_exec`    |     |     |          |          |              |              |        |        | x        |
 | `note_arrival`     |     |     |          |          |              |              |        |        | x        |
+| `caller_grants_v1` | x   | x   |          | x        | x            |              |        | x      | x        |
+| `rbac_create_group_v1` |     | x   |          |          |              |              |        |        | x        |
+| `rbac_delete_group_v1` |     | x   |          |          |              |              |        |        | x        |
+| `rbac_members_v1`  |     | x   |          |          |              |              |        |        | x        |
+| `rbac_grants_v1`   |     | x   |          |          |              |              |        |        | x        |
+| `record_rbac`      |     |     |          |          |              |              |        |        | x        |
+| `existing_group`   |     |     |          |          |              |              |        |        | x        |
+| `person_key`       |     |     |          |          |              |              |        |        | x        |
+| `refuse_change`    |     |     |          |          |              |              |        |        | x        |
 ";
 
 #[test]

@@ -72,7 +72,8 @@ pub(super) fn run(args: &HostCertArgs, globals: &Globals) -> Result<(), Stop> {
         let client = context.connect(&context.pool(DbRole::Rw)?).await?;
         let wanted = HostSelector::Exact(args.host.clone());
         let directory = HostLookup::new(context)?;
-        let plan = ssh::plan(&directory, &loaded.config, &wanted, interaction).await?;
+        let plan = ssh::look_up(&directory, &loaded.config, &wanted, interaction);
+        let plan = plan.await?.plan;
         let key = args.key(&plan, interaction).await?;
         let name = &plan.target.name;
         let principals = args.principals(context, name).await?;

@@ -4,6 +4,7 @@
 //! and the list must stay fast with 50,000 hosts.
 
 mod context;
+pub(crate) mod list;
 mod screen;
 mod state;
 

@@ -12,6 +12,7 @@ pub(crate) const OF_WHOAMI: &str = include_str!("../../../../docs/whoami.schema.
 pub(crate) const OF_RETENTION: &str = include_str!("../../../../docs/retention.schema.json");
 pub(crate) const OF_FLEET: &str = include_str!("../../../../docs/fleet.schema.json");
 pub(crate) const OF_CACHES: &str = include_str!("../../../../docs/cache.schema.json");
+pub(crate) const OF_RBAC: &str = include_str!("../../../../docs/rbac.schema.json");
 pub(crate) const OF_ACCESSES: &str = include_str!("../../../../docs/audit.schema.json");
 
 /// Panics with the place where `value` does not match the schema's definition `name`.

@@ -181,6 +181,29 @@ const SPOILED: &[(&str, &str)] = &[
         "0020_last_probed",
         "alter table vctl.servers drop constraint servers_last_probed_at",
     ),
+    ("0021_rbac", "drop function vctl.caller_grants_v1"),
+    (
+        "0021_rbac",
+        "alter function vctl.rbac_members_v1 reset search_path",
+    ),
+    ("0021_rbac", "grant insert on vctl.rbac_grants to vctl_rw"),
+    (
+        "0021_rbac",
+        "grant delete on vctl.rbac_change to vctl_vault",
+    ),
+    ("0021_rbac", "drop trigger append_only on vctl.rbac_change"),
+    (
+        "0021_rbac",
+        "delete from vctl.rbac_groups where name = 'everyone'",
+    ),
+    (
+        "0021_rbac",
+        "grant execute on function vctl.rbac_delete_group_v1 to vctl_ro",
+    ),
+    (
+        "0021_rbac",
+        "revoke execute on function vctl.caller_grants_v1 from vctl_audit_writer",
+    ),
 ];
 
 #[test]

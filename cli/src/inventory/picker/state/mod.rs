@@ -281,7 +281,7 @@ pub(super) struct ScreenLine {
 }
 
 impl ScreenLine {
-    fn plain(text: String) -> Self {
+    pub(super) fn plain(text: String) -> Self {
         Self {
             text,
             is_here: false,
@@ -289,7 +289,7 @@ impl ScreenLine {
         }
     }
 
-    fn dim(text: String) -> Self {
+    pub(super) fn dim(text: String) -> Self {
         Self {
             is_dim: true,
             ..Self::plain(text)

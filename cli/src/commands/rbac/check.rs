@@ -1,0 +1,133 @@
+//! `vctl rbac check`: whether the user may run a command, and which layer denies it.
+
+use std::io::Write as _;
+
+use vctl_common::centre::DbRole;
+
+use crate::centre::context;
+use crate::centre::context::Context;
+use crate::centre::globals::Globals;
+use crate::completion;
+use crate::config::Loaded;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::inventory::lookup::HostLookup;
+use crate::rbac::check::{Verdict, by_grants, by_policies};
+use crate::rbac::command::{CommandClass, GatedCommand, class_of};
+use crate::rbac::scope::Target;
+use crate::rbac::{json, lookup, table};
+use crate::ssh::{self, HostSelector};
+use crate::ui::ask::Interaction;
+use crate::ui::format::OutputFormat;
+use crate::ui::help::{self, TEMPLATE};
+use crate::ui::{Screen, sanitize};
+
+/// Show whether you may run a command, and which layer denies it
+///
+/// Two layers decide: the grants of your groups, and the policies of your token in Vault. The exit status
+/// is 77 if one of them denies the command; the error names the layer and who can change it. Nothing is
+/// run or changed.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl rbac check exec                          May I run `vctl exec`?
+  vctl rbac check ssh --host web-1              May I log in to web-1?
+  vctl rbac check ssh --host web-1 --user root  May I log in to it as root?")]
+pub(super) struct CheckArgs {
+    /// Name of a command of vctl
+    #[arg(value_name = "COMMAND", add = completion::command())]
+    command: String,
+
+    /// Exact name or address of a host, for a grant that covers only some hosts
+    #[arg(long, value_name = "HOST", add = completion::host())]
+    host: Option<String>,
+
+    /// User on the host [default: user of the inventory]
+    #[arg(long, value_name = "USER", requires = "host", add = completion::login_user())]
+    user: Option<String>,
+
+    /// Output format
+    #[arg(
+        long, short, value_name = "FORMAT", default_value = "table",
+        value_parser = OutputFormat::among(OutputFormat::OF_DOCUMENT)
+    )]
+    output: OutputFormat,
+}
+
+pub(super) fn run(args: &CheckArgs, globals: &Globals) -> Result<(), Stop> {
+    let root = help::root();
+    let Some(command) = root.find_subcommand(&args.command) else {
+        let name = sanitize::text(&args.command);
+        let names: Vec<&str> = GatedCommand::ALL.iter().map(|one| one.name()).collect();
+        let message = format!("`{name}` is not a command of vctl");
+        let hint = format!("commands that need a grant: {}", names.join(", "));
+        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+    };
+    let name = command.get_name();
+    if args.host.is_some() && class_of(name) != CommandClass::Gated(GatedCommand::Ssh) {
+        let message = format!("`vctl {name}` does not log in to a host with a certificate");
+        let error = CliError::new(Exit::Usage, message);
+        return Err(error.hint("use `--host` with `ssh` or `proxy`").into());
+    }
+    let loaded = globals.load()?;
+    let verdict = context::run(globals, async |context| {
+        args.decide(name, context, &loaded).await
+    })?;
+    let mut screen = Screen::for_format(args.output);
+    if args.output.is_for_people() {
+        let layout = screen.layout(false);
+        table::write_verdict(&mut screen, &verdict, layout)?;
+    } else {
+        json::write_verdict(&mut screen, args.output, &verdict)?;
+    }
+    screen.flush()?;
+    match verdict.layers.iter().find(|layer| !layer.allowed) {
+        None => Ok(()),
+        Some(denying) => {
+            let layer = match denying.layer {
+                "grant" => "the grants of vctl",
+                _ => "the policies of Vault",
+            };
+            let user = sanitize::text(&verdict.display_name);
+            let message = format!("`vctl {name}` is denied to `{user}` by {layer}");
+            let error = CliError::new(Exit::Permission, message);
+            Err(error.hint(denying.fix.clone().unwrap_or_default()).into())
+        }
+    }
+}
+
+impl CheckArgs {
+    async fn decide(
+        &self,
+        name: &str,
+        context: &Context,
+        loaded: &Loaded,
+    ) -> Result<Verdict, Stop> {
+        let info = context.vault().lookup_self().await?;
+        let policy = by_policies(name, context, loaded).await?;
+        let grant = if let Some(host) = &self.host {
+            let directory = HostLookup::new(context)?;
+            let wanted = HostSelector::Exact(host.clone());
+            let found =
+                ssh::look_up(&directory, &loaded.config, &wanted, Interaction::Never).await?;
+            let host = &found.plan.target;
+            let target = Target {
+                dc: &found.dc,
+                host: &host.name,
+                user: self.user.as_ref().unwrap_or(&host.user),
+            };
+            by_grants(name, Some(&target), &found.grants, &info)
+        } else {
+            let grants = match class_of(name) {
+                CommandClass::Gated(_) => lookup::with_role(context, DbRole::Ro).await,
+                _ => Ok(crate::rbac::caller::CallerGrants::default()),
+            };
+            by_grants(name, None, &grants, &info)
+        };
+        Ok(Verdict {
+            command: name.to_owned(),
+            display_name: info.display_name,
+            layers: vec![grant, policy],
+        })
+    }
+}

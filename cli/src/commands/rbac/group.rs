@@ -1,0 +1,173 @@
+//! `vctl rbac group`: lists, shows, creates and deletes groups of users.
+
+use vctl_common::centre::DbRole;
+
+use super::{Editor, choose, no_group, show};
+use crate::centre::context;
+use crate::centre::globals::Globals;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::rbac::caller::EVERYONE;
+use crate::rbac::model::Group;
+use crate::rbac::{json, name, store, store_edit, table};
+use crate::ui::ask::{Interaction, confirmed};
+use crate::ui::format::OutputFormat;
+use crate::ui::help::TEMPLATE;
+use crate::ui::notice;
+
+/// List, show, create and delete groups of users
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE)]
+pub(super) struct GroupArgs {
+    #[command(subcommand)]
+    command: GroupCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum GroupCommand {
+    /// List groups with their commands
+    List(GroupListArgs),
+    /// Show one group with its members
+    Show(GroupShowArgs),
+    /// Create a group, or change the description of an existing one
+    Create(GroupCreateArgs),
+    /// Delete a group with its members and grants
+    Delete(GroupDeleteArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl rbac group list            List all groups
+  vctl rbac group list -o json    For programs: docs/rbac-json.md")]
+struct GroupListArgs {
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Example:
+  vctl rbac group show devs       Show members and commands of devs")]
+struct GroupShowArgs {
+    /// Name of the group
+    #[arg(value_name = "GROUP", value_parser = name::group)]
+    group: String,
+
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Example:
+  vctl rbac group create devs Developers of the shop")]
+struct GroupCreateArgs {
+    /// Name of the group: a-z, 0-9, `.`, `_` and `-`
+    #[arg(value_name = "GROUP", value_parser = name::group)]
+    group: String,
+
+    /// Description; words are joined with spaces
+    #[arg(value_name = "DESCRIPTION")]
+    description: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl rbac group delete devs          Ask for confirmation
+  vctl rbac group delete devs --yes    For scripts")]
+struct GroupDeleteArgs {
+    /// Name of the group
+    #[arg(value_name = "GROUP", value_parser = name::group)]
+    group: String,
+
+    /// Do not ask for confirmation
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub(super) fn run(args: &GroupArgs, globals: &Globals) -> Result<(), Stop> {
+    match &args.command {
+        GroupCommand::List(args) => {
+            let groups = read_groups(globals)?;
+            show::write(args.output, &json::Groups, &groups, table::write_groups)
+        }
+        GroupCommand::Show(args) => {
+            let mut groups = read_groups(globals)?;
+            let Some(index) = groups.iter().position(|group| group.name == args.group) else {
+                let message = format!("there is no group `{}`", args.group);
+                return Err(no_group(message, &groups).into());
+            };
+            let group = [groups.swap_remove(index)];
+            show::write(args.output, &json::Groups, &group, |out, group, layout| {
+                table::write_group(out, &group[0], layout)
+            })
+        }
+        GroupCommand::Create(args) => create(args, globals),
+        GroupCommand::Delete(args) => delete(args, globals),
+    }
+}
+
+fn read_groups(globals: &Globals) -> Result<Vec<Group>, Stop> {
+    context::run(globals, async |context| {
+        let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+        Ok(store::groups(&client, None).await?)
+    })
+}
+
+fn create(args: &GroupCreateArgs, globals: &Globals) -> Result<(), Stop> {
+    let description = (!args.description.is_empty()).then(|| args.description.join(" "));
+    let description = description.map(|text| name::description(&text)).transpose();
+    let description = description.map_err(|why| CliError::new(Exit::Usage, why))?;
+    let name = &args.group;
+    let changed = context::run(globals, async |context| {
+        let editor = Editor::connect(context, "rbac group create").await?;
+        let (client, by) = (&editor.client, &editor.by);
+        match store_edit::create_group(client, by, name, description.as_deref()).await {
+            Ok(changed) => Ok(changed),
+            Err(error) => Err(editor.explain(error).await),
+        }
+    })?;
+    notice::note(&if changed {
+        format!("the group `{name}` is created or changed")
+    } else {
+        format!("the group `{name}` exists already; nothing changed")
+    });
+    Ok(())
+}
+
+fn delete(args: &GroupDeleteArgs, globals: &Globals) -> Result<(), Stop> {
+    let interaction = globals.interaction();
+    if !args.yes && interaction == Interaction::Never {
+        let message = "deleting a group needs confirmation, and there is no terminal";
+        let error = CliError::new(Exit::Usage, message);
+        let hint = "use `--yes` to delete it without confirmation";
+        return Err(error.hint(hint).into());
+    }
+    let name = &args.group;
+    let deleted = context::run(globals, async |context| {
+        let editor = Editor::connect(context, "rbac group delete").await?;
+        let groups = editor.groups().await?;
+        let group = choose::group(Some(name), &groups, interaction).await?;
+        let (members, grants) = (group.members.len(), group.grants.len());
+        let question =
+            format!("Delete the group `{name}` with {members} members and {grants} grants?");
+        if !args.yes && group.name != EVERYONE && !confirmed(&question).await? {
+            return Ok(false);
+        }
+        let (client, by) = (&editor.client, &editor.by);
+        match store_edit::delete_group(client, by, name).await {
+            Ok(()) => Ok(true),
+            Err(error) => Err(editor.explain(error).await),
+        }
+    })?;
+    notice::note(&if deleted {
+        format!("deleted the group `{name}`; `vctl rbac log` has its members and grants")
+    } else {
+        "nothing was deleted".to_owned()
+    });
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! Names of groups and users, checked before they are sent to the database.
+
+use super::command::{GatedCommand, grantable};
+use super::model::User;
+use super::scope::Grant;
+use crate::error::CliError;
+use crate::exit_code::Exit;
+use crate::ui::sanitize;
+use vctl_common::person::Person;
+
+/// Maximum length of a group's name, as in `vctl.rbac_groups`.
+const MAX_GROUP: usize = 63;
+const MAX_USER: usize = 1_024;
+const MAX_DESCRIPTION: usize = 1_024;
+
+/// Parses the name of a group.
+pub(crate) fn group(text: &str) -> Result<String, String> {
+    let length = text.chars().count();
+    if length == 0 {
+        return Err("the name of the group is empty".to_owned());
+    }
+    if length > MAX_GROUP {
+        return Err(format!(
+            "the name of the group has {length} characters; the limit is {MAX_GROUP}"
+        ));
+    }
+    let edge = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let inner = |b: u8| edge(b) || matches!(b, b'.' | b'_' | b'-');
+    let bytes = text.as_bytes();
+    if bytes.first().is_some_and(|&first| edge(first)) && bytes.iter().all(|&b| inner(b)) {
+        return Ok(text.to_owned());
+    }
+    let text = sanitize::text(text);
+    Err(format!(
+        "`{text}` is not the name of a group: a name has a-z, 0-9, `.`, `_` and `-`, and begins with a letter or digit"
+    ))
+}
+
+/// Parses the name of a user: a display name in Vault, or the part after the auth mount.
+pub(crate) fn user(text: &str) -> Result<String, String> {
+    let length = text.chars().count();
+    if length == 0 {
+        return Err("the name of the user is empty".to_owned());
+    }
+    if length > MAX_USER {
+        return Err(format!(
+            "the name of the user has {length} characters; the limit is {MAX_USER}"
+        ));
+    }
+    no_control(text, "the name of the user")
+}
+
+/// Parses the description of a group.
+pub(crate) fn description(text: &str) -> Result<String, String> {
+    let length = text.chars().count();
+    if length > MAX_DESCRIPTION {
+        return Err(format!(
+            "the description has {length} characters; the limit is {MAX_DESCRIPTION}"
+        ));
+    }
+    no_control(text, "the description")
+}
+
+fn no_control(text: &str, what: &str) -> Result<String, String> {
+    match text.chars().find(|c| c.is_control()) {
+        None => Ok(text.to_owned()),
+        Some(c) => Err(format!(
+            "{what} contains the control character `{}`",
+            c.escape_debug()
+        )),
+    }
+}
+
+/// Parses a grant: a gated command, or `*`, with a scope if the command takes one.
+pub(crate) fn grant(text: &str) -> Result<Grant, String> {
+    let grant: Grant = text.parse().map_err(|error| format!("{error}"))?;
+    if grant.command == "*" || GatedCommand::ALL.iter().any(|c| c.name() == grant.command) {
+        return Ok(grant);
+    }
+    let names: Vec<String> = grantable()
+        .into_iter()
+        .map(|name| format!("`{name}`"))
+        .collect();
+    Err(format!(
+        "`{}` is not a command that can be granted: these are {}",
+        grant.command,
+        names.join(", ")
+    ))
+}
+
+/// Returns the display name of a user who was named by it, or by the part after the auth mount.
+///
+/// An unknown name is taken as it is: the user may not have logged in yet. Also returns whether it is known.
+///
+/// # Errors
+/// Several users have this name at different auth mounts.
+pub(crate) fn display_name(text: &str, users: &[User]) -> Result<(String, bool), CliError> {
+    if users.iter().any(|user| user.display_name == text) {
+        return Ok((text.to_owned(), true));
+    }
+    let named = |user: &&User| Person::new(&*user.display_name).name() == text;
+    let named: Vec<&User> = users.iter().filter(named).collect();
+    match named[..] {
+        [] => Ok((text.to_owned(), false)),
+        [user] => Ok((user.display_name.clone(), true)),
+        _ => {
+            let names = named
+                .iter()
+                .map(|user| format!("`{}`", sanitize::text(&user.display_name)));
+            let names: Vec<String> = names.collect();
+            let text = sanitize::text(text);
+            let message = format!(
+                "`{text}` is the name of several users: {}",
+                names.join(", ")
+            );
+            Err(CliError::new(Exit::Usage, message).hint("give the whole name of one of them"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_are_refused_with_the_reason() {
+        let long = "a".repeat(200);
+        for (text, reason) in [
+            ("", "is empty"),
+            ("de'vs", "is not the name of a group"),
+            ("devs\n", "is not the name of a group"),
+            ("\u{1b}[31m", "is not the name of a group"),
+            ("Devs", "is not the name of a group"),
+            ("-devs", "begins with a letter or digit"),
+            (&long, "has 200 characters; the limit is 63"),
+        ] {
+            let error = group(text).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+            assert!(!error.contains(char::is_control), "{error:?}");
+        }
+        assert_eq!(group("sre.on-call_2").as_deref(), Ok("sre.on-call_2"));
+        assert!(user("a\nb").unwrap_err().contains("`\\n`"));
+        assert!(user(&"a".repeat(2_000)).unwrap_err().contains("1024"));
+        assert_eq!(user("oidc-o'neill").as_deref(), Ok("oidc-o'neill"));
+        assert!(description("a\u{7}").is_err());
+    }
+
+    #[test]
+    fn unknown_command_is_refused_with_the_valid_names() {
+        let error = grant("reboot").unwrap_err();
+        for name in ["`*`", "`ssh`", "`exec`", "`sync`", "`prune`", "`trust-ca`"] {
+            assert!(error.contains(name), "{error}");
+        }
+        assert!(grant("list").is_err());
+        assert_eq!(
+            grant("ssh:user=root,dc=a").unwrap().to_string(),
+            "ssh:dc=a,user=root"
+        );
+    }
+
+    #[test]
+    fn a_short_name_means_the_only_user_who_has_it() {
+        let user = |name: &str| User {
+            display_name: name.to_owned(),
+            login: None,
+            groups: Vec::new(),
+        };
+        let users = ["oidc-albert", "oidc-zoe", "userpass-zoe"].map(user);
+        let of = |text: &str| display_name(text, &users).map_err(|error| error.message);
+        assert_eq!(of("albert"), Ok(("oidc-albert".to_owned(), true)));
+        assert_eq!(of("userpass-zoe"), Ok(("userpass-zoe".to_owned(), true)));
+        assert_eq!(of("oidc-new"), Ok(("oidc-new".to_owned(), false)));
+        assert!(of("zoe").unwrap_err().contains("`userpass-zoe`"));
+    }
+}
