@@ -20,7 +20,6 @@ mod overview;
 mod completion;
 mod rbac;
 mod inventory;
-mod rbac;
 mod ssh_ca;
 mod child;
 mod centre;
