@@ -38,6 +38,8 @@ Postgres, `vault` or `bao`, and `psql`
   LOGINS_PER_PERSON=16     limit of database logins of one person at a time, all purposes together
   CREDS_RATE=300           limit of new database logins for one client address in a minute, per purpose
   SSH_ALLOWED_USERS=ubuntu,rocky,root  Unix accounts that certificates may name
+  SCOPES                   scope file: scopes.example.json, docs/rbac-scopes.md. Roles, policies and groups of
+                           scopes that are not in the file are removed; without the setting all stay
   SECRET_ID_TTL=720h       lifetime of secret ids of the AppRoles of people and jobs
 TEXT
 }
@@ -78,6 +80,7 @@ SECRET_ID_TTL=${SECRET_ID_TTL:-720h}
 [ -n "${PG_HOST-}" ] || fail 'PG_HOST is not set' 'run setup.sh --help'
 [ -r "${PG_SSLROOTCERT-}" ] || fail "cannot read PG_SSLROOTCERT, \`${PG_SSLROOTCERT-}\`" \
     'set it to a file with the certificate of the CA that signed the certificate of Postgres'
+[ -z "${SCOPES-}" ] || [ -r "$SCOPES" ] || fail "cannot read SCOPES, \`$SCOPES\`" 'set it to a scope file, such as scopes.example.json'
 [[ $PG_DB =~ ^[a-z_][a-z0-9_]*$ ]] || fail "PG_DB, \`$PG_DB\`, is not a plain name"
 for name in LOGINS_PER_PERSON CREDS_RATE; do
     [[ ${!name} =~ ^[1-9][0-9]*$ ]] || fail "$name, \`${!name}\`, is not a number above 0"
@@ -118,6 +121,16 @@ sql() {
 
 groups=(vctl_ro vctl_rw vctl_identity vctl_audit_ro vctl_audit_writer vctl_audit_ingest vctl_status vctl_pruner vctl_session_end)
 
+# Prints one line for each scope of the file: `scope|NAME|SCOPE|PRINCIPALS|TTL|MAX_TTL`. Postgres parses the JSON.
+read_scopes() {
+    local text
+    text=$(<"$SCOPES")
+    {
+        printf "create temporary table scope_file as select '%s'::json as file;\n" "${text//\'/\'\'}"
+        cat "$here/sql/read-scopes.sql"
+    } | sql postgres
+}
+
 # --- Postgres -------------------------------------------------------------------------------------
 
 say "postgres: roles on $PG_HOST:$PG_PORT"
@@ -134,6 +147,13 @@ where not exists (select from pg_roles where rolname = 'vctl_vault') \\gexec
 alter role vctl_vault login createrole noinherit nosuperuser nocreatedb noreplication nobypassrls;
 grant vctl_owner, $(IFS=,; printf '%s' "${groups[*]}") to vctl_vault with admin option;
 SQL
+
+# Before the first change of Vault.
+scopes=
+if [ -z "$only_postgres" ] && [ -n "${SCOPES-}" ]; then
+    scopes=$(read_scopes) || fail "SCOPES, \`$SCOPES\`, is not a JSON object" 'see scopes.example.json and docs/rbac-scopes.md'
+    [[ $scopes != problem* ]] || fail "SCOPES, \`$SCOPES\`: $(cut -d '|' -f 2 <<<"$scopes" | head -n 1)" 'see docs/rbac-scopes.md'
+fi
 
 say "postgres: database $PG_DB"
 sql postgres <<SQL
@@ -280,18 +300,23 @@ else
     say 'vault: create the SSH CA, ssh/config/ca'
     put ssh/config/ca <<<'{"generate_signing_key": true, "key_type": "ed25519"}'
 fi
+# Writes a role that signs certificates of users. Arguments: mount, name, principals, ttl, max_ttl.
+#
 # No default extensions: Vault adds them to every certificate that was requested without any, and a command
 # needs none. An empty list of critical options allows all of them, so the list has one that no client
 # requests. Only ed25519 keys, which vctl creates; 0 stands for their fixed length.
-for mount in ssh ssh-next; do
-    say "vault: $mount/roles/sre-core"
-    put "$mount/roles/sre-core" <<JSON
-{"key_type": "ca", "allow_user_certificates": true, "allowed_users": $(json "$SSH_ALLOWED_USERS"),
- "ttl": "30m", "max_ttl": "2h", "key_id_format": "{{token_display_name}}", "allow_user_key_ids": false,
+user_role() {
+    say "vault: $1/roles/$2"
+    put "$1/roles/$2" <<JSON
+{"key_type": "ca", "allow_user_certificates": true, "allowed_users": $(json "$3"),
+ "ttl": "$4", "max_ttl": "$5", "key_id_format": "{{token_display_name}}", "allow_user_key_ids": false,
  "allowed_extensions": "permit-pty,permit-port-forwarding,permit-agent-forwarding",
  "allowed_critical_options": "none-allowed", "allowed_user_key_lengths": {"ed25519": 0},
  "default_extensions": {}}
 JSON
+}
+for mount in ssh ssh-next; do
+    user_role "$mount" sre-core "$SSH_ALLOWED_USERS" 30m 2h
     # Signs host certificates for any name, so only vctl-admin may use it.
     say "vault: $mount/roles/vctl-host"
     put "$mount/roles/vctl-host" <<'JSON'
@@ -302,16 +327,18 @@ done
 
 # --- Vault: policies, AppRoles, groups ------------------------------------------------------------
 
-for file in "$here"/policies/*.hcl; do
-    name=$(basename "$file" .hcl)
-    text=$(<"$file")
-    text=${text//APPROLE_ACCESSOR/$approle}
-    if [ "$(vault policy read "$name" 2>/dev/null)" = "$text" ]; then
-        say "vault: policy $name is there"
+# Writes a policy. Arguments: name, text.
+policy() {
+    if [ "$(vault policy read "$1" 2>/dev/null)" = "$2" ]; then
+        say "vault: policy $1 is there"
     else
-        say "vault: policy $name"
-        vault policy write "$name" - <<<"$text" >/dev/null
+        say "vault: policy $1"
+        vault policy write "$1" - <<<"$2" >/dev/null
     fi
+}
+for file in "$here"/policies/*.hcl; do
+    text=$(<"$file")
+    policy "$(basename "$file" .hcl)" "${text//APPROLE_ACCESSOR/$approle}"
 done
 
 for name in vctl-user vctl-pruner vctl-enroll; do
@@ -333,6 +360,38 @@ external_group() {
 external_group vctl-ssh-users '"vctl-ssh"'
 external_group vctl-auditors '"vctl-auditor"'
 external_group vctl-admins '"vctl-admin", "vctl-ssh", "vctl-auditor"'
+
+# --- Vault: scopes of grants ----------------------------------------------------------------------
+
+# Every scope has a role, a policy and an external group of the same name.
+scope_policy=$(<"$here/scope-policy.hcl")
+while IFS='|' read -r kind name scope principals ttl max_ttl; do
+    [ "$kind" = scope ] || continue
+    for mount in ssh ssh-next; do
+        user_role "$mount" "$name" "$principals" "${ttl}s" "${max_ttl}s" </dev/null
+    done
+    text=${scope_policy//NAME/$name}
+    policy "$name" "${text//SCOPE/$scope}" </dev/null
+    external_group "$name" "\"$name\"" </dev/null
+done <<<"$scopes"
+
+# Prints the names of scopes below a path of Vault that are not in the file.
+other_scopes() {
+    local name
+    vault list -format=json "$1" 2>/dev/null | tr -d '", ' | while read -r name; do
+        case $name in
+        vctl-scope-*) grep -Fq -e "scope|$name|" <<<"$scopes" || printf '%s\n' "$name" ;;
+        esac
+    done
+}
+if [ -n "${SCOPES-}" ]; then
+    for path in ssh/roles ssh-next/roles sys/policies/acl identity/group/name; do
+        for name in $(other_scopes "$path"); do
+            say "vault: remove $path/$name, which is not in $SCOPES"
+            vault delete "$path/$name" >/dev/null
+        done
+    done
+fi
 
 # --- Notes for the administrator ------------------------------------------------------------------
 

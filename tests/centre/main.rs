@@ -9,6 +9,7 @@ mod ssh;
 mod mcp;
 mod openssh;
 mod ssh_ca;
+mod rbac;
 mod inventory;
 mod ingest;
 mod reading;

@@ -28,6 +28,7 @@ pub(crate) mod token;
 pub(crate) mod trust_ca;
 mod duration_arg;
 mod operator_ssh;
+mod scope_args;
 pub(crate) mod add;
 pub(crate) mod agent;
 pub(crate) mod exec;

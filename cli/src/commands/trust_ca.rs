@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use vctl_common::centre::{DbRole, VaultSettings};
 
 use super::operator_ssh::OperatorSshArgs;
+use super::scope_args::{self, ScopeArgs};
 use crate::centre::capabilities;
 use crate::centre::context;
 use crate::centre::context::Context;
@@ -46,6 +47,7 @@ Examples:
   vctl trust-ca web-1 --user ubuntu --sudo    As another user, with sudo
   vctl trust-ca root@192.0.2.1:2222 -i KEY    Not in the inventory; no login
   vctl trust-ca web-1 --verify                Test a login with a certificate
+  vctl trust-ca web-1 --scopes FILE           And accept certificates of its scopes
   vctl trust-ca --root /mnt/image             Change an image
   vctl trust-ca --cloud-init > user-data      For new machines; also `--script`")]
 #[command(group(clap::ArgGroup::new("where").required(true).args(["host", "root", "script", "cloud_init"])))]
@@ -64,6 +66,9 @@ pub(crate) struct TrustCaArgs {
     /// Remove the trust in this CA; repeat for several
     #[arg(long, value_name = "FINGERPRINT")]
     prune: Vec<Fingerprint>,
+
+    #[command(flatten)]
+    scopes: ScopeArgs,
 
     /// Show what would change, and change nothing
     #[arg(long, requires = "host")]
@@ -97,7 +102,8 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
     match &args.host {
         None => context::run_without_store(async {
-            let orders = args.orders(&settings).await?;
+            let mut orders = args.orders(&settings).await?;
+            orders.scopes = args.scopes.for_host(None)?;
             if let Some(root) = &args.root {
                 let name = root.display().to_string();
                 args.agreed(&orders, &loaded, interaction, &name).await?;
@@ -106,21 +112,25 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
         }),
         Some(HostSelector::Address { user, addr }) if !args.verify => {
             context::run_without_store(async {
-                let orders = args.orders(&settings).await?;
+                let mut orders = args.orders(&settings).await?;
+                orders.scopes = args.scopes.for_host(None)?;
                 let mut to = args.reach.to_address(user, *addr, args.sudo);
                 args.agreed(&orders, &loaded, interaction, &to.name).await?;
                 let (report, outcome) = apply(&mut to, &orders, interaction).await?;
-                show(&to.name, &report, outcome, RELOADS_SSHD)
+                show(&to.name, &report, outcome, RELOADS_SSHD)?;
+                scope_args::show(&to.name, &orders, outcome)
             })
         }
         Some(wanted) => context::run(globals, async |context| {
             args.may_record(context, wanted).await?;
-            let orders = args.orders(&settings).await?;
+            let mut orders = args.orders(&settings).await?;
             let directory = HostLookup::new(context)?;
             let asked = ssh::look_up(&directory, &loaded.config, wanted, interaction);
             let LookedUpHost { plan, grants, .. } = asked.await?;
             gate::require(context, GatedCommand::TrustCa, None, grants).await?;
             let target = &plan.target;
+            let is_in_inventory = !matches!(wanted, HostSelector::Address { .. });
+            orders.scopes = args.scopes.for_host(is_in_inventory.then_some(target))?;
             let mut to = match wanted {
                 HostSelector::Address { user, addr } => {
                     args.reach.to_address(user, *addr, args.sudo)
@@ -130,6 +140,7 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
             args.agreed(&orders, &loaded, interaction, &to.name).await?;
             let (report, outcome) = apply(&mut to, &orders, interaction).await?;
             show(&to.name, &report, outcome, RELOADS_SSHD)?;
+            scope_args::show(&to.name, &orders, outcome)?;
             if args.dry_run {
                 return Ok(());
             }
@@ -157,16 +168,11 @@ impl TrustCaArgs {
                 "`vctl ca ssh-rotate` replaces it; `vctl ca ssh-print -o name` lists the CAs",
             ));
         }
-        Ok(TrustSpec {
-            source,
-            wanted,
-            unwanted: self.prune.clone(),
-            mode: if self.dry_run {
-                Mode::Plan
-            } else {
-                Mode::Apply
-            },
-        })
+        let mut orders = TrustSpec::new(source, wanted, self.prune.clone());
+        if self.dry_run {
+            orders.mode = Mode::Plan;
+        }
+        Ok(orders)
     }
 
     /// Checks in advance the rights that are needed after the change: to record the trust, and to log in.
@@ -231,7 +237,7 @@ impl TrustCaArgs {
     async fn elsewhere(&self, orders: &TrustSpec) -> Result<(), Stop> {
         let script = orders.script();
         if let Some(root) = &self.root {
-            return on_image(root, &script).await;
+            return on_image(root, orders, &script).await;
         }
         let mut screen = Screen::for_programs();
         if self.cloud_init {
@@ -261,7 +267,7 @@ async fn apply(
     Ok((report, outcome))
 }
 
-async fn on_image(root: &Path, script: &str) -> Result<(), Stop> {
+async fn on_image(root: &Path, orders: &TrustSpec, script: &str) -> Result<(), Stop> {
     let root = root.canonicalize().map_err(|error| {
         let message = format!("cannot read directory `{}`", root.display());
         CliError::new(Exit::NotFound, message).caused_by(&error)
@@ -269,7 +275,8 @@ async fn on_image(root: &Path, script: &str) -> Result<(), Stop> {
     let name = root.display().to_string();
     let (report, code) = image::run(&root, script).await?;
     let outcome = report.outcome(&name, code)?;
-    show(&name, &report, outcome, CHANGES_SSHD_CONFIG)
+    show(&name, &report, outcome, CHANGES_SSHD_CONFIG)?;
+    scope_args::show(&name, orders, outcome)
 }
 
 /// Further changes of a plan, in an image and on a host.

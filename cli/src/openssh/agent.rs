@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::message::{self, Answer, Binding, Login, Request};
 use super::socket_dir::Listener;
+use crate::ssh_ca::principal::is_for_account;
 use crate::ssh_ca::user_certificate::Credential;
 use crate::ui::notice;
 
@@ -92,7 +93,10 @@ impl Agent {
             return None;
         }
         let principals = credential.certificate.valid_principals();
-        if !principals.contains(&login.user) {
+        if !principals
+            .iter()
+            .any(|name| is_for_account(name, &login.user))
+        {
             let user = &login.user;
             let principals = principals.join("`, `");
             notice::note(&format!(

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::command::GatedCommand;
-use super::scope::{Grant, Target};
+use super::scope::{Grant, Scope, Target};
 use crate::login::own_grants::OwnGrant;
 
 /// Group of which every user is a member.
@@ -59,6 +59,19 @@ impl CallerGrants {
             let covers = scope.is_everything() || target.is_some_and(|to| scope.matches(to));
             (of == "*" || of == command.name()) && covers
         })
+    }
+
+    /// Returns the scopes of all grants that permit a command on this target.
+    pub(crate) fn covering(
+        &self,
+        command: GatedCommand,
+        target: &Target<'_>,
+    ) -> impl Iterator<Item = &Scope> {
+        let grants = self.grants.iter().map(|one| &one.grant);
+        let permitting = grants.filter(move |grant| {
+            (grant.command == "*" || grant.command == command.name()) && grant.scope.matches(target)
+        });
+        permitting.map(|grant| &grant.scope)
     }
 
     /// Returns the grants for this command that are narrowed to some targets.

@@ -8,8 +8,9 @@ use vctl_common::vault::Vault;
 use super::access::AccessLog;
 use super::handler::Inbound;
 use super::host_key::HostKeys;
-use super::route_plan::Target;
+use super::route_plan::{SigningRole, Target};
 use crate::error::CliError;
+use crate::exit_code::Exit;
 use crate::ssh_ca::user_certificate::{Credential, Extensions, UserCertificateRequest};
 use crate::ui::notice;
 
@@ -33,16 +34,43 @@ pub(crate) struct Issuer<'a> {
 }
 
 impl Issuer<'_> {
+    /// Requests a certificate from each role of the target until one signs.
+    ///
+    /// # Errors
+    /// The error of the first role.
     pub(crate) async fn issue(
         &self,
         target: &Target,
         extensions: Extensions,
     ) -> Result<Credential, CliError> {
+        let mut refused = None;
+        for role in &target.roles {
+            match self.issue_with(role, target, extensions).await {
+                // Vault allows this user other roles: only it knows which.
+                Err(error) if matches!(error.exit, Exit::Permission | Exit::Config) => {
+                    refused.get_or_insert(error);
+                }
+                issued => return issued,
+            }
+        }
+        Err(refused.unwrap_or_else(|| {
+            let message = format!("no role of Vault signs for `{}`", target.name);
+            CliError::new(Exit::Config, message)
+        }))
+    }
+
+    async fn issue_with(
+        &self,
+        role: &SigningRole,
+        target: &Target,
+        extensions: Extensions,
+    ) -> Result<Credential, CliError> {
         let wish = UserCertificateRequest {
             mount: &target.mount,
-            role: &target.ca_role,
-            role_from: &target.role_from,
+            role: &role.name,
+            role_from: &role.from,
             user: &target.user,
+            principal: &role.principal(&target.user),
             ttl: self.ttl,
             extensions,
             host_ahead: target.clock_offset_s,

@@ -6,14 +6,16 @@
 use super::access::AccessLog;
 use super::destination::Destination;
 use super::error::SshError;
-use super::route_plan::RoutePlan;
+use super::route_plan;
+use super::route_plan::{RoutePlan, SigningRole};
 use super::target;
 use super::target::LookedUpHost;
 use crate::config::Config;
 use crate::error::{CliError, Stop};
+use crate::rbac::caller::CallerGrants;
 use crate::rbac::command::GatedCommand;
 use crate::rbac::gate;
-use crate::rbac::scope::Target;
+use crate::rbac::scope::{Scope, Target};
 use crate::ui::ask::Interaction;
 
 /// Finds the host and the routes to it, and checks that the user may log in to it as the user of the destination.
@@ -41,6 +43,11 @@ pub(crate) async fn plan(
     if let Some(port) = destination.port() {
         plan.target.addr.set_port(port);
     }
+    if let Ok(grants) = &grants {
+        for hop in plan.jumps.iter_mut().chain([&mut plan.target]) {
+            choose_roles(hop, grants);
+        }
+    }
     let target = Target {
         dc: &dc,
         host: &plan.target.name,
@@ -53,8 +60,73 @@ pub(crate) async fn plan(
     }
 }
 
+/// Chooses the roles that may sign for a hop, in order: those of the scopes of the user's grants, then the role of the
+/// host. With a grant for every target, the role of the host is the first. Vault's policies decide which of them sign.
+fn choose_roles(hop: &mut route_plan::Target, grants: &CallerGrants) {
+    let target = Target {
+        dc: &hop.dc,
+        host: &hop.name,
+        user: &hop.user,
+    };
+    let scopes = grants.covering(GatedCommand::Ssh, &target);
+    let (everything, narrowed): (Vec<&Scope>, Vec<&Scope>) =
+        scopes.partition(|scope| scope.is_everything());
+    let mut roles: Vec<SigningRole> = Vec::new();
+    for role in narrowed.into_iter().map(SigningRole::within) {
+        if !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+    let place = if everything.is_empty() {
+        roles.len()
+    } else {
+        0
+    };
+    roles.splice(place..place, hop.roles.drain(..));
+    hop.roles = roles;
+}
+
 async fn record(access: &AccessLog<'_>, plan: &RoutePlan, refused: CliError) -> Stop {
     let refused = SshError::from(refused);
     access.record_failure(plan, &refused).await;
     refused.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::tests::host;
+
+    #[test]
+    fn grants_choose_the_roles_that_sign() {
+        let names = |rows: &[&str]| {
+            let mut grants = CallerGrants::default();
+            for row in rows {
+                grants.add("devs".to_owned(), Some(row));
+            }
+            let mut hop = route_plan::Target::of(&host("web-1"), "ssh");
+            choose_roles(&mut hop, &grants);
+            let names = hop.roles.iter().map(|role| role.name.clone());
+            names.collect::<Vec<String>>().join(" ")
+        };
+        for (rows, wanted) in [
+            (&[][..], "sre-core"),
+            (&["*"], "sre-core"),
+            (&["ssh"], "sre-core"),
+            (&["exec"], "sre-core"),
+            (&["ssh:dc=busan"], "sre-core"),
+            (&["ssh:dc=seoul"], "vctl-scope-dc-seoul sre-core"),
+            (
+                &["ssh:dc=seoul", "ssh:dc=seoul"],
+                "vctl-scope-dc-seoul sre-core",
+            ),
+            (&["ssh:dc=seoul", "ssh"], "sre-core vctl-scope-dc-seoul"),
+            (
+                &["ssh:dc=seoul", "ssh:host=web-*", "ssh:user=ubuntu"],
+                "vctl-scope-dc-seoul vctl-scope-host-web-_ sre-core",
+            ),
+        ] {
+            assert_eq!(names(rows), wanted, "{rows:?}");
+        }
+    }
 }

@@ -3,7 +3,34 @@
 use std::net::SocketAddr;
 
 use crate::inventory::Host;
+use crate::rbac::scope::Scope;
 use crate::ssh_ca::user_certificate::RoleSource;
+
+/// A role of Vault that signs certificates for a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SigningRole {
+    pub(crate) name: String,
+    pub(crate) from: RoleSource,
+    /// Scope of the certificates; `None` for all hosts.
+    pub(crate) scope: Option<Scope>,
+}
+
+impl SigningRole {
+    /// Returns the role that signs within a scope.
+    pub(crate) fn within(scope: &Scope) -> Self {
+        Self {
+            name: scope.vault_name(),
+            from: RoleSource::Grant(scope.to_string()),
+            scope: Some(scope.clone()),
+        }
+    }
+
+    /// Returns the principal that a certificate for the account must have.
+    pub(crate) fn principal(&self, user: &str) -> String {
+        let scope = self.scope.as_ref();
+        scope.map_or_else(|| user.to_owned(), |scope| scope.principal(user))
+    }
+}
 
 /// A host to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +39,10 @@ pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) addr: SocketAddr,
     pub(crate) user: String,
-    pub(crate) ca_role: String,
-    pub(crate) role_from: RoleSource,
+    /// Data centre in the inventory; empty for an address.
+    pub(crate) dc: String,
+    /// Roles that may sign, in the order in which vctl requests them. At least one.
+    pub(crate) roles: Vec<SigningRole>,
     /// Mount of the CA that signs.
     pub(crate) mount: String,
     /// Seconds by which its clock was ahead when its agent last reported.
@@ -26,8 +55,12 @@ impl Target {
             name: host.name.clone(),
             addr: SocketAddr::new(host.ip, host.ssh_port),
             user: host.ssh_user.clone(),
-            ca_role: host.ca_role.clone(),
-            role_from: RoleSource::Inventory(host.name.clone()),
+            dc: host.dc.clone(),
+            roles: vec![SigningRole {
+                name: host.ca_role.clone(),
+                from: RoleSource::Inventory(host.name.clone()),
+                scope: None,
+            }],
             mount: mount.to_owned(),
             clock_offset_s: host.agent.as_ref().and_then(|agent| agent.clock_offset_s),
         }

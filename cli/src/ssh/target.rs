@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::time::timeout;
 
 use super::deadlines;
-use super::route_plan::{RoutePlan, Target};
+use super::route_plan::{RoutePlan, SigningRole, Target};
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -98,8 +98,12 @@ pub(crate) async fn look_up(
                 name: address_name(*addr),
                 addr: *addr,
                 user: user.clone(),
-                ca_role: config.ca_role.clone(),
-                role_from: RoleSource::Setting,
+                dc: String::new(),
+                roles: vec![SigningRole {
+                    name: config.ca_role.clone(),
+                    from: RoleSource::Setting,
+                    scope: None,
+                }],
                 mount: mount.unwrap_or_else(|| configured.to_owned()),
                 clock_offset_s: None,
             };

@@ -1,6 +1,7 @@
 //! The SSH CAs of Vault: the active one and, during a rotation, the one beside it.
 
 pub(crate) mod host_certificate;
+pub(crate) mod principal;
 mod published;
 mod source;
 pub(crate) mod store;

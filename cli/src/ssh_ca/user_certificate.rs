@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use vctl_common::id::CertSerial;
 use vctl_common::vault::{Vault, VaultError};
 
+use super::principal::is_for_account;
 use super::validity::Validity;
 use crate::error::CliError;
 use crate::exit_code::Exit;
@@ -50,6 +51,8 @@ pub(crate) enum RoleSource {
     Inventory(String),
     /// The setting `ca_role`.
     Setting,
+    /// The grant with this scope.
+    Grant(String),
 }
 
 /// The certificate to request.
@@ -60,7 +63,10 @@ pub(crate) struct UserCertificateRequest<'a> {
     /// Role of the SSH engine.
     pub(crate) role: &'a str,
     pub(crate) role_from: &'a RoleSource,
+    /// Account on the host.
     pub(crate) user: &'a str,
+    /// The account, or the account within a scope.
+    pub(crate) principal: &'a str,
     pub(crate) ttl: Duration,
     pub(crate) extensions: Extensions,
     /// Seconds by which the host's clock was ahead of the database's when its agent last reported.
@@ -93,7 +99,7 @@ impl Credential {
         })?;
         let body = json!({
             "public_key": key.public_key().to_openssh().unwrap_or_default(),
-            "valid_principals": wish.user,
+            "valid_principals": wish.principal,
             "cert_type": "user",
             "ttl": format!("{}s", wish.ttl.as_secs()),
             "extensions": wish.extensions.names(),
@@ -134,7 +140,7 @@ impl Credential {
             );
         }
         let principals = certificate.valid_principals();
-        if !principals.iter().any(|principal| principal == user) {
+        if !principals.iter().any(|name| is_for_account(name, user)) {
             let principals = principals.join("`, `");
             return Some(format!("the certificate is for `{principals}`"));
         }
@@ -211,11 +217,21 @@ fn no_role(message: String, wish: &UserCertificateRequest<'_>) -> CliError {
         RoleSource::Setting => {
             format!("check `VCTL_CA_ROLE`; `vault list {mount}/roles` lists the roles")
         }
+        RoleSource::Grant(scope) => format!(
+            "an administrator must add `{scope}`, the scope of your grant, to the scope file and apply it: docs/rbac-scopes.md"
+        ),
     };
     CliError::new(Exit::Config, message).hint(hint)
 }
 
 async fn refused(vault: &Vault, wish: &UserCertificateRequest<'_>, error: VaultError) -> CliError {
+    if let (VaultError::Denied { .. }, RoleSource::Grant(scope)) = (&error, wish.role_from) {
+        let UserCertificateRequest { role, user, .. } = wish;
+        let message = format!("Vault signs no key for `{user}` within the scope `{scope}`");
+        return CliError::new(Exit::Permission, message)
+            .caused_by(&error)
+            .hint(format!("ask for the policy `{role}`"));
+    }
     match &error {
         error if is_unknown_role(error) => {
             let message = format!("Vault has no role `{}` at `{}/`", wish.role, wish.mount);

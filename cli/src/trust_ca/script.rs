@@ -1,9 +1,11 @@
 //! The script that a host runs as root.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fmt::Write as _;
 use std::str::FromStr;
 
+use crate::rbac::scope::Scope;
 use crate::ssh_ca::{Authority, Source};
 
 /// The fixed part of the script, after the functions and the variable.
@@ -19,6 +21,8 @@ pub(crate) struct TrustSpec {
     pub(crate) source: Source,
     pub(crate) wanted: Vec<Authority>,
     pub(crate) unwanted: Vec<Fingerprint>,
+    /// The scopes whose certificates the host accepts; `None` leaves them as they are.
+    pub(crate) scopes: Option<Vec<Scope>>,
     pub(crate) mode: Mode,
 }
 
@@ -30,6 +34,17 @@ pub(crate) enum Mode {
 }
 
 impl TrustSpec {
+    /// Returns a specification that is applied and leaves the scopes as they are.
+    pub(crate) fn new(source: Source, wanted: Vec<Authority>, unwanted: Vec<Fingerprint>) -> Self {
+        Self {
+            source,
+            wanted,
+            unwanted,
+            scopes: None,
+            mode: Mode::Apply,
+        }
+    }
+
     /// Returns the whole script. The inserted values are in quoted here-documents and cannot contain the delimiter, so no
     /// shell expands them.
     pub(crate) fn script(&self) -> String {
@@ -42,6 +57,9 @@ impl TrustSpec {
         function(&mut script, "wanted", wanted);
         let unwanted = self.unwanted.iter().map(ToString::to_string);
         function(&mut script, "unwanted", unwanted);
+        function(&mut script, "principals", self.principals().into_iter());
+        let scopes = if self.scopes.is_some() { "set" } else { "keep" };
+        let _ = writeln!(script, "scopes={scopes}");
         let mode = match self.mode {
             Mode::Apply => "apply",
             Mode::Plan => "plan",
@@ -49,6 +67,21 @@ impl TrustSpec {
         let _ = writeln!(script, "mode={mode}");
         script.push_str(BODY);
         script
+    }
+
+    /// Returns the arguments of sshd's `AuthorizedPrincipalsCommand` that become principals, in one line. sshd replaces
+    /// `%u` by the account.
+    fn principals(&self) -> Option<String> {
+        let scopes = self.scopes.iter().flatten();
+        let within: BTreeSet<String> = scopes
+            .filter(|scope| !scope.place().is_empty())
+            .map(|scope| scope.principal("%u"))
+            .collect();
+        if within.is_empty() {
+            return None;
+        }
+        let all = ["%u".to_owned()].into_iter().chain(within);
+        Some(all.collect::<Vec<String>>().join(" "))
     }
 }
 

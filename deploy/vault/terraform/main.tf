@@ -18,11 +18,21 @@ locals {
   ]
   ca = var.postgres_ca_path == "" ? "" : "&sslrootcert=${var.postgres_ca_path}"
   # Policies of each external group. The identity provider defines the members.
-  external_groups = {
+  external_groups = merge({
     vctl-ssh-users = ["vctl-ssh"]
     vctl-auditors  = ["vctl-auditor"]
     vctl-admins    = ["vctl-admin", "vctl-ssh", "vctl-auditor"]
-  }
+  }, { for name in keys(module.scopes.roles) : name => [name] })
+  # A role of each scope at both mounts.
+  scope_roles = merge([for mount in keys(vault_mount.ssh) : {
+    for name, role in module.scopes.roles : "${mount}/${name}" => merge(role, { mount = mount, name = name })
+  }]...)
+}
+
+# Scopes of grants: docs/rbac-scopes.md.
+module "scopes" {
+  source = "./scopes"
+  file   = var.scopes_file
 }
 
 # --- Mounts ---
@@ -137,6 +147,27 @@ resource "vault_ssh_secret_backend_role" "sre_core" {
   default_extensions = {}
 }
 
+# One role per scope and mount, with the same limits as sre-core.
+resource "vault_ssh_secret_backend_role" "scope" {
+  for_each                 = local.scope_roles
+  backend                  = vault_mount.ssh[each.value.mount].path
+  name                     = each.value.name
+  key_type                 = "ca"
+  allow_user_certificates  = true
+  allowed_users            = each.value.allowed_users
+  ttl                      = each.value.ttl
+  max_ttl                  = each.value.max_ttl
+  key_id_format            = "{{token_display_name}}"
+  allow_user_key_ids       = false
+  allowed_extensions       = "permit-pty,permit-port-forwarding,permit-agent-forwarding"
+  allowed_critical_options = "none-allowed"
+  allowed_user_key_config {
+    type    = "ed25519"
+    lengths = [0]
+  }
+  default_extensions = {}
+}
+
 # Signs host certificates for any name, so only vctl-admin may use it.
 resource "vault_ssh_secret_backend_role" "host" {
   for_each                = vault_mount.ssh
@@ -162,6 +193,12 @@ resource "vault_policy" "this" {
     "APPROLE_ACCESSOR",
     vault_auth_backend.this["approle"].accessor,
   )
+}
+
+resource "vault_policy" "scope" {
+  for_each = module.scopes.roles
+  name     = each.key
+  policy   = each.value.policy
 }
 
 resource "vault_approle_auth_backend_role" "this" {

@@ -53,6 +53,12 @@ variable "ssh_allowed_users" {
   default     = ["ubuntu", "rocky", "root"]
 }
 
+variable "scopes_file" {
+  description = "Scope file: docs/rbac-scopes.md. Empty for no scopes."
+  type        = string
+  default     = ""
+}
+
 variable "secret_id_ttl_s" {
   description = "Lifetime of secret ids of the AppRoles of people and jobs, in seconds."
   type        = number

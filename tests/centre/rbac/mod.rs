@@ -7,6 +7,7 @@ mod gate;
 mod matrix;
 mod outage;
 mod pickers;
+mod scopes;
 
 use std::sync::OnceLock;
 

@@ -24,7 +24,7 @@ use crate::exit_code::Exit;
 use crate::inventory::order;
 use crate::ssh_ca::{self, Authority, Source};
 use crate::trust_ca;
-use crate::trust_ca::{Mode, TrustSpec};
+use crate::trust_ca::TrustSpec;
 use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
@@ -206,12 +206,8 @@ impl Rotation<'_> {
         // A missing role at the new mount must be found before any host is changed.
         vault::sign_for_all(self.context.vault(), &next.mount, &self.hosts).await?;
         let settings = self.context.vault().settings();
-        let orders = TrustSpec {
-            source: Source::of(settings),
-            wanted: ssh_ca::published(settings).await?,
-            unwanted: Vec::new(),
-            mode: Mode::Apply,
-        };
+        let wanted = ssh_ca::published(settings).await?;
+        let orders = TrustSpec::new(Source::of(settings), wanted, Vec::new());
         let fingerprint = next.fingerprint();
         let to_visit: Vec<RotationHost> = self.without_trust_in(&fingerprint).cloned().collect();
         let missing = self.visit(&to_visit, &orders, Some(&next.mount)).await?;
@@ -264,12 +260,9 @@ impl Rotation<'_> {
         if !self.agreed(&question).await? {
             return Ok(());
         }
-        let orders = TrustSpec {
-            source: Source::of(self.context.vault().settings()),
-            wanted: vec![authority(active)?],
-            unwanted: leaving.fingerprint.parse().into_iter().collect(),
-            mode: Mode::Apply,
-        };
+        let source = Source::of(self.context.vault().settings());
+        let unwanted = leaving.fingerprint.parse().into_iter().collect();
+        let orders = TrustSpec::new(source, vec![authority(active)?], unwanted);
         let trusting = |host: &&RotationHost| {
             host.trusted.contains(&leaving.fingerprint) && !self.without.contains(&host.name)
         };

@@ -9,7 +9,7 @@ use crate::rbac::caller::EVERYONE;
 use crate::rbac::model::Group;
 use crate::rbac::scope::Grant;
 use crate::rbac::store_edit::Edit;
-use crate::rbac::{name, store_edit, table};
+use crate::rbac::{name, scope_roles, store_edit, table};
 use crate::ui::help::TEMPLATE;
 use crate::ui::{notice, sanitize};
 
@@ -163,6 +163,11 @@ pub(super) fn grant(args: &GrantArgs, globals: &Globals) -> Result<(), Stop> {
         if grants.is_empty() {
             notice::note("no command was chosen; nothing changed");
             return Ok(());
+        }
+        // Without a role, nothing but this program would enforce the scope.
+        let scopes = grants.iter().map(|grant| &grant.scope);
+        for scope in scopes.filter(|scope| !scope.is_everything()) {
+            scope_roles::require(context.vault(), scope).await?;
         }
         let changed = change_grants(&editor, &group.name, &grants, Edit::Add).await?;
         let everyone = groups.iter().find(|group| group.name == EVERYONE);

@@ -4,6 +4,7 @@ mod check;
 mod choose;
 mod edit;
 mod group;
+mod scopes;
 mod show;
 
 use vctl_common::centre::DbRole;
@@ -51,6 +52,7 @@ enum RbacCommand {
     Whoami(show::WhoamiArgs),
     Check(check::CheckArgs),
     Log(show::LogArgs),
+    Scopes(scopes::ScopesArgs),
 }
 
 pub(crate) fn run(args: &RbacArgs, globals: &Globals) -> Result<(), Stop> {
@@ -64,6 +66,7 @@ pub(crate) fn run(args: &RbacArgs, globals: &Globals) -> Result<(), Stop> {
         RbacCommand::Whoami(args) => show::whoami(args, globals),
         RbacCommand::Check(args) => check::run(args, globals),
         RbacCommand::Log(args) => show::log(args, globals),
+        RbacCommand::Scopes(args) => scopes::run(args, globals),
     }
 }
 

@@ -12,6 +12,8 @@ use russh::keys::Certificate as SshCertificate;
 use russh::keys::ssh_key::HashAlg;
 use vctl_common::session::{Auth, BLOB_MAX, Certificate, SessionOpened};
 
+use crate::ssh_ca::principal::is_for_account;
+
 /// Allowed difference between the clocks of a host and Vault. The same as in `vctl.login_contradictions`.
 const CLOCK_TOLERANCE: Duration = Duration::from_mins(5);
 
@@ -260,8 +262,10 @@ fn contradictions_of(
     if is_early || is_late {
         found.push(Contradiction::Validity);
     }
-    let is_for = |user: &str| certificate.principals.iter().any(|name| name == user);
-    if !certificate.principals.is_empty() && !is_for(login_user) {
+    let mut principals = certificate.principals.iter();
+    if !certificate.principals.is_empty()
+        && !principals.any(|name| is_for_account(name, login_user))
+    {
         found.push(Contradiction::Account);
     }
     found
@@ -431,6 +435,16 @@ mod tests {
             assert_eq!(found("deploy", wrong), [Contradiction::Validity]);
         }
         assert_eq!(found("root", begin), [Contradiction::Account]);
+    }
+
+    #[test]
+    fn principal_within_a_scope_is_for_its_account() {
+        let mut certificate = certificate();
+        certificate.principals = vec!["deploy@dc=seoul".to_owned()];
+        let begin = UNIX_EPOCH + Duration::from_secs(certificate.valid_after);
+        let found = |user: &str| contradictions_of(&certificate, user, begin);
+        assert_eq!(found("deploy"), []);
+        assert_eq!(found("root"), [Contradiction::Account]);
     }
 
     #[test]
