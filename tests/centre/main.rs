@@ -13,7 +13,6 @@ mod rbac;
 mod inventory;
 mod ingest;
 mod reading;
-mod rbac;
 mod live;
 mod setup;
 mod command;

@@ -19,7 +19,8 @@ use crate::inventory::lookup::HostLookup;
 use crate::rbac::command::GatedCommand;
 use crate::rbac::gate;
 use crate::ssh::{
-    self, ConnectionUse, Forwards, HostSelector, LookedUpHost, PtyWish, SshRequest, Target, UnknownKeys,
+    self, ConnectionUse, Forwards, HostSelector, LookedUpHost, PtyWish, SshRequest, Target,
+    UnknownKeys,
 };
 use crate::ssh_ca::{self, Source};
 use crate::trust_ca;
