@@ -31,13 +31,18 @@ impl Need {
         }
     }
 
+    /// Returns the capability for certificates of the configured role.
     pub(crate) fn certificate(loaded: &Loaded) -> Self {
         let config = &loaded.config;
+        Self::certificate_of(&config.ssh_mount, &config.ca_role, "vctl-ssh")
+    }
+
+    pub(crate) fn certificate_of(mount: &str, role: &str, policy: &str) -> Self {
         Self {
             commands: "ssh",
-            path: format!("{}/sign/{}", config.ssh_mount, config.ca_role),
+            path: format!("{mount}/sign/{role}"),
             capability: "update",
-            policy: "vctl-ssh".to_owned(),
+            policy: policy.to_owned(),
         }
     }
 }

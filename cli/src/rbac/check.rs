@@ -3,7 +3,7 @@
 use vctl_common::centre::{DbRole, VaultSettings};
 use vctl_common::vault::{TokenInfo, VaultError};
 
-use super::command::{CommandClass, class_of};
+use super::command::{CommandClass, GatedCommand, class_of};
 use super::gate::{admin_policy, ask_for_admin_policy, how_to_allow, missing};
 use super::lookup::LookedUpGrants;
 use super::scope::Target;
@@ -45,18 +45,14 @@ pub(crate) fn by_grants(
     grants: &LookedUpGrants,
     info: &TokenInfo,
 ) -> LayerVerdict {
-    let allowed = |reason: String| LayerVerdict {
+    let decided = |reason: String, fix: Option<String>| LayerVerdict {
         layer: "grant",
-        allowed: true,
+        allowed: fix.is_none(),
         reason,
-        fix: None,
+        fix,
     };
-    let denied = |reason: String, fix: String| LayerVerdict {
-        layer: "grant",
-        allowed: false,
-        reason,
-        fix: Some(fix),
-    };
+    let allowed = |reason: String| decided(reason, None);
+    let denied = |reason: String, fix: String| decided(reason, Some(fix));
     let admin = admin_policy(info).map(|policy| format!("the policy `{policy}` needs no grant"));
     let command = match class_of(name) {
         CommandClass::Ungated => return allowed("this command needs no grant".to_owned()),
@@ -91,57 +87,65 @@ pub(crate) fn by_grants(
     }
 }
 
-/// Decides by the policies of Vault: asks for each path that the command needs.
+/// Decides by the policies of Vault: asks for each path that the command needs. One of `certificates` is enough.
 ///
 /// # Errors
 /// Vault cannot be asked.
 pub(crate) async fn by_policies(
     name: &str,
     context: &Context,
-    loaded: &Loaded,
+    certificates: &[Need],
 ) -> Result<LayerVerdict, VaultError> {
-    let needs = needs_of(name, loaded, context.vault().settings());
-    let held = if needs.is_empty() {
-        Vec::new()
-    } else {
-        capabilities::ask(&needs, context.vault()).await?
-    };
-    let missing: Vec<&Need> = needs
-        .iter()
-        .zip(held)
-        .filter(|(_, held)| !held)
-        .map(|(need, _)| need)
-        .collect();
-    Ok(match missing.first() {
-        None if needs.is_empty() => LayerVerdict {
-            layer: "policy",
-            allowed: true,
-            reason: "this command needs only a valid token".to_owned(),
-            fix: None,
-        },
-        None => LayerVerdict {
-            layer: "policy",
-            allowed: true,
-            reason: "Vault allows every path that this command needs".to_owned(),
-            fix: None,
-        },
-        Some(need) => LayerVerdict {
-            layer: "policy",
-            allowed: false,
-            reason: format!(
-                "Vault does not allow `{}` on `{}`",
-                need.capability, need.path
-            ),
-            fix: Some(format!(
-                "the administrators of Vault can give the policy `{}`",
-                need.policy
-            )),
-        },
+    let credentials = credentials_of(name, context.vault().settings());
+    let needs: Vec<Need> = credentials.iter().chain(certificates).cloned().collect();
+    if needs.is_empty() {
+        return Ok(allowed("this command needs only a valid token"));
+    }
+    let held = capabilities::ask(&needs, context.vault()).await?;
+    let (of_credentials, of_certificates) = held.split_at(credentials.len());
+    if !certificates.is_empty() && !of_certificates.contains(&true) {
+        return Ok(denied(certificates));
+    }
+    let missing = credentials.iter().zip(of_credentials);
+    let missing = missing.filter(|(_, held)| !**held).map(|(need, _)| need);
+    Ok(match missing.take(1).cloned().collect::<Vec<_>>() {
+        missing if missing.is_empty() => allowed("Vault allows every path that this command needs"),
+        missing => denied(&missing),
     })
 }
 
-/// Returns the paths of Vault that a command needs.
-fn needs_of(name: &str, loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
+fn allowed(reason: &str) -> LayerVerdict {
+    LayerVerdict {
+        layer: "policy",
+        allowed: true,
+        reason: reason.to_owned(),
+        fix: None,
+    }
+}
+
+/// Returns the decision of Vault if the token has none of these capabilities, and one would be enough.
+fn denied(needs: &[Need]) -> LayerVerdict {
+    let listed = |text: &dyn Fn(&Need) -> &str| {
+        let texts = needs.iter().map(|need| format!("`{}`", text(need)));
+        texts.collect::<Vec<String>>().join(" or ")
+    };
+    let capability = needs.first().map_or("", |need| need.capability);
+    LayerVerdict {
+        layer: "policy",
+        allowed: false,
+        reason: format!(
+            "Vault does not allow `{capability}` on {}",
+            listed(&|need| &need.path)
+        ),
+        fix: Some(format!(
+            "the administrators of Vault can give the policy {}",
+            listed(&|need| &need.policy)
+        )),
+    }
+}
+
+/// Returns the database logins that a command needs.
+fn credentials_of(name: &str, vault: &VaultSettings) -> Vec<Need> {
     let roles: &[DbRole] = match name {
         // `exec` only looks up its grants there.
         "list" | "fleet" | "cache" | "exec" => &[DbRole::Ro],
@@ -153,12 +157,28 @@ fn needs_of(name: &str, loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
         "migrate" => &[DbRole::Migrator],
         _ => &[],
     };
-    let credentials = roles
+    let needs = roles
         .iter()
         .map(|role| Need::credential("rbac", vault, role));
-    let certificate =
-        matches!(name, "ssh" | "proxy" | "ssh-agent").then(|| Need::certificate(loaded));
-    certificate.into_iter().chain(credentials).collect()
+    needs.collect()
+}
+
+/// Returns the capabilities of which one is enough for a certificate of `vctl ssh`: that of the role of all hosts, and
+/// that of each scope of the user's grants.
+pub(crate) fn certificates_of(grants: &LookedUpGrants, loaded: &Loaded) -> Vec<Need> {
+    let everywhere = Need::certificate(loaded);
+    let scopes = grants.iter().flat_map(|grants| {
+        let narrowed = grants.narrowed(GatedCommand::Ssh);
+        narrowed.map(|one| one.grant.scope.vault_name())
+    });
+    let mut needs = vec![everywhere];
+    for name in scopes {
+        let need = Need::certificate_of(&loaded.config.ssh_mount, &name, &name);
+        if !needs.contains(&need) {
+            needs.push(need);
+        }
+    }
+    needs
 }
 
 #[cfg(test)]

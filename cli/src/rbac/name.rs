@@ -2,7 +2,7 @@
 
 use super::command::{GatedCommand, grantable};
 use super::model::User;
-use super::scope::Grant;
+use super::scope::{Grant, ScopeError};
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::ui::sanitize;
@@ -73,19 +73,37 @@ fn no_control(text: &str, what: &str) -> Result<String, String> {
 
 /// Parses a grant: a gated command, or `*`, with a scope if the command takes one.
 pub(crate) fn grant(text: &str) -> Result<Grant, String> {
-    let grant: Grant = text.parse().map_err(|error| format!("{error}"))?;
-    if grant.command == "*" || GatedCommand::ALL.iter().any(|c| c.name() == grant.command) {
-        return Ok(grant);
+    let is_known = |command: &str| grantable().contains(&command);
+    match text.parse::<Grant>() {
+        Ok(grant) if is_known(&grant.command) => Ok(grant),
+        Ok(Grant { command, .. }) => Err(not_grantable(&command)),
+        Err(ScopeError::Unscoped(command)) if !is_known(&command) => Err(not_grantable(&command)),
+        Err(error) => Err(error.to_string()),
     }
+}
+
+fn not_grantable(command: &str) -> String {
     let names: Vec<String> = grantable()
         .into_iter()
         .map(|name| format!("`{name}`"))
         .collect();
-    Err(format!(
-        "`{}` is not a command that can be granted: these are {}",
-        grant.command,
+    let meant =
+        nearest(command).map_or_else(String::new, |name| format!(" (did you mean `{name}`?)"));
+    format!(
+        "`{command}` is not a command that can be granted{meant}: these are {}",
         names.join(", ")
-    ))
+    )
+}
+
+/// Returns the command whose grant a user probably means: that of a command which uses its grant, or the most similar
+/// name.
+fn nearest(command: &str) -> Option<&'static str> {
+    let uses = GatedCommand::of_name(command).map(GatedCommand::name);
+    let names = GatedCommand::ALL.into_iter().map(GatedCommand::name);
+    let distance = |name: &&str| strsim::damerau_levenshtein(name, command);
+    // Up to a third of the letters may be wrong.
+    let is_like = |name: &&str| distance(name) * 3 <= command.len().max(3);
+    uses.or_else(|| names.min_by_key(distance).filter(is_like))
 }
 
 /// Returns the display name that a text means: the whole name, or the part after the auth mount.
@@ -152,6 +170,22 @@ mod tests {
             assert!(error.contains(name), "{error}");
         }
         assert!(grant("list").is_err());
+        for (text, meant) in [
+            ("shh", Some("ssh")),
+            ("exce", Some("exec")),
+            ("trust-cas", Some("trust-ca")),
+            ("proxy", Some("ssh")),
+            ("ssg:dc=a", Some("ssh")),
+            ("list", None),
+            ("frobnicate", None),
+        ] {
+            let error = grant(text).unwrap_err();
+            let suggestion = meant.map(|name| format!("(did you mean `{name}`?)"));
+            match suggestion {
+                Some(suggestion) => assert!(error.contains(&suggestion), "{error}"),
+                None => assert!(!error.contains("did you mean"), "{error}"),
+            }
+        }
         assert_eq!(
             grant("ssh:user=root,dc=a").unwrap().to_string(),
             "ssh:dc=a,user=root"

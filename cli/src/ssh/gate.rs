@@ -62,7 +62,7 @@ pub(crate) async fn plan(
 
 /// Chooses the roles that may sign for a hop, in order: those of the scopes of the user's grants, then the role of the
 /// host. With a grant for every target, the role of the host is the first. Vault's policies decide which of them sign.
-fn choose_roles(hop: &mut route_plan::Target, grants: &CallerGrants) {
+pub(crate) fn choose_roles(hop: &mut route_plan::Target, grants: &CallerGrants) {
     let target = Target {
         dc: &hop.dc,
         host: &hop.name,

@@ -2,7 +2,10 @@
 
 use std::fs;
 
+use serde_json::json;
 use vctl_tests::centre::Centre;
+
+use crate::mcp::Client;
 
 use super::{ADMIN, PLAIN, User, adds_host, knows, narrowed, sql};
 
@@ -48,12 +51,24 @@ fn without_a_grant_no_gated_command_does_anything() {
             "{said:?}"
         );
     }
+    // The tool of `vctl mcp` has the same gate.
+    let mut client = Client::start(user.at.command(&["mcp"]));
+    let arguments = json!({"host": "gate-1", "command": "touch ran"});
+    let result = client.result(1, "vctl_ssh_exec", &arguments);
+    let text = result["content"][0]["text"].as_str().unwrap();
+    assert_eq!(result["isError"], true, "{result}");
+    assert!(
+        text.contains("`gate-none` may not run `vctl ssh`"),
+        "{text}"
+    );
+    assert!(text.contains("`vctl rbac grant GROUP ssh`"), "{text}");
+    drop(client);
     assert!(!user.at.home("work/ran").exists());
     // Nothing reached the host, and each refused login has a row without a certificate.
     assert_eq!(host.log(), before);
     let rows = "select count(*), count(cert_serial), count(*) filter (where result = 'refused') \
         from vctl.access_log where vault_user = 'userpass-gate-none'";
-    assert_eq!(sql(centre, rows), "6|0|6");
+    assert_eq!(sql(centre, rows), "7|0|7");
     for args in [
         &["token"][..],
         &["list"],

@@ -12,26 +12,33 @@ use crate::login::Said;
 
 /// `yes`: the command runs. `grant`: the gate of vctl refuses it. `policy`: Vault refuses it.
 const WITH_VCTL: &str = "
-| grants                   | policies              | `ssh web-1` | `ssh db-1` | `ssh ADDRESS` | `proxy web-1` | `exec` | `sync` | `prune` | `trust-ca` | `token` | `list` | `rbac grant` |
-| ------------------------ | --------------------- | ------ | ------ | ------ | ------ | ------ | ------ | ------ | ------ | --- | --- | ------ |
-| none                     | vctl-ssh              | grant  | grant  | grant  | grant  | grant  | grant  | policy | grant  | yes | yes | policy |
-| `*`                      | vctl-ssh              | yes    | yes    | yes    | yes    | yes    | yes    | policy | yes    | yes | yes | policy |
-| `ssh`                    | vctl-ssh              | yes    | yes    | yes    | yes    | grant  | grant  | policy | grant  | yes | yes | policy |
-| `ssh:dc=seoul`           | vctl-ssh              | yes    | grant  | grant  | yes    | grant  | grant  | policy | grant  | yes | yes | policy |
-| `ssh:host=web-*`         | vctl-ssh              | yes    | grant  | grant  | yes    | grant  | grant  | policy | grant  | yes | yes | policy |
-| `ssh:user=ACCOUNT`       | vctl-ssh              | yes    | yes    | yes    | yes    | grant  | grant  | policy | grant  | yes | yes | policy |
-| `ssh:user=other`         | vctl-ssh              | grant  | grant  | grant  | grant  | grant  | grant  | policy | grant  | yes | yes | policy |
-| `ssh:dc=seoul,host=db-*` | vctl-ssh              | grant  | grant  | grant  | grant  | grant  | grant  | policy | grant  | yes | yes | policy |
-| `ssh:dc=busan,user=ACCOUNT` | vctl-ssh           | grant  | yes    | grant  | grant  | grant  | grant  | policy | grant  | yes | yes | policy |
-| `exec`                   | vctl-ssh              | grant  | grant  | grant  | grant  | yes    | grant  | policy | grant  | yes | yes | policy |
-| `sync`                   | vctl-ssh              | grant  | grant  | grant  | grant  | grant  | yes    | policy | grant  | yes | yes | policy |
-| `trust-ca`               | vctl-ssh              | grant  | grant  | grant  | grant  | grant  | grant  | policy | yes    | yes | yes | policy |
-| `prune`                  | vctl-pruner           | policy | policy | policy | policy | grant  | grant  | yes    | grant  | yes | yes | policy |
-| none                     | vctl-pruner           | policy | policy | policy | policy | grant  | grant  | grant  | grant  | yes | yes | policy |
-| `*`                      |                       | policy | policy | policy | policy | yes    | yes    | policy | yes    | yes | yes | policy |
-| none                     | vctl-admin            | policy | policy | policy | policy | yes    | yes    | yes    | yes    | yes | yes | yes    |
-| none                     | vctl-admin, vctl-ssh  | yes    | yes    | yes    | yes    | yes    | yes    | yes    | yes    | yes | yes | yes    |
-| none                     | sre-admin, vctl-ssh   | yes    | yes    | yes    | yes    | yes    | yes    | policy | yes    | yes | yes | policy |
+| grants                          | policies                         | `ssh web-1` | `ssh db-1` | `ssh -l root web-1` | `ssh ADDRESS` | `proxy web-1` | `exec` | `sync` | `prune` | `trust-ca` | `token` | `list` | `rbac grant` |
+| ------------------------------- | -------------------------------- | ----------- | ---------- | ------------------- | ------------- | ------------- | ------ | ------ | ------- | ---------- | ------- | ------ | ------------ |
+| none                            | vctl-ssh                         | grant       | grant      | grant               | grant         | grant         | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `*`                             | vctl-ssh                         | yes         | yes        | yes                 | yes           | yes           | yes    | yes    | policy  | yes        | yes     | yes    | policy       |
+| `ssh`                           | vctl-ssh                         | yes         | yes        | yes                 | yes           | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:dc=seoul`                  | vctl-ssh                         | yes         | grant      | yes                 | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:host=web-*`                | vctl-ssh                         | yes         | grant      | yes                 | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:user=ACCOUNT`              | vctl-ssh                         | yes         | yes        | grant               | yes           | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:user=other`                | vctl-ssh                         | grant       | grant      | grant               | grant         | grant         | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:dc=seoul,host=db-*`        | vctl-ssh                         | grant       | grant      | grant               | grant         | grant         | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:dc=busan,user=ACCOUNT`     | vctl-ssh                         | grant       | yes        | grant               | grant         | grant         | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:dc=seoul`                  | vctl-scope-dc-seoul              | yes         | grant      | policy              | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:host=web-*`                | vctl-scope-host-web-_            | yes         | grant      | policy              | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:dc=seoul,user=ACCOUNT`     | vctl-scope-dc-seoul.user-ACCOUNT | yes         | grant      | grant               | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:dc=seoul` + `ssh:dc=busan` | vctl-scope-dc-seoul              | yes         | policy     | policy              | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:dc=seoul` + `ssh`          | vctl-scope-dc-seoul              | yes         | policy     | policy              | policy        | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh`                           | vctl-scope-dc-seoul              | policy      | policy     | policy              | policy        | policy        | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| none                            | vctl-scope-dc-seoul              | grant       | grant      | grant               | grant         | grant         | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `exec`                          | vctl-ssh                         | grant       | grant      | grant               | grant         | grant         | yes    | grant  | policy  | grant      | yes     | yes    | policy       |
+| `sync`                          | vctl-ssh                         | grant       | grant      | grant               | grant         | grant         | grant  | yes    | policy  | grant      | yes     | yes    | policy       |
+| `trust-ca`                      | vctl-ssh                         | grant       | grant      | grant               | grant         | grant         | grant  | grant  | policy  | yes        | yes     | yes    | policy       |
+| `prune`                         | vctl-pruner                      | policy      | policy     | policy              | policy        | policy        | grant  | grant  | yes     | grant      | yes     | yes    | policy       |
+| none                            | vctl-pruner                      | policy      | policy     | policy              | policy        | policy        | grant  | grant  | grant   | grant      | yes     | yes    | policy       |
+| `*`                             |                                  | policy      | policy     | policy              | policy        | policy        | yes    | yes    | policy  | yes        | yes     | yes    | policy       |
+| none                            | vctl-admin                       | policy      | policy     | policy              | policy        | policy        | yes    | yes    | yes     | yes        | yes     | yes    | yes          |
+| none                            | vctl-admin, vctl-ssh             | yes         | yes        | yes                 | yes           | yes           | yes    | yes    | yes     | yes        | yes     | yes    | yes          |
+| none                            | sre-admin, vctl-ssh              | yes         | yes        | yes                 | yes           | yes           | yes    | yes    | policy  | yes        | yes     | yes    | policy       |
 ";
 
 /// Holders of one policy without any grant, with a client of their own.
@@ -66,9 +73,14 @@ fn each_user_may_run_exactly_the_commands_of_the_matrix() {
         let (_, policies) = &row.cells[0];
         let policies = policies.split(", ").filter(|name| !name.is_empty());
         let policies: Vec<&str> = ["vctl-user"].into_iter().chain(policies).collect();
+        let policies: Vec<String> = policies
+            .iter()
+            .map(|policy| policy.replace("ACCOUNT", host.user()))
+            .collect();
+        let policies: Vec<&str> = policies.iter().map(String::as_str).collect();
         let user = User::new(centre, &format!("matrix-{number}"), &policies);
-        let grant = row.name.replace("ACCOUNT", host.user());
-        let grants = [&*grant].into_iter().filter(|&grant| grant != "none");
+        let grants = row.name.replace("ACCOUNT", host.user());
+        let grants = grants.split("` + `").filter(|&grant| grant != "none");
         user.is_in(
             &admin,
             &format!("matrix-{number}"),
@@ -104,6 +116,7 @@ fn run(user: &User<'_>, host: &Host, column: &str) -> Said {
     match column {
         "ssh web-1" => user.run(&["ssh", "--server", "web-1", "--", "true"]),
         "ssh db-1" => user.run(&["ssh", "--server", "db-1", "--", "true"]),
+        "ssh -l root web-1" => user.run(&["ssh", "-l", "root", "--server", "web-1", "--", "true"]),
         "ssh ADDRESS" => user.run(&["ssh", &address, "--", "true"]),
         "proxy web-1" => user.messages(&["proxy", "web-1", &port]),
         "exec" => user.run(&["exec", "--", "true"]),
@@ -284,7 +297,7 @@ impl Holder<'_> {
     }
 }
 
-fn assert_in_docs(table: &str) {
+pub(super) fn assert_in_docs(table: &str) {
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/rbac.md");
     let docs = fs::read_to_string(docs).unwrap();
     assert!(

@@ -7,12 +7,16 @@ mod gate;
 mod matrix;
 mod outage;
 mod pickers;
+mod relay;
+mod round_trips;
 mod scopes;
 
+use std::fs;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
-use vctl_tests::centre::{Centre, DATABASE, Options};
+use vctl_tests::centre::{Centre, DATABASE, Host, Options};
 
 use crate::login::{Said, Workstation, person};
 
@@ -24,6 +28,7 @@ fn narrowed() -> Option<&'static Centre> {
             host: true,
             ..Options::default()
         })?;
+        enforce_scopes(&centre);
         let admin = User::new(&centre, "narrowing", ADMIN);
         // Until then, every user may run every command.
         let user = User::new(&centre, "before-narrowing", PLAIN);
@@ -37,6 +42,46 @@ fn narrowed() -> Option<&'static Centre> {
         Some(centre)
     };
     NARROWED.get_or_init(start).as_ref()
+}
+
+/// Path of the scope file of this centre.
+fn scope_file(centre: &Centre) -> PathBuf {
+    centre.root().join("scopes.json")
+}
+
+/// Creates the roles of all scopes that these specs grant, and makes the host accept those of the data centre `seoul`.
+fn enforce_scopes(centre: &Centre) {
+    let host = centre.host.as_ref().unwrap();
+    let account = host.user();
+    let of_account = json!({"users": [account]});
+    let scopes = json!({
+        "dc=seoul": of_account,
+        "dc=busan": of_account,
+        "host=web-*": of_account,
+        "dc=seoul,host=db-*": of_account,
+        (format!("user={account}")): {},
+        (format!("dc=seoul,user={account}")): {},
+        (format!("dc=busan,user={account}")): {},
+        "user=other": {},
+        "dc=seoul,user=root": {},
+        "dc=seoul,user=deploy": {},
+    });
+    let file = scope_file(centre);
+    fs::write(&file, scopes.to_string()).unwrap();
+    let output = centre.setup().env("SCOPES", &file).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    accepts_scopes(host, &["dc=seoul", "host=web-*"]);
+}
+
+/// Makes a host accept certificates of these scopes, as `vctl trust-ca` does.
+fn accepts_scopes(host: &Host, places: &[&str]) {
+    let principals = places.iter().map(|place| format!(" %u@{place}"));
+    let lines = format!(
+        "AuthorizedPrincipalsCommand /usr/bin/printf %%s\\n %u{}\n\
+         AuthorizedPrincipalsCommandUser nobody\n",
+        principals.collect::<String>()
+    );
+    host.configure(&lines).unwrap();
 }
 
 const PLAIN: &[&str] = &["vctl-user", "vctl-ssh"];
@@ -127,9 +172,9 @@ fn adds_host(centre: &Centre, name: &str, dc: &str) {
 fn knows(user: &User<'_>, centre: &Centre, names: &[&str]) {
     let host = centre.host.as_ref().unwrap();
     let path = user.at.home(".ssh/known_hosts");
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
     let lines = names
         .iter()
         .map(|name| format!("{name} {}\n", host.public_key()));
-    std::fs::write(path, lines.collect::<String>()).unwrap();
+    fs::write(path, lines.collect::<String>()).unwrap();
 }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use vctl_common::centre::DbRole;
 
+use crate::centre::capabilities::Need;
 use crate::centre::context;
 use crate::centre::context::Context;
 use crate::centre::globals::Globals;
@@ -12,7 +13,9 @@ use crate::config::Loaded;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::lookup::HostLookup;
-use crate::rbac::check::{Verdict, by_grants, by_policies};
+use crate::overview;
+use crate::rbac::caller::CallerGrants;
+use crate::rbac::check::{Verdict, by_grants, by_policies, certificates_of};
 use crate::rbac::command::{CommandClass, GatedCommand, class_of};
 use crate::rbac::scope::Target;
 use crate::rbac::{json, lookup, table};
@@ -59,7 +62,9 @@ pub(super) fn run(args: &CheckArgs, globals: &Globals) -> Result<(), Stop> {
     let Some(command) = root.find_subcommand(&args.command) else {
         let name = sanitize::text(&args.command);
         let names: Vec<&str> = GatedCommand::ALL.iter().map(|one| one.name()).collect();
-        let message = format!("`{name}` is not a command of vctl");
+        let meant = overview::nearest(&args.command, &root);
+        let meant = meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+        let message = format!("`{name}` is not a command of vctl{meant}");
         let hint = format!("commands that need a grant: {}", names.join(", "));
         return Err(CliError::new(Exit::Usage, message).hint(hint).into());
     };
@@ -104,26 +109,40 @@ impl CheckArgs {
         loaded: &Loaded,
     ) -> Result<Verdict, Stop> {
         let info = context.vault().lookup_self().await?;
-        let policy = by_policies(name, context, loaded).await?;
+        let mut certificates = Vec::new();
         let grant = if let Some(host) = &self.host {
             let directory = HostLookup::new(context)?;
             let wanted = HostSelector::Exact(host.clone());
             let found =
                 ssh::look_up(&directory, &loaded.config, &wanted, Interaction::Never).await?;
-            let host = &found.plan.target;
+            let mut host = found.plan.target;
+            if let Some(user) = &self.user {
+                host.user.clone_from(user);
+            }
+            if let Ok(grants) = &found.grants {
+                ssh::choose_roles(&mut host, grants);
+            }
+            certificates.extend(host.roles.iter().map(|role| {
+                let policy = role.scope.as_ref().map_or("vctl-ssh", |_| &role.name);
+                Need::certificate_of(&host.mount, &role.name, policy)
+            }));
             let target = Target {
                 dc: &found.dc,
                 host: &host.name,
-                user: self.user.as_ref().unwrap_or(&host.user),
+                user: &host.user,
             };
             by_grants(name, Some(&target), &found.grants, &info)
         } else {
             let grants = match class_of(name) {
                 CommandClass::Gated(_) => lookup::with_role(context, DbRole::Ro).await,
-                _ => Ok(crate::rbac::caller::CallerGrants::default()),
+                _ => Ok(CallerGrants::default()),
             };
+            if class_of(name) == CommandClass::Gated(GatedCommand::Ssh) {
+                certificates = certificates_of(&grants, loaded);
+            }
             by_grants(name, None, &grants, &info)
         };
+        let policy = by_policies(name, context, &certificates).await?;
         Ok(Verdict {
             command: name.to_owned(),
             display_name: info.display_name,

@@ -132,6 +132,8 @@ async fn change_members(
 /// COMMAND is ssh, exec, sync, prune, trust-ca, or `*` for all of them. The grant of ssh can be narrowed to
 /// some hosts and users on them: `ssh:dc=NAME`, `ssh:host=PATTERN` and `ssh:user=NAME`; conditions that are
 /// joined with commas must all match.
+///
+/// A narrowed grant needs the signing role of its scope in Vault, which enforces it: docs/rbac-scopes.md.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:

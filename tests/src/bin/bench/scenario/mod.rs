@@ -18,6 +18,7 @@ mod agents;
 mod visible;
 mod token;
 mod ssh;
+mod grants;
 mod stall;
 mod reading;
 mod picker;
@@ -68,6 +69,8 @@ pub(crate) enum Scenario {
     Token,
     /// `vctl ssh` compared with OpenSSH and an existing certificate
     Ssh,
+    /// Time that command grants add to the host lookup of `vctl ssh`
+    Grants,
     /// One forward that is not read: its effect on other forwards, and memory
     Stall,
     /// `vctl list`, `audit` and `session --list`, with their credentials
@@ -105,6 +108,7 @@ impl Scenario {
             Self::Visible => visible::run(bench),
             Self::Token => token::run(bench),
             Self::Ssh => ssh::run(bench),
+            Self::Grants => grants::run(bench),
             Self::Stall => stall::run(bench),
             Self::Reading => reading::run(bench),
             Self::Picker => picker::run(bench),
