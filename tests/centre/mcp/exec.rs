@@ -68,7 +68,8 @@ fn a_call_without_an_id_is_not_executed() {
     let operator = Operator::new(centre, "mcp-no-id");
     host_of(&operator, "mcp-no-id-1", centre.host.as_ref().unwrap());
     let mut client = Client::start(operator.at.command(&["mcp"]));
-    let params = json!({"name": "vctl_ssh_exec", "arguments": {"host": "mcp-no-id-1", "command": "true"}});
+    let params =
+        json!({"name": "vctl_ssh_exec", "arguments": {"host": "mcp-no-id-1", "command": "true"}});
     client.send(&json!({"jsonrpc": "2.0", "method": "tools/call", "params": params}));
     let result = client.result(1, "vctl_whoami", &json!({}));
     assert_eq!(result["structuredContent"]["identity"], "mcp-no-id");

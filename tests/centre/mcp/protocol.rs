@@ -76,7 +76,11 @@ fn a_call_on_a_terminal_never_prompts() {
     let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "a", "version": "1"}});
     for (id, method, params) in [
         (1, "initialize", hello),
-        (2, "tools/call", json!({"name": "vctl_list", "arguments": {}})),
+        (
+            2,
+            "tools/call",
+            json!({"name": "vctl_list", "arguments": {}}),
+        ),
     ] {
         let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         terminal.type_in(&format!("{request}\n")).unwrap();

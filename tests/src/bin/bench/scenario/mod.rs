@@ -21,6 +21,7 @@ mod ssh;
 mod stall;
 mod reading;
 mod picker;
+mod mcp;
 mod ingest_faults;
 mod soak;
 
@@ -74,6 +75,8 @@ pub(crate) enum Scenario {
     Reading,
     /// The picker with 50,000 hosts
     Picker,
+    /// `vctl mcp`: its first answer, and a warm `vctl_list`
+    Mcp,
     /// Postgres and the agent killed, connections cut, Vault sealed, while the agent ships events
     IngestFaults,
     /// Memory over an hour of load
@@ -108,6 +111,7 @@ impl Scenario {
             Self::Stall => stall::run(bench),
             Self::Reading => reading::run(bench),
             Self::Picker => picker::run(bench),
+            Self::Mcp => mcp::run(bench),
             Self::IngestFaults => ingest_faults::run(bench),
             Self::Soak => soak::run(bench),
         }
