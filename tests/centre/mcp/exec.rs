@@ -13,7 +13,7 @@ use crate::ssh::{Operator, shared};
 const OTHER: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
-/// Returns whether the process whose pid is in this file exists.
+/// Returns whether the process with the pid in this file exists.
 fn runs(pid: &Path) -> bool {
     let pid = fs::read_to_string(pid).unwrap();
     Path::new("/proc").join(pid.trim()).exists()

@@ -37,7 +37,7 @@ fn an_idle_server_works_or_names_the_next_step() {
     assert!(works(&first), "{first}");
     let old = cached_token(&at_machine);
 
-    // A person whose token is valid for an hour, and a person whose token expires.
+    // A person with a token of an hour, and a person with a token of seconds.
     let people = [("mcp-idle-hour", 3600), ("mcp-idle-seconds", TOKEN_TTL)].map(|(name, ttl)| {
         let password = person(&centre, name, ttl, ttl);
         let at = Workstation::new(&centre);

@@ -118,7 +118,7 @@ impl Server {
         self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
     }
 
-    /// Returns the milliseconds of a `vctl_list`, whose answer must count this number of hosts.
+    /// Returns the milliseconds of a `vctl_list`. The answer must count this number of hosts.
     fn timed_list(&mut self, hosts: u32) -> Result<f64> {
         let begin = Instant::now();
         let params = json!({"name": "vctl_list", "arguments": {}});
