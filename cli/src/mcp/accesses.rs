@@ -1,4 +1,4 @@
-//! The tool `vctl_access_log`: who logged in to which host, and with which result.
+//! The tool `vctl_access_log`: SSH accesses, with user, host and result.
 
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use rmcp::schemars::JsonSchema;
@@ -38,7 +38,7 @@ pub(super) struct AccessesAnswer {
     count: usize,
     /// The newest first
     access_log: Vec<AccessEntry>,
-    /// Rows that could not be read
+    /// Warnings about rows that could not be read
     notes: Vec<String>,
 }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use vctl_common::centre::DbRole;
 use vctl_common::person::Person;
 
 use super::answer::Answer;
@@ -12,11 +13,11 @@ use super::untrusted;
 use crate::config::Loaded;
 use crate::doctor::token;
 use crate::error::Stop;
+use crate::inventory::lookup::HostLookup;
+use crate::rbac;
+use crate::rbac::gate;
 
 pub(super) const NAME: &str = "vctl_whoami";
-
-/// The policy of administrators.
-const ADMIN: &str = "vctl-admin";
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
@@ -40,14 +41,18 @@ pub(super) struct IdentityAnswer {
     policies: Vec<String>,
     /// Groups in Vault; null if the token may not read them
     groups: Option<Vec<String>>,
-    /// The token has the policy of administrators
+    /// The token has an admin policy in Vault
     admin: bool,
+    /// Grants in vctl as `COMMAND[:SCOPE]`; `*` is every command. `vctl_ssh_exec` needs `ssh`. Null if Postgres cannot be
+    /// asked
+    rbac_commands: Option<Vec<String>>,
 }
 
 impl Answer for IdentityAnswer {}
 
 pub(super) fn tool() -> Tool {
-    let text = "Show the identity in Vault that these tools use: name, policies, groups, and the end of the token.";
+    let text = "Show the identity in Vault that these tools use: name, policies, groups, grants of commands, and the \
+        end of the token. Call it when a tool is refused.";
     Tool::new(NAME, text, JsonObject::new())
         .with_title("Show the identity")
         .with_input_schema::<Arguments>()
@@ -64,6 +69,12 @@ pub(super) async fn call(open: &OpenContext, loaded: &Loaded) -> Result<Identity
     };
     let ttl = info.ttl.filter(|ttl| !ttl.is_zero());
     let expires = ttl.and_then(|ttl| Timestamp::now().checked_add(ttl).ok());
+    let admin = gate::admin_policy(&info).is_some();
+    let rbac_commands = if admin {
+        Some(vec!["*".to_owned()])
+    } else {
+        grants(open).await
+    };
     let texts = |all: &[String]| all.iter().map(untrusted::line).collect();
     Ok(IdentityAnswer {
         identity: untrusted::line(Person::new(info.display_name.as_str()).name()),
@@ -74,9 +85,22 @@ pub(super) async fn call(open: &OpenContext, loaded: &Loaded) -> Result<Identity
         renewable: info.renewable,
         policies: texts(&info.policies),
         groups: groups.as_deref().map(texts),
-        admin: info
-            .policies
-            .iter()
-            .any(|one| one == ADMIN || one == "root"),
+        admin,
+        rbac_commands,
     })
+}
+
+/// Returns the user's grants, or `None` if they are not known. The other answers of the tool do not need Postgres.
+async fn grants(open: &OpenContext) -> Option<Vec<String>> {
+    let lookup = HostLookup::with_pool(&open.context, DbRole::Ro, open.pool(DbRole::Ro).ok()?);
+    let source = lookup.open().await.ok()?;
+    let grants = rbac::lookup::of_source(&open.context, &source).await.ok()?;
+    let mut names: Vec<String> = grants
+        .grants
+        .iter()
+        .map(|one| untrusted::line(one.grant.to_string()))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    Some(names)
 }

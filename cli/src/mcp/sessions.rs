@@ -1,4 +1,4 @@
-//! The tool `vctl_session`: what users did in their sessions.
+//! The tool `vctl_session`: recorded sessions, their events and the gaps in them.
 
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use rmcp::schemars::JsonSchema;
@@ -54,7 +54,7 @@ pub(super) struct SessionsAnswer {
     sessions: Vec<Map<String, Value>>,
     /// `offset` of the next page of events; null at the end
     next_offset: Option<usize>,
-    /// Rows that could not be read
+    /// Warnings about rows that could not be read
     notes: Vec<String>,
 }
 

@@ -103,7 +103,7 @@ impl Transport<RoleServer> for LineTransport {
     async fn close(&mut self) -> io::Result<()> {
         while self.answering.join_next().await.is_some() {}
         if let Some(output) = self.output.lock().await.take() {
-            // A reader that is gone has what it wants.
+            // A client that has closed its end needs no more output.
             let _ = output.finish().await;
         }
         Ok(())

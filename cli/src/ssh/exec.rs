@@ -40,7 +40,7 @@ pub(crate) async fn exec(
     let (inbound, _from_host) = mpsc::channel(INBOUND);
     let connecting = async {
         let _place = places.acquire().await;
-        let connecting = connect(context, config, request, access, inbound);
+        let connecting = Box::pin(connect(context, config, request, access, inbound));
         access.while_connecting(connecting).await
     };
     let reached = tokio::select! {

@@ -13,7 +13,7 @@ use crate::ssh::{Operator, shared};
 const OTHER: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
-/// Returns whether the process whose pid is in this file exists.
+/// Returns whether the process with the pid in this file exists.
 fn runs(pid: &Path) -> bool {
     let pid = fs::read_to_string(pid).unwrap();
     Path::new("/proc").join(pid.trim()).exists()
@@ -44,6 +44,73 @@ fn a_command_has_its_row_with_the_client() {
     assert!(version.ends_with(" mcp spec-client/1.2.3"), "{version}");
     let recorded = rows[0]["command"].as_str().unwrap();
     assert_eq!(recorded, command.replace("secret", "******"));
+}
+
+#[test]
+fn a_recorded_command_has_no_hidden_text() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "mcp-hidden");
+    operator.may("vctl-auditor");
+    host_of(&operator, "mcp-hidden-1", centre.host.as_ref().unwrap());
+    let mut client = Client::start(operator.at.command(&["mcp"]));
+    let arguments = json!({"host": "mcp-hidden-1", "command": "printf '\u{1b}[2J\u{202e}'"});
+    let result = client.result(1, "vctl_ssh_exec", &arguments);
+    assert_eq!(result["structuredContent"]["stdout"], "\\x1b[2J\\u202e");
+    let log = client.result(2, "vctl_access_log", &json!({"host": "mcp-hidden-1"}));
+    let entry = &log["structuredContent"]["access_log"][0];
+    assert_eq!(entry["command"], "printf '\\x1b[2J\\u202e'", "{log}");
+    assert_eq!(entry["user"], "mcp-hidden");
+}
+
+#[test]
+fn a_call_without_an_id_is_not_executed() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "mcp-no-id");
+    host_of(&operator, "mcp-no-id-1", centre.host.as_ref().unwrap());
+    let mut client = Client::start(operator.at.command(&["mcp"]));
+    let params =
+        json!({"name": "vctl_ssh_exec", "arguments": {"host": "mcp-no-id-1", "command": "true"}});
+    client.send(&json!({"jsonrpc": "2.0", "method": "tools/call", "params": params}));
+    let result = client.result(1, "vctl_whoami", &json!({}));
+    assert_eq!(result["structuredContent"]["identity"], "mcp-no-id");
+    assert_eq!(client.leave(), Some(0));
+    assert_eq!(operator.accesses("mcp-no-id-1").len(), 0);
+}
+
+#[test]
+fn a_command_over_its_time_limit_returns_its_output() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "mcp-limit");
+    host_of(&operator, "mcp-limit-1", centre.host.as_ref().unwrap());
+    let mut client = Client::start(operator.at.command(&["mcp"]));
+    let command = "echo begun; sleep 60; echo ended";
+    let arguments = json!({"host": "mcp-limit-1", "command": command, "timeout_seconds": 2});
+    let result = client.result(1, "vctl_ssh_exec", &arguments);
+    assert_eq!(result["isError"], true, "{result}");
+    let answer = &result["structuredContent"];
+    assert_eq!(
+        answer["error"], "not done within 2 s; the command was ended",
+        "{answer}"
+    );
+    assert_eq!(answer["stdout"], "begun\n");
+    assert_eq!(answer["exit_code"], Value::Null);
+    let rows = operator.accesses("mcp-limit-1");
+    assert_eq!(rows[0]["error"], "not done within 2 s", "{rows:?}");
+}
+
+#[test]
+fn a_refusal_by_vault_names_the_policy() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "mcp-refused");
+    host_of(&operator, "mcp-refused-1", centre.host.as_ref().unwrap());
+    operator.loses("vctl-ssh");
+    let mut client = Client::start(operator.at.command(&["mcp"]));
+    let arguments = json!({"host": "mcp-refused-1", "command": "true"});
+    let result = client.result(1, "vctl_ssh_exec", &arguments);
+    assert_eq!(result["isError"], true);
+    let text = result["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("Vault denies this token"), "{text}");
+    assert!(text.contains("ask for the policy `vctl-ssh`"), "{text}");
 }
 
 #[test]

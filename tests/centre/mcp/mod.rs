@@ -2,6 +2,7 @@
 
 mod client;
 mod exec;
+mod idle;
 mod protocol;
 mod sdk;
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use vctl_tests::terminal::Terminal;
 
 use super::Client;
 use crate::login::Workstation;
@@ -26,8 +27,24 @@ fn a_wrong_line_does_not_end_the_server() {
         assert_eq!(answer["error"]["code"], code, "{line}: {answer}");
         assert!(answer.get("id").is_none(), "{answer}");
     }
-    client.request(7, "no/such/method", &json!({}));
-    assert_eq!(client.answer(7)["error"]["code"], -32601);
+    // Unknown methods, and methods of capabilities that the server does not offer.
+    for (id, method) in [
+        (1, "no/such/method"),
+        (2, "logging/setLevel"),
+        (3, "completion/complete"),
+        (4, "resources/list"),
+        (5, "prompts/list"),
+    ] {
+        client.request(id, method, &json!({}));
+        let answer = client.answer(id);
+        assert_eq!(answer["error"]["code"], -32601, "{method}: {answer}");
+    }
+    client.send_bytes(b"\xff\xfe\n");
+    let answer = client.message(|message| message.get("error").is_some());
+    assert_eq!(answer["error"]["code"], -32700, "{answer}");
+    // Notifications are never answered.
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/unknown"}));
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 99}}));
     client.call(8, "no_such_tool", &json!({}));
     assert_eq!(client.answer(8)["error"]["code"], -32602);
     client.request(9, "ping", &json!({}));
@@ -44,6 +61,39 @@ fn a_call_without_a_login_names_the_command() {
     assert_eq!(result["isError"], true);
     let text = result["content"][0]["text"].as_str().unwrap();
     assert!(text.contains("`vctl login`"), "{text}");
+}
+
+#[test]
+fn a_call_on_a_terminal_never_prompts() {
+    let Some(centre) = shared() else { return };
+    let at = Workstation::new(centre);
+    let mut command = at.command(&["mcp"]);
+    // With a user name, `vctl list` would ask for the password here.
+    command
+        .env("VCTL_AUTH_METHOD", "userpass")
+        .env("VCTL_USERNAME", "anna");
+    let mut terminal = Terminal::start(command, 400).unwrap();
+    let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "a", "version": "1"}});
+    for (id, method, params) in [
+        (1, "initialize", hello),
+        (
+            2,
+            "tools/call",
+            json!({"name": "vctl_list", "arguments": {}}),
+        ),
+    ] {
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        terminal.type_in(&format!("{request}\n")).unwrap();
+        if id == 1 {
+            terminal.wait_for("serverInfo").unwrap();
+            let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+            terminal.type_in(&format!("{ready}\n")).unwrap();
+        }
+    }
+    terminal.wait_for("isError").unwrap();
+    let shown = terminal.shown();
+    assert!(shown.contains("run `vctl login`"), "{shown}");
+    assert!(!shown.to_lowercase().contains("password"), "{shown}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod ends;
 mod follow;
 mod listing;
 mod locale;
+mod mcp;
 mod page;
 mod phase;
 mod same;

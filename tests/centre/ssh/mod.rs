@@ -76,7 +76,20 @@ impl<'a> Operator<'a> {
 
     /// Adds a policy, and logs in again with it.
     pub(crate) fn may(&self, policy: &str) {
-        let policies = serde_json::json!({"policies": ["vctl-user", "vctl-ssh", policy]});
+        self.has(&["vctl-user", "vctl-ssh", policy]);
+    }
+
+    /// Logs in again without one of the two usual policies.
+    pub(crate) fn loses(&self, policy: &str) {
+        let rest: Vec<&str> = ["vctl-user", "vctl-ssh"]
+            .into_iter()
+            .filter(|other| *other != policy)
+            .collect();
+        self.has(&rest);
+    }
+
+    fn has(&self, policies: &[&str]) {
+        let policies = serde_json::json!({"policies": policies});
         let user = format!("auth/userpass/users/{}", self.name);
         let admin = self.centre.bao.admin().unwrap();
         admin.post(&user, &policies).unwrap();

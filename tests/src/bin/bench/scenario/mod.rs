@@ -22,6 +22,7 @@ mod grants;
 mod stall;
 mod reading;
 mod picker;
+mod mcp;
 mod ingest_faults;
 mod soak;
 
@@ -77,6 +78,8 @@ pub(crate) enum Scenario {
     Reading,
     /// The picker with 50,000 hosts
     Picker,
+    /// `vctl mcp`: its first answer, and a warm `vctl_list`
+    Mcp,
     /// Postgres and the agent killed, connections cut, Vault sealed, while the agent ships events
     IngestFaults,
     /// Memory over an hour of load
@@ -112,6 +115,7 @@ impl Scenario {
             Self::Stall => stall::run(bench),
             Self::Reading => reading::run(bench),
             Self::Picker => picker::run(bench),
+            Self::Mcp => mcp::run(bench),
             Self::IngestFaults => ingest_faults::run(bench),
             Self::Soak => soak::run(bench),
         }
