@@ -83,6 +83,7 @@ pub(super) fn run(args: &VerifyArgs, globals: &Globals) -> Result<(), Stop> {
         let message = "`--audit-log -` is standard input, which can be read only once";
         return Err(CliError::new(Exit::Usage, message).into());
     }
+    log::check(&args.audit_log)?;
     let period = Period::of_days(globals.load()?.config.access_retention_days);
     context::run(globals, async |context| verify(args, period, context).await)
 }

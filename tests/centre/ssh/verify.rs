@@ -18,11 +18,7 @@ fn accesses_of_vctl_ssh_are_no_exceptions() {
         let said = operator.ssh(&[name, "--", "true"]);
         assert_eq!(said.code, 0, "{said:?}");
     }
-    let rows = [
-        operator.accesses("verify-1"),
-        operator.accesses("verify-2"),
-    ]
-    .concat();
+    let rows = [operator.accesses("verify-1"), operator.accesses("verify-2")].concat();
     let hops = rows.iter().flat_map(|row| row["hops"].as_array());
     let serials: Vec<String> = (rows.iter().chain(hops.flatten()))
         .map(|certificate| certificate["cert_serial"].to_string())

@@ -85,6 +85,14 @@ pub(crate) struct AuditLog {
     pub(crate) repeated: usize,
 }
 
+/// Checks the files before any is read, so that a missing one is reported before a large one is read.
+///
+/// # Errors
+/// A file cannot be opened.
+pub(crate) fn check(files: &[PathBuf]) -> Result<(), CliError> {
+    files.iter().try_for_each(|path| source::check(path))
+}
+
 /// Reads the files.
 ///
 /// # Errors
@@ -97,10 +105,6 @@ pub(crate) fn read(query: &LogQuery) -> Result<AuditLog, CliError> {
         answered: HashSet::new(),
         cut_off: Vec::new(),
     };
-    // A missing file is reported before a large one is read.
-    for path in &query.files {
-        source::check(path)?;
-    }
     for index in 0..query.files.len() {
         reader.read_file(index)?;
     }
