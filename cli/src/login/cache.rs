@@ -145,11 +145,10 @@ impl TokenCache {
         match self.write(token) {
             Ok(()) => {}
             Err(error) => {
-                let mut why = error.message;
-                for cause in &error.causes {
-                    why = format!("{why}: {cause}");
-                }
-                notice::note_once(&format!("the token is used for this command only: {why}"));
+                let reason = error.one_line();
+                notice::note_once(&format!(
+                    "the token is used for this command only: {reason}"
+                ));
                 *self.unwritten() = Some(token.clone());
             }
         }
@@ -194,7 +193,7 @@ impl TokenCache {
         let file = match self.lock_file() {
             Ok(file) => file,
             Err(error) => {
-                tracing::debug!(error = %error.message, "The token cannot be locked.");
+                tracing::debug!(error = %error.one_line(), "The token cannot be locked.");
                 return Ok(TokenLock(None));
             }
         };
@@ -206,7 +205,7 @@ impl TokenCache {
                 Tried::Unsupported => return Ok(TokenLock(None)),
                 Tried::Busy => {}
             }
-            if interaction == Interaction::Never && since.elapsed() > PATIENCE {
+            if interaction != Interaction::Allowed && since.elapsed() > PATIENCE {
                 let error = CliError::new(Exit::TryAgain, "another vctl is logging in");
                 return Err(error.hint("finish or stop that login"));
             }

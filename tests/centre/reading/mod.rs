@@ -15,6 +15,7 @@ mod mcp;
 mod page;
 mod phase;
 mod same;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
