@@ -1,6 +1,7 @@
 //! `vctl host`: creates and revokes the Vault identities of hosts.
 
 mod enroll;
+mod install;
 mod record;
 
 use std::io::Write as _;
