@@ -8,7 +8,7 @@ use vctl_common::host::HostName;
 use vctl_common::pg::PgError;
 
 use super::install::{InstallArgs, Installation};
-use super::record::{check_all_removed, note_enrolled};
+use super::record::{check_all_removed, check_not_former, note_enrolled};
 use crate::centre::context::Context;
 use crate::centre::host_identity::HostIdentity;
 use crate::completion;
@@ -65,6 +65,7 @@ pub(super) async fn run(
     screen: &mut Screen,
 ) -> Result<(), Stop> {
     let host = &args.host;
+    check_not_former(context, host).await?;
     ensure_in_inventory(context, &loaded.config, args).await?;
     let install = Installation::prepare(&args.install, host, None, &loaded.config)?;
     let enrolment = current(identity, host).await?;
@@ -76,7 +77,10 @@ pub(super) async fn run(
 }
 
 /// Returns the enrolment that gets the secret id: the existing one, or a new one.
-async fn current(identity: &HostIdentity<'_>, host: &HostName) -> Result<Enrolment, Stop> {
+pub(super) async fn current(
+    identity: &HostIdentity<'_>,
+    host: &HostName,
+) -> Result<Enrolment, Stop> {
     let found = identity.enrolments().await?;
     let (whole, parts): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.has_approle);
     if let [one] = &*whole {
