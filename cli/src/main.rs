@@ -12,6 +12,7 @@ mod trust_ca;
 mod audit;
 mod session;
 mod fleet;
+mod enrolled;
 mod retention;
 mod migrations;
 mod openssh;

@@ -29,11 +29,15 @@ impl Enrolment {
     /// `web-2.1f2e3d4c` may also be the AppRole, without a generation, of a host with that whole
     /// name. Only its database roles show the difference.
     pub fn of_host(host: &HostName, approle: &str) -> Option<Self> {
-        let rest = approle.strip_prefix(host.as_str())?;
+        let is_ours = approle == host.as_str() || Self::host_part(approle) == Some(host.as_str());
+        is_ours.then(|| Self(approle.to_owned()))
+    }
+
+    /// Returns the part of an AppRole before its generation, or `None` for a name without one.
+    pub fn host_part(approle: &str) -> Option<&str> {
+        let (host, generation) = approle.rsplit_once('.')?;
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        let generation =
-            |rest: &str| rest.len() == 9 && rest.starts_with('.') && rest.bytes().skip(1).all(hex);
-        (rest.is_empty() || generation(rest)).then(|| Self(approle.to_owned()))
+        (generation.len() == 8 && generation.bytes().all(hex)).then_some(host)
     }
 
     pub fn approle(&self) -> &str {

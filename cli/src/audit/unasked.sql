@@ -1,8 +1,8 @@
 -- Runs as vctl-audit-ro. Logins that the access log does not explain: the certificate is of one of our CAs, but no row
 -- of its person names it (it was signed without `vctl ssh`, or the row is lost); or a row, the certificate or another
 -- session contradicts the login; or the certificate cannot be read. Newest first.
--- $1 part of the host's name, $2 part of the person's whole name, $3 source address, $4 and $5 opened since and before,
--- $6 maximum number of rows.
+-- $1 part of a present or former name of the host, $2 part of the person's whole name, $3 source address,
+-- $4 and $5 opened since and before, $6 maximum number of rows.
 select s.id
 from vctl.audit_session s
 cross join lateral vctl.login_contradictions(s.id) doubt
@@ -12,7 +12,8 @@ cross join lateral (
 ) unreadable
 where (s.key_id is not null or unreadable.certificate) and s.opened is not null
   and ($1::text is null or s.host_id in
-          (select id from vctl.audit_host where position(lower($1) in lower(hostname)) > 0))
+          (select id from vctl.audit_host where position(lower($1) in lower(hostname)) > 0
+           union select host_id from vctl.host_former_name where position(lower($1) in lower(hostname)) > 0))
   and ($2::text is null or position(lower($2) in lower(s.key_id)) > 0)
   and ($3::inet is null or s.source_ip = $3)
   and ($4::timestamptz is null or s.opened_at >= $4)

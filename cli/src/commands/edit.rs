@@ -14,8 +14,8 @@ use crate::ui::notice;
 
 /// Change a host of the inventory
 ///
-/// Renaming a host also changes its name in jump hosts and in its last report. Past sessions and the
-/// identity in Vault keep the old name: run `vctl host enroll` again.
+/// Renaming a host also changes its name in jump hosts and in its last report, and the records of an enrolled
+/// host follow. Its identity in Vault keeps the old name until `vctl host rename`.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, override_usage = "vctl edit [OPTIONS] [HOST]", before_help = "\
 Examples:
@@ -88,19 +88,31 @@ struct ChangeArgs {
 pub(crate) fn run(args: &EditArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
     let change = args.change.change();
-    let name = context::run(globals, async |context| {
+    let (name, with_records) = context::run(globals, async |context| {
         // Before the host is chosen: without this right the choice would be useless.
         let mut client = super::connect_for_changes(context).await?;
         let name = match &args.host {
             Some(name) => name.clone(),
             None => super::choose_host(context, interaction).await?,
         };
-        inventory::store_edit::edit(&mut client, &name, &change).await?;
-        Ok(name)
+        let with_records = match &change.name {
+            Some(new) if *new != name => {
+                let by = context.display_name().await?;
+                inventory::store_edit::rename(&mut client, &name, new, &change, &by).await?
+            }
+            _ => {
+                inventory::store_edit::edit(&mut client, &name, &change).await?;
+                false
+            }
+        };
+        Ok((name, with_records))
     })?;
-    notice::note(&match &change.name {
-        Some(new) if *new != name => format!(
-            "renamed `{name}` to `{new}`; if its agent has an identity, run `vctl host revoke {name}` and `vctl host enroll {new}`"
+    notice::note(&match (&change.name, with_records) {
+        (Some(new), true) => format!(
+            "renamed `{name}` to `{new}`, with its records; its agent uses its old credentials until `vctl host rename {name} {new}` replaces them"
+        ),
+        (Some(new), false) if *new != name => format!(
+            "renamed `{name}` to `{new}`; if it has records, `vctl host rename {name} {new} --inventory-renamed` renames them too"
         ),
         _ => format!("changed `{name}`"),
     });

@@ -11,6 +11,7 @@ pub(crate) mod cache;
 pub(crate) mod json;
 pub(crate) mod lookup;
 pub(crate) mod picker;
+pub(crate) mod rename;
 pub(crate) mod store;
 pub(crate) mod store_edit;
 pub(crate) mod sync;

@@ -4,7 +4,7 @@ use vctl_common::pg::PgError;
 use vctl_common::pg::tokio_postgres::error::SqlState;
 use vctl_common::pg::tokio_postgres::{Client, Error, GenericClient, Statement};
 
-use super::store;
+use super::{rename, store};
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -75,6 +75,37 @@ pub(crate) async fn sync(
 /// Changes a host. A new name also changes in jump hosts and reports; past records keep the old name.
 pub(crate) async fn edit(client: &mut Client, name: &str, change: &HostChange) -> Result<(), Stop> {
     let transaction = client.transaction().await.map_err(PgError::from)?;
+    apply(&transaction, name, change).await?;
+    Ok(transaction.commit().await.map_err(PgError::from)?)
+}
+
+/// Changes a host and its name. The records of an enrolled host get the new name too. Returns whether they did.
+pub(crate) async fn rename(
+    client: &mut Client,
+    name: &str,
+    new_name: &str,
+    change: &HostChange,
+    by: &str,
+) -> Result<bool, Stop> {
+    let transaction = client.transaction().await.map_err(PgError::from)?;
+    let enrolled = "select exists (select from vctl.servers where hostname = $1::text and enrolled_at is not null)";
+    let row = transaction.query_one(enrolled, &[&name]).await;
+    let is_enrolled = row.and_then(|row| row.try_get(0)).map_err(PgError::from)?;
+    if is_enrolled {
+        rename::host(&transaction, by, name, new_name, false).await?;
+        apply(&transaction, new_name, change).await?;
+    } else {
+        apply(&transaction, name, change).await?;
+    }
+    transaction.commit().await.map_err(PgError::from)?;
+    Ok(is_enrolled)
+}
+
+async fn apply(
+    transaction: &impl GenericClient,
+    name: &str,
+    change: &HostChange,
+) -> Result<(), Stop> {
     let (jump, direct) = match &change.jump {
         None => (None, false),
         Some(Jump::Direct) => (None, true),
@@ -110,9 +141,9 @@ pub(crate) async fn edit(client: &mut Client, name: &str, change: &HostChange) -
     }
     // A loop of jump hosts must be found now, not at the next connection.
     if jump.is_some() {
-        store::route(&transaction, new_name).await?;
+        store::route(transaction, new_name).await?;
     }
-    Ok(transaction.commit().await.map_err(PgError::from)?)
+    Ok(())
 }
 
 /// Checks that a host exists, and that it is not the jump host of others.

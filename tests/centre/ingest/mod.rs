@@ -8,6 +8,7 @@ mod hosts;
 mod leases;
 mod node;
 mod pool;
+mod rename;
 mod ship;
 mod ship_faults;
 mod ship_probe;

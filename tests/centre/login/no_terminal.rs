@@ -40,6 +40,7 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
     ("edit", &["no-such-host", "--dc", "nowhere"]),
     ("exec", &["--", "true"]),
     ("host enroll", &["no-such-host"]),
+    ("host rename", &["no-such-host", "another-host"]),
     ("host revoke", &["no-such-host"]),
     ("known-hosts", &["no-such-host"]),
     ("migrate", &["--status"]),

@@ -35,6 +35,7 @@ const TABLES: &str = "
 | `schema_compat`    | S   | S   |          | S        |              |              |        |        | SIUDT    |             |
 | `retention_floor`  |     |     |          |          |              |              |        |        | SIUDT    |             |
 | `event_day_turn`   |     |     |          |          |              |              |        |        | SIUDT    |             |
+| `host_former_name` | S   | S   |          | S        |              |              |        |        | SI       |             |
 | `session_end_request` |     |     |          | S        |              |              |        |        | SIUDT    |             |
 | `session_end_poll` |     |     |          | S        |              |              |        |        | SIUDT    |             |
 ";
@@ -87,6 +88,9 @@ const FUNCTIONS: &str = "
 | `session_end_state_v1` |     |     |          |          |              |              |        |        | x        | x           |
 | `session_ends_v1`  |     |     |          |          |              | x            |        |        | x        |             |
 | `answer_session_end_v1` |     |     |          |          |              | x            |        |        | x        |             |
+| `host_rename_v1`   |     | x   |          |          |              |              |        |        | x        |             |
+| `renamed_from`     |     |     |          |          |              |              |        |        | x        |             |
+| `refuse_former_name` |     |     |          |          |              |              |        |        | x        |             |
 ";
 
 #[test]

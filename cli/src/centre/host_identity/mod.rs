@@ -1,6 +1,7 @@
 //! A host's identity in Vault: for each enrolment an AppRole, and two database roles with the same name.
 
 pub(crate) mod agent_config;
+mod approles;
 mod revoke;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use vctl_common::enrolment::Enrolment;
 use vctl_common::host::HostName;
 use vctl_common::vault::{Method, Vault, VaultError, Wrapped};
 
+pub(crate) use approles::approles;
 pub(crate) use revoke::NotRevoked;
 
 const CREATE: &str = include_str!("../../../../deploy/vault/sql/create-host-login.sql");

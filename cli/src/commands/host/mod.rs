@@ -1,7 +1,10 @@
-//! `vctl host`: creates and revokes the Vault identities of hosts.
+//! `vctl host`: creates, lists and revokes the Vault identities of hosts, and renames hosts.
 
 mod enroll;
+mod install;
+mod list;
 mod record;
+mod rename;
 
 use std::io::Write as _;
 
@@ -11,7 +14,9 @@ use vctl_common::host::HostName;
 use vctl_common::pg::PgError;
 
 use self::enroll::EnrollArgs;
-use self::record::{check_all_removed, note_enrolled};
+use self::list::ListArgs;
+use self::record::{check_all_removed, former_names, note_enrolled};
+use self::rename::RenameArgs;
 use crate::centre::context;
 use crate::centre::context::Context;
 use crate::centre::globals::Globals;
@@ -22,7 +27,7 @@ use crate::exit_code::Exit;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 
-/// Create or revoke the Vault identity of a host
+/// Create, list or revoke Vault identities of hosts, or rename a host
 ///
 /// Needs the policy `vctl-enroll`. A user with this policy can get any right in the database.
 #[derive(Debug, clap::Args)]
@@ -31,6 +36,8 @@ Examples:
   vctl host enroll web-1                     Create an identity
   vctl host enroll web-2 --create --ip IP    Also add the host to the inventory
   vctl host enroll web-1 --out web-1.json    Write it to a file, for automation
+  vctl host list                             List the identities of all hosts
+  vctl host rename web-1 www-1               Rename a host, with its records
   vctl host revoke web-1                     Revoke the identity at once")]
 pub(crate) struct HostArgs {
     #[command(subcommand)]
@@ -44,6 +51,8 @@ pub(crate) struct HostArgs {
 #[derive(Debug, clap::Subcommand)]
 enum HostCommand {
     Enroll(EnrollArgs),
+    List(ListArgs),
+    Rename(RenameArgs),
     Revoke(RevokeArgs),
 }
 
@@ -60,24 +69,34 @@ struct RevokeArgs {
 }
 
 pub(crate) fn run(args: &HostArgs, globals: &Globals) -> Result<(), Stop> {
-    let mut screen = Screen::for_people();
-    let host = match &args.command {
-        HostCommand::Enroll(args) => args.host(),
-        HostCommand::Revoke(args) => &args.host,
-    };
     let mut loaded = globals.load()?;
     if let Some(mount) = &args.approle_mount {
         loaded.config.approle_mount.clone_from(mount);
     }
-    let mount = &loaded.config.approle_mount;
+    let interaction = globals.interaction();
+    if let HostCommand::List(args) = &args.command {
+        return list::run(args, globals, &loaded.config.approle_mount);
+    }
+    let mut screen = Screen::for_people();
     context::run(globals, async |context| {
-        let identity = HostIdentity::new(context.vault(), mount, host);
-        let identity = identity.ok_or_else(|| reserved(host))?;
+        let mount = &loaded.config.approle_mount;
+        let identity = |host| {
+            let identity = HostIdentity::new(context.vault(), mount, host);
+            identity.ok_or_else(|| reserved(host))
+        };
         match &args.command {
             HostCommand::Enroll(args) => {
+                let identity = identity(args.host())?;
                 enroll::run(context, &loaded, args, &identity, &mut screen).await
             }
-            HostCommand::Revoke(args) => revoke(context, args, &identity, &mut screen).await,
+            HostCommand::Revoke(args) => {
+                let identity = identity(&args.host)?;
+                revoke(context, mount, args, &identity, &mut screen).await
+            }
+            HostCommand::Rename(args) => {
+                rename::run(context, &loaded, args, interaction, &mut screen).await
+            }
+            HostCommand::List(_) => Ok(()),
         }
     })?;
     Ok(screen.flush()?)
@@ -85,23 +104,37 @@ pub(crate) fn run(args: &HostArgs, globals: &Globals) -> Result<(), Stop> {
 
 async fn revoke(
     context: &Context,
+    mount: &str,
     args: &RevokeArgs,
     identity: &HostIdentity<'_>,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
     let host = &args.host;
-    let found = identity.enrolments().await?;
-    let mut enrolments: Vec<_> = found.iter().map(|found| &found.enrolment).collect();
+    let mut found = identity.enrolments().await?;
+    let mut enrolments: Vec<_> = found.iter().map(|found| found.enrolment.clone()).collect();
     // The logins outlive their roles if an older vctl was interrupted.
     let older = Enrolment::without_generation(host);
-    if !enrolments.contains(&&older) {
-        enrolments.push(&older);
+    if !enrolments.contains(&older) {
+        enrolments.push(older);
     }
     let mut left = Vec::new();
-    for enrolment in enrolments {
+    for enrolment in &enrolments {
         left.extend(identity.revoke(enrolment).await);
     }
+    // Credentials from before a rename belong to the host too. Without Postgres, those with its present name must still
+    // be revoked.
+    let former = former_names(context, host).await;
+    for name in former.iter().flatten() {
+        let Some(identity) = HostIdentity::new(context.vault(), mount, name) else {
+            continue;
+        };
+        for one in identity.enrolments().await? {
+            left.extend(identity.revoke(&one.enrolment).await);
+            found.push(one);
+        }
+    }
     check_all_removed(host, left)?;
+    former?;
     note_enrolled(context, host, false).await.inspect_err(|_| {
         notice::note(&format!(
             "`{host}` is revoked in Vault, but still marked as enrolled in the inventory"

@@ -1,4 +1,4 @@
-//! What enrolling and revoking share: the mark in the inventory, and what a revocation left behind.
+//! Parts of enrolling, renaming and revoking: the mark in the inventory, former names, the rest of a revocation.
 
 use vctl_common::centre::DbRole;
 use vctl_common::host::HostName;
@@ -7,6 +7,7 @@ use vctl_common::pg::PgError;
 use crate::centre::context::Context;
 use crate::centre::host_identity::NotRevoked;
 use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
 
 /// Returns an error that names the parts of a host's identity that may still be valid.
 pub(super) fn check_all_removed(host: &HostName, left: Vec<NotRevoked>) -> Result<(), Stop> {
@@ -39,4 +40,36 @@ pub(super) async fn note_enrolled(
         .await
         .map_err(PgError::from)?;
     Ok(())
+}
+
+/// Refuses a former name of another host: its credentials are still those of that host.
+pub(super) async fn check_not_former(context: &Context, host: &HostName) -> Result<(), Stop> {
+    let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+    let rows = client
+        .query(include_str!("renamed_to.sql"), &[&host.as_str()])
+        .await
+        .map_err(PgError::from)?;
+    let Some(row) = rows.first() else {
+        return Ok(());
+    };
+    let present: &str = row.get(0);
+    let message = format!("`{host}` is a former name of host `{present}`");
+    let hint = format!(
+        "choose another name, or give the name back to that host: `vctl host rename {present} {host}`"
+    );
+    Err(CliError::new(Exit::Failure, message).hint(hint).into())
+}
+
+/// Returns the former names of a host. Credentials with such a name may still be those of the host.
+pub(super) async fn former_names(
+    context: &Context,
+    host: &HostName,
+) -> Result<Vec<HostName>, Stop> {
+    let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+    let rows = client
+        .query(include_str!("former_names.sql"), &[&host.as_str()])
+        .await
+        .map_err(PgError::from)?;
+    let names = rows.iter().map(|row| row.get::<_, &str>(0).parse());
+    Ok(names.filter_map(Result::ok).collect())
 }

@@ -1,15 +1,16 @@
 -- Runs as vctl-audit-ro. Programs that were started with certain bytes in their arguments or path, newest sessions
 -- first.
--- $1 the bytes in each of their forms, $2 part of a host's name, $3 person, $4 and $5 opened since and before, $6 serial,
--- $7 id, $8 maximum number of events to read in all sessions together, $9 maximum number of lines per session,
--- $10 whether to include programs that sshd and PAM ran at login and logout (wire::EXEC_PHASE_SHIFT; a record may be
+-- $1 the bytes in each of their forms, $2 part of a present or former name of a host, $3 person,
+-- $4 and $5 opened since and before, $6 serial, $7 id, $8 maximum number of events to read in all sessions together,
+-- $9 maximum number of lines per session, $10 whether to include programs that sshd and PAM ran at login and logout (wire::EXEC_PHASE_SHIFT; a record may be
 -- shorter). The limit $8 counts the events of whole sessions, from their counters. So the same search always reads the
 -- same sessions, and can report where it stopped.
 with newest as (
     select s.id, s.opened_at, s.stored, s.first_day, s.last_day
     from vctl.audit_session s
     where ($2::text is null or s.host_id in
-              (select id from vctl.audit_host where position(lower($2) in lower(hostname)) > 0))
+              (select id from vctl.audit_host where position(lower($2) in lower(hostname)) > 0
+               union select host_id from vctl.host_former_name where position(lower($2) in lower(hostname)) > 0))
       and ($3::text is null or s.vault_user = $3 or vctl.person(s.vault_user) = $3
            or s.vault_user is null and (s.key_id = $3 or vctl.person(s.key_id) = $3))
       and ($4::timestamptz is null or s.opened_at >= $4)

@@ -1,5 +1,5 @@
 -- Runs as vctl-audit-ro. Sessions, newest first, with everything known about them except their events.
--- $1 ids, $2 serial, $3 part of a host's name, $4 person (shown or whole name), $5 opened since,
+-- $1 ids, $2 serial, $3 part of a present or former name of a host, $4 person (shown or whole name), $5 opened since,
 -- $6 opened before, $7 maximum number of rows, $8 whether to look up the requests of the certificate; if not,
 -- `requests` is null.
 -- A condition whose parameter is null is removed when the statement is planned with its values.
@@ -9,7 +9,8 @@ with wanted as (
     where ($1::uuid[] is null or s.id = any ($1))
       and ($2::text is null or s.cert_serial = $2::text::numeric)
       and ($3::text is null or s.host_id in
-              (select id from vctl.audit_host where position(lower($3) in lower(hostname)) > 0))
+              (select id from vctl.audit_host where position(lower($3) in lower(hostname)) > 0
+               union select host_id from vctl.host_former_name where position(lower($3) in lower(hostname)) > 0))
       -- A name that is not proven is found too; the reader shows that it is not proven.
       and ($4::text is null or s.vault_user = $4 or vctl.person(s.vault_user) = $4
            or s.vault_user is null and (s.key_id = $4 or vctl.person(s.key_id) = $4))

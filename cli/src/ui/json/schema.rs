@@ -11,6 +11,7 @@ pub(crate) const OF_STATUS: &str = include_str!("../../../../docs/status.schema.
 pub(crate) const OF_WHOAMI: &str = include_str!("../../../../docs/whoami.schema.json");
 pub(crate) const OF_RETENTION: &str = include_str!("../../../../docs/retention.schema.json");
 pub(crate) const OF_FLEET: &str = include_str!("../../../../docs/fleet.schema.json");
+pub(crate) const OF_ENROLLED: &str = include_str!("../../../../docs/host.schema.json");
 pub(crate) const OF_CACHES: &str = include_str!("../../../../docs/cache.schema.json");
 pub(crate) const OF_RBAC: &str = include_str!("../../../../docs/rbac.schema.json");
 pub(crate) const OF_ACCESSES: &str = include_str!("../../../../docs/audit.schema.json");

@@ -1,0 +1,71 @@
+//! `vctl host list`: the enrolled hosts.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::time::SystemTime;
+
+use vctl_common::centre::DbRole;
+use vctl_common::host::HostName;
+use vctl_common::pg::PgError;
+
+use crate::centre::context;
+use crate::centre::globals::Globals;
+use crate::centre::host_identity::approles;
+use crate::enrolled;
+use crate::enrolled::json::EnrolledHosts;
+use crate::enrolled::model::EnrolledHost;
+use crate::error::Stop;
+use crate::ui::format::OutputFormat;
+use crate::ui::help::TEMPLATE;
+use crate::ui::{Screen, notice, records};
+
+/// List the enrolled hosts, with their AppRoles and former names
+///
+/// A host with two AppRoles was renamed: the old credentials are still valid. A host without an AppRole is
+/// enrolled in the inventory only. `vctl fleet` shows the state of the agents.
+#[derive(Debug, clap::Args)]
+#[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  vctl host list
+  vctl host list -o json | jq    For programs: docs/host-json.md")]
+pub(super) struct ListArgs {
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+pub(super) fn run(args: &ListArgs, globals: &Globals, approle_mount: &str) -> Result<(), Stop> {
+    let hosts = context::run(globals, async |context| {
+        let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+        let mut hosts = enrolled::store::hosts(&client)
+            .await
+            .map_err(PgError::from)?;
+        let names: BTreeSet<HostName> = hosts
+            .iter()
+            .flat_map(EnrolledHost::names)
+            .filter_map(|name| name.parse().ok())
+            .collect();
+        let found = approles(context.vault(), approle_mount, &names).await?;
+        for host in &mut hosts {
+            let of_host = host
+                .names()
+                .filter_map(|name| found.get(&name.parse().ok()?));
+            host.approles = of_host.flatten().cloned().collect();
+        }
+        hosts.retain(EnrolledHost::is_enrolled);
+        Ok(hosts)
+    })?;
+    if !args.output.is_for_people() {
+        let mut screen = Screen::for_programs();
+        records::write(&mut screen, args.output, &EnrolledHosts, &hosts)?;
+        return Ok(screen.flush()?);
+    }
+    if hosts.is_empty() {
+        notice::note("no host is enrolled; `vctl host enroll HOST` creates an identity");
+        return Ok(());
+    }
+    let mut screen = Screen::for_people();
+    let layout = screen.layout(args.output == OutputFormat::Wide);
+    enrolled::table::write(&mut screen, &hosts, SystemTime::now(), layout)?;
+    Ok(screen.flush()?)
+}
