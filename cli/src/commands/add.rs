@@ -72,8 +72,8 @@ pub(crate) fn run(args: &AddArgs, globals: &Globals) -> Result<(), Stop> {
     let config = globals.load()?.config;
     let interaction = globals.interaction();
     let missing = args.missing();
-    if let (Some(missing), Interaction::Never) = (missing, interaction) {
-        let message = format!("`{missing}` is missing, and there is no terminal to ask for it");
+    if let (Some(missing), Some(reason)) = (missing, interaction.refusal()) {
+        let message = format!("`{missing}` is missing, and {reason}");
         let hint = "give both: `vctl add HOST --ip IP`";
         return Err(CliError::new(Exit::Usage, message).hint(hint).into());
     }

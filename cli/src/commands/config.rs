@@ -140,8 +140,10 @@ fn trust(args: &TrustArgs, interaction: Interaction) -> Result<(), Stop> {
     let mut screen = Screen::for_people();
     config::text::write_set(&mut screen, &file.path, &set)?;
     screen.flush()?;
-    if !args.yes && interaction == Interaction::Never {
-        let message = "trusting a file needs confirmation, and there is no terminal";
+    if !args.yes
+        && let Some(reason) = interaction.refusal()
+    {
+        let message = format!("trusting a file needs confirmation, and {reason}");
         let error = CliError::new(Exit::Usage, message);
         return Err(error
             .hint("read its settings above, then use `--yes`")

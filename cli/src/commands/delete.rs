@@ -31,8 +31,10 @@ pub(crate) struct DeleteArgs {
 
 pub(crate) fn run(args: &DeleteArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
-    if !args.yes && interaction == Interaction::Never {
-        let message = "deleting a host needs confirmation, and there is no terminal";
+    if !args.yes
+        && let Some(reason) = interaction.refusal()
+    {
+        let message = format!("deleting a host needs confirmation, and {reason}");
         return Err(CliError::new(Exit::Usage, message)
             .hint("use `--yes` to delete it without confirmation")
             .into());

@@ -56,11 +56,12 @@ pub(crate) struct PruneArgs {
 
 pub(crate) fn run(args: &PruneArgs, globals: &Globals) -> Result<(), Stop> {
     let periods = args.periods.checked(globals)?;
-    if !args.dry_run && !args.yes && globals.interaction() == Interaction::Never {
-        let error = CliError::new(
-            Exit::Usage,
-            "deleting needs confirmation, and there is no terminal",
-        );
+    if !args.dry_run
+        && !args.yes
+        && let Some(reason) = globals.interaction().refusal()
+    {
+        let message = format!("deleting needs confirmation, and {reason}");
+        let error = CliError::new(Exit::Usage, message);
         return Err(error.hint("look with `--dry-run`, then use `--yes`").into());
     }
     let mut screen = Screen::for_people();

@@ -194,7 +194,7 @@ impl TrustCaArgs {
     /// Asks for confirmation that `name` will trust the CAs.
     ///
     /// # Errors
-    /// The answer is no; or there is no terminal, and a directory's file sets the Vault server.
+    /// The answer is no; or vctl may not prompt, and a directory's file sets the Vault server.
     async fn agreed(
         &self,
         orders: &TrustSpec,
@@ -205,7 +205,7 @@ impl TrustCaArgs {
         if self.yes || orders.mode == Mode::Plan {
             return Ok(());
         }
-        if interaction == Interaction::Allowed {
+        let Some(reason) = interaction.refusal() else {
             let what = if orders.wanted.len() == 1 {
                 "this CA"
             } else {
@@ -216,7 +216,7 @@ impl TrustCaArgs {
             }
             let message = format!("`{name}` was not changed");
             return Err(CliError::new(Exit::Failure, message).into());
-        }
+        };
         // A job whose own configuration sets the Vault server needs no confirmation.
         let decides = |key: &&str| loaded.is_from_directory(key);
         match DECIDE_THE_CA.into_iter().find(decides) {
@@ -224,7 +224,7 @@ impl TrustCaArgs {
             Some(key) => {
                 let source = loaded.source_of(key);
                 let message = format!(
-                    "this needs confirmation, because {source} decides which CA it is, and there is no terminal"
+                    "this needs confirmation, because {source} decides which CA it is, and {reason}"
                 );
                 let error = CliError::new(Exit::Usage, message);
                 Err(error

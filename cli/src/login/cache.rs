@@ -206,7 +206,7 @@ impl TokenCache {
                 Tried::Unsupported => return Ok(TokenLock(None)),
                 Tried::Busy => {}
             }
-            if interaction == Interaction::Never && since.elapsed() > PATIENCE {
+            if interaction != Interaction::Allowed && since.elapsed() > PATIENCE {
                 let error = CliError::new(Exit::TryAgain, "another vctl is logging in");
                 return Err(error.hint("finish or stop that login"));
             }

@@ -47,14 +47,14 @@ impl Login<'_> {
     pub(super) fn method_for_new_login(&self, ended: Option<&CachedToken>) -> Result<Method, Stop> {
         let configured = match self.interaction {
             Interaction::Allowed => self.usual_method(),
-            Interaction::Never => self.loaded.config.auth_method,
+            _ => self.loaded.config.auth_method,
         };
         let ids = AppRoleIds::find(&self.loaded.config, &self.state);
         match (self.interaction, configured) {
             (_, Method::AppRole) => Ok(Method::AppRole),
             (Interaction::Allowed, _) if !self.asks => Err(self.login_needed(ended).into()),
             (Interaction::Allowed, method) => Ok(method),
-            (Interaction::Never, _) if ids.is_some() => Ok(Method::AppRole),
+            (_, _) if ids.is_some() => Ok(Method::AppRole),
             _ => Err(self.login_needed(ended).into()),
         }
     }

@@ -360,8 +360,9 @@ impl<'a> Login<'a> {
                     (None, Interaction::Allowed) => {
                         ask::hidden(&format!("Token for {}: ", vault.addr)).await?
                     }
-                    (None, Interaction::Never) => {
-                        let message = "there is no terminal to enter the token";
+                    (None, interaction) => {
+                        let reason = interaction.refusal().unwrap_or_default();
+                        let message = format!("the token is missing, and {reason}");
                         let error = CliError::new(Exit::Permission, message);
                         return Err(error.hint("use `vctl login --token-stdin`").into());
                     }

@@ -33,8 +33,9 @@ pub(super) async fn log_in(
         (None, Interaction::Allowed) => {
             ask::hidden(&format!("Password of {username} at {}: ", vault.addr)).await?
         }
-        (None, Interaction::Never) => {
-            let message = "there is no terminal to enter the password";
+        (None, interaction) => {
+            let reason = interaction.refusal().unwrap_or_default();
+            let message = format!("the password is missing, and {reason}");
             let error = CliError::new(Exit::Permission, message);
             return Err(error.hint("use `vctl login --password-stdin`").into());
         }

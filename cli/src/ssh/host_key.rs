@@ -248,7 +248,7 @@ impl<'a> HostKeys<'a> {
         fingerprint: Fingerprint,
     ) -> Result<(), HostKeyError> {
         let host = host.to_owned();
-        if interaction == Interaction::Never {
+        if interaction != Interaction::Allowed {
             return Err(HostKeyError::Unknown { host, fingerprint });
         }
         let kind = key.algorithm();

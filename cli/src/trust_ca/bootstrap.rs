@@ -87,9 +87,9 @@ async fn run_on_terminal(
     script: &str,
     interaction: Interaction,
 ) -> Result<(ScriptReport, i32), CliError> {
-    if interaction == Interaction::Never {
+    if let Some(reason) = interaction.refusal() {
         let message = format!(
-            "sudo on `{}` asks for the password of `{}`, but there is no terminal for the prompt",
+            "sudo on `{}` asks for the password of `{}`, and {reason}",
             to.name, to.user
         );
         let hint = "run it on a terminal, or log in as root: `--user root` without `--sudo`";
@@ -181,7 +181,7 @@ impl BootstrapTarget {
             "RequestTTY=no"
         });
         option("ConnectTimeout=15");
-        if interaction == Interaction::Never {
+        if interaction != Interaction::Allowed {
             option("BatchMode=yes");
         }
         if self.key.is_some() {

@@ -19,6 +19,10 @@ const MOST: u64 = 1 << 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interaction {
     Allowed,
+    NoTerminal,
+    /// `--no-input` was given.
+    NoInput,
+    /// The command never prompts.
     Never,
 }
 
@@ -30,10 +34,20 @@ impl Interaction {
     }
 
     fn of(terminal: bool, no_input: bool) -> Self {
-        if terminal && !no_input {
-            Self::Allowed
-        } else {
-            Self::Never
+        match (no_input, terminal) {
+            (true, _) => Self::NoInput,
+            (false, true) => Self::Allowed,
+            (false, false) => Self::NoTerminal,
+        }
+    }
+
+    /// Returns the reason why vctl may not prompt, as the end of a sentence; `None` if it may.
+    pub(crate) fn refusal(self) -> Option<&'static str> {
+        match self {
+            Self::Allowed => None,
+            Self::NoTerminal => Some("there is no terminal"),
+            Self::NoInput => Some("`--no-input` forbids prompts"),
+            Self::Never => Some("this command never prompts"),
         }
     }
 }
@@ -153,8 +167,9 @@ mod tests {
     #[test]
     fn no_input_forbids_questions_on_every_terminal() {
         assert_eq!(Interaction::of(true, false), Interaction::Allowed);
-        assert_eq!(Interaction::of(true, true), Interaction::Never);
-        assert_eq!(Interaction::of(false, false), Interaction::Never);
+        assert_eq!(Interaction::of(true, true), Interaction::NoInput);
+        assert_eq!(Interaction::of(false, true), Interaction::NoInput);
+        assert_eq!(Interaction::of(false, false), Interaction::NoTerminal);
     }
 
     /// Each command that asks looks at [`Interaction`] first; nothing else looks at the terminal for it.

@@ -91,7 +91,10 @@ fn no_input_refuses_to_prune_on_a_terminal_too() {
     let ended = terminal.end().unwrap();
     let shown = terminal.shown();
     assert_eq!(ended.code(), Some(2), "{shown}");
-    assert!(shown.contains("needs confirmation"), "{shown}");
+    assert!(
+        shown.contains("needs confirmation, and `--no-input` forbids prompts"),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -97,8 +97,11 @@ pub(super) struct SshRotateArgs {
 pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
     let options = globals.options();
-    if !args.plan && !args.yes && globals.interaction() == Interaction::Never {
-        let message = "changing the SSH CA needs confirmation, and there is no terminal";
+    if !args.plan
+        && !args.yes
+        && let Some(reason) = globals.interaction().refusal()
+    {
+        let message = format!("changing the SSH CA needs confirmation, and {reason}");
         let hint = "look with `--plan`, then use `--yes`";
         return Err(CliError::new(Exit::Usage, message).hint(hint).into());
     }

@@ -86,12 +86,10 @@ pub(super) async fn new_grants(
 }
 
 fn require_terminal(interaction: Interaction, what: &str, list: &str) -> Result<(), CliError> {
-    match interaction {
-        Interaction::Allowed => Ok(()),
-        Interaction::Never => {
-            let message = format!("{what}, and there is no terminal to choose from a list");
-            let hint = format!("give it on the command line: see `{list}`");
-            Err(CliError::new(Exit::Usage, message).hint(hint))
-        }
-    }
+    let Some(reason) = interaction.refusal() else {
+        return Ok(());
+    };
+    let message = format!("{what}, and {reason}");
+    let hint = format!("give it on the command line: see `{list}`");
+    Err(CliError::new(Exit::Usage, message).hint(hint))
 }

@@ -141,8 +141,10 @@ fn create(args: &GroupCreateArgs, globals: &Globals) -> Result<(), Stop> {
 
 fn delete(args: &GroupDeleteArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
-    if !args.yes && interaction == Interaction::Never {
-        let message = "deleting a group needs confirmation, and there is no terminal";
+    if !args.yes
+        && let Some(reason) = interaction.refusal()
+    {
+        let message = format!("deleting a group needs confirmation, and {reason}");
         let error = CliError::new(Exit::Usage, message);
         let hint = "use `--yes` to delete it without confirmation";
         return Err(error.hint(hint).into());

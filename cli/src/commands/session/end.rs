@@ -68,8 +68,10 @@ fn wait(text: &str) -> Result<Duration, String> {
 
 pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
-    if !args.yes && interaction == Interaction::Never {
-        let message = "ending a session needs confirmation, and there is no terminal";
+    if !args.yes
+        && let Some(reason) = interaction.refusal()
+    {
+        let message = format!("ending a session needs confirmation, and {reason}");
         let hint = "use `--yes` to end it without confirmation";
         return Err(CliError::new(Exit::Usage, message).hint(hint).into());
     }

@@ -20,7 +20,7 @@ pub(crate) use context::PickerContext;
 use screen::{Input, PickerScreen};
 use state::{Picker, PickerStep};
 
-/// Returns the chosen host; without a terminal, an error that lists the hosts.
+/// Returns the chosen host; if vctl may not prompt, an error that lists the hosts.
 ///
 /// Draws on stderr, because stdout belongs to the output of the command.
 pub(crate) async fn choose(
@@ -34,8 +34,8 @@ pub(crate) async fn choose(
             .hint("`vctl sync` and `vctl add` fill the inventory")
             .into());
     }
-    if interaction == Interaction::Never {
-        return Err(no_terminal(&hosts).into());
+    if let Some(reason) = interaction.refusal() {
+        return Err(not_chosen(&hosts, reason).into());
     }
     let failed = |error: &io::Error| {
         CliError::new(Exit::Failure, "cannot show the hosts on this terminal").caused_by(error)
@@ -65,7 +65,7 @@ pub(crate) async fn choose(
 /// Maximum number of hosts in an error.
 const MOST: usize = 20;
 
-fn no_terminal(hosts: &[Host]) -> CliError {
+fn not_chosen(hosts: &[Host], reason: &str) -> CliError {
     let names = hosts
         .iter()
         .take(MOST)
@@ -76,7 +76,7 @@ fn no_terminal(hosts: &[Host]) -> CliError {
         more => format!(" and {more} more"),
     };
     let message = format!(
-        "{} hosts match, and there is no terminal to choose one: {}{more}",
+        "{} hosts match, and {reason}: {}{more}",
         hosts.len(),
         names.join(", ")
     );

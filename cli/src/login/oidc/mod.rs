@@ -64,8 +64,8 @@ pub(super) async fn log_in(
     choices: &OidcChoices,
     interaction: Interaction,
 ) -> Result<Granted, Stop> {
-    if interaction == Interaction::Never {
-        let message = "single sign-on needs a terminal";
+    if let Some(reason) = interaction.refusal() {
+        let message = format!("single sign-on opens a browser or prompts, and {reason}");
         let hint = "run `vctl login` on a terminal; in a job, use `--method approle`";
         return Err(CliError::new(Exit::Permission, message).hint(hint).into());
     }
