@@ -111,7 +111,7 @@ async fn keep_valid(login: &Login<'_>, sinks: &[Sink]) -> Result<(), Stop> {
                     match sink.write(&token.token) {
                         // An error at start is a wrong setting, and ends the agent; a later one may be temporary.
                         Err(error) if first => return Err(error.into()),
-                        Err(error) => notice::note(&error.message),
+                        Err(error) => notice::note(&error.one_line()),
                         Ok(()) => {}
                     }
                 }
@@ -132,7 +132,7 @@ async fn keep_valid(login: &Login<'_>, sinks: &[Sink]) -> Result<(), Stop> {
 fn remove_all(sinks: &[Sink]) {
     for sink in sinks {
         if let Err(error) = sink.remove() {
-            notice::note(&error.message);
+            notice::note(&error.one_line());
         }
     }
 }

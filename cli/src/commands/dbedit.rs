@@ -92,7 +92,11 @@ pub(crate) fn run(args: &DbeditArgs, globals: &Globals) -> Result<(), Stop> {
                     } else {
                         "ERR "
                     };
-                    writeln!(screen, "{word}  {host}: {}", sanitize::text(error.message))?;
+                    writeln!(
+                        screen,
+                        "{word}  {host}: {}",
+                        sanitize::text(error.one_line())
+                    )?;
                 }
                 Err(stop) => return Err(stop),
             }

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &KnownHostsArgs, globals: &Globals) -> Result<(), Stop> 
                 Err(Stop::Error(error)) => {
                     notice::note(&format!(
                         "host certificates are not checked, because the SSH CA cannot be read from Vault: {}",
-                        error.message
+                        error.one_line()
                     ));
                     Vec::new()
                 }

@@ -131,7 +131,7 @@ async fn register_approle(login: &Login<'_>, token: &CachedToken) {
         Err(Stop::Error(error)) => {
             notice::note(&format!(
                 "no AppRole for jobs was created: {}",
-                error.message
+                error.one_line()
             ));
         }
         Err(Stop::ReaderGone | Stop::Interrupted | Stop::Child(_)) => {}

@@ -144,7 +144,8 @@ async fn record_ca(context: &Context, args: &MigrateArgs, client: &Client) -> Re
             "there is no SSH CA at `{mount}/` to record, so sessions do not show a person yet"
         )),
         ca::RecordedCa::Unavailable(why) => notice::note(&format!(
-            "the SSH CA was not recorded, so sessions do not show a person yet: {why}"
+            "the SSH CA was not recorded, so sessions do not show a person yet: {}",
+            CliError::from(why).one_line()
         )),
     }
     Ok(())

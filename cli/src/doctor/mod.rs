@@ -123,14 +123,9 @@ impl<T> CheckResult<T> {
                 CliError::new(Exit::Failure, "the check was interrupted")
             }
         };
-        let mut found = error.message;
-        for cause in error.causes {
-            found.push_str(": ");
-            found.push_str(&cause);
-        }
         Self::Fail {
             exit: error.exit,
-            found,
+            found: error.one_line(),
             fix: error.hint,
         }
     }

@@ -58,6 +58,16 @@ impl CliError {
         self
     }
 
+    /// Returns the message and its causes for a note, separated by colons.
+    pub(crate) fn one_line(&self) -> String {
+        let mut line = self.message.clone();
+        for cause in &self.causes {
+            line.push_str(": ");
+            line.push_str(cause);
+        }
+        line
+    }
+
     /// Adds `error` and its causes, each cause once.
     pub(crate) fn caused_by(mut self, error: &dyn Error) -> Self {
         let mut causes = Vec::new();
@@ -131,6 +141,14 @@ impl From<io::Error> for Stop {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_line_has_each_cause_once() {
+        let error = CliError::new(Exit::Failure, "cannot store the token");
+        assert_eq!(error.one_line(), "cannot store the token");
+        let error = error.caused_by(&io::Error::from(io::ErrorKind::StorageFull));
+        assert_eq!(error.one_line(), "cannot store the token: no storage space");
+    }
 
     #[test]
     fn a_closed_pipe_is_not_an_error() {

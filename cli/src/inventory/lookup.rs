@@ -164,7 +164,7 @@ impl HostSource<'_> {
                 let hosts = inventory::store::hosts(client).await?;
                 // A failure is not reported: the user did not ask for the cache.
                 if let Err(error) = file.write(&hosts, Timestamp::now()) {
-                    tracing::debug!(error = %error.message, "The hosts were not cached.");
+                    tracing::debug!(error = %error.one_line(), "The hosts were not cached.");
                 }
                 Ok(hosts)
             }

@@ -145,11 +145,10 @@ impl TokenCache {
         match self.write(token) {
             Ok(()) => {}
             Err(error) => {
-                let mut why = error.message;
-                for cause in &error.causes {
-                    why = format!("{why}: {cause}");
-                }
-                notice::note_once(&format!("the token is used for this command only: {why}"));
+                let reason = error.one_line();
+                notice::note_once(&format!(
+                    "the token is used for this command only: {reason}"
+                ));
                 *self.unwritten() = Some(token.clone());
             }
         }
@@ -194,7 +193,7 @@ impl TokenCache {
         let file = match self.lock_file() {
             Ok(file) => file,
             Err(error) => {
-                tracing::debug!(error = %error.message, "The token cannot be locked.");
+                tracing::debug!(error = %error.one_line(), "The token cannot be locked.");
                 return Ok(TokenLock(None));
             }
         };

@@ -7,6 +7,7 @@ use vctl_common::centre::{DbRole, DbSettings};
 use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::vault::Vault;
 
+use crate::error::CliError;
 use crate::login;
 use crate::login::own_grants;
 use crate::login::own_grants::OwnGrant;
@@ -24,7 +25,7 @@ pub(super) async fn record(
 ) -> Option<Vec<OwnGrant>> {
     let why = match timeout(PATIENCE, record_in(vault, db, display_name)).await {
         Ok(Ok(grants)) => return grants,
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => CliError::from(error).one_line(),
         Err(_) => "Postgres does not answer".to_owned(),
     };
     notice::note(&format!(

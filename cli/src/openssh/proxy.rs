@@ -242,7 +242,7 @@ impl AgentStarter<'_> {
 
     fn end(&self, ended: &RelayEnd) -> End {
         End::closed(match ended {
-            RelayEnd::Failed(error) => Some(error.message.clone()),
+            RelayEnd::Failed(error) => Some(error.one_line()),
             RelayEnd::Signalled(number) => Some(format!("ended by signal {number} to vctl")),
             RelayEnd::Client | RelayEnd::Host if self.used.load(Ordering::Relaxed) => None,
             RelayEnd::Client | RelayEnd::Host => {

@@ -85,7 +85,7 @@ pub(crate) fn by_grants(
             how_to_allow(command, grants, &info.display_name),
         ),
         (None, Err(error)) => denied(
-            format!("the grants cannot be looked up: {}", error.message),
+            format!("the grants cannot be looked up: {}", error.one_line()),
             error.hint.clone().unwrap_or_default(),
         ),
     }

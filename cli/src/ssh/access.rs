@@ -198,7 +198,7 @@ impl<'a> AccessLog<'a> {
         if let Some(error) = failed {
             notice::note(&format!(
                 "the end of this access could not be recorded: {}",
-                error.message
+                error.one_line()
             ));
         }
     }
@@ -280,7 +280,8 @@ impl<'a> AccessLog<'a> {
             && !error.is_away()
         {
             notice::note(&format!(
-                "accesses stored on this machine could not be sent to Postgres: {error}"
+                "accesses stored on this machine could not be sent to Postgres: {}",
+                CliError::from(error).one_line()
             ));
         }
     }

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use tokio::sync::{Semaphore, mpsc};
+use vctl_common::causes::WithCauses;
 
 use super::access::{AccessLog, End};
 use super::error::SshError;
@@ -74,6 +75,6 @@ fn end_of(captured: &Result<CaptureEnd, SshError>) -> End {
         Ok(CaptureEnd::Exited(code)) => End::exited(*code),
         Ok(CaptureEnd::Silent) => End::closed(None),
         Ok(CaptureEnd::Stopped { why, .. }) => End::closed(Some(why.clone())),
-        Err(error) => End::closed(Some(error.to_string())),
+        Err(error) => End::closed(Some(WithCauses(error).to_string())),
     }
 }

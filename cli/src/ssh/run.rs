@@ -1,6 +1,7 @@
 //! One run of `vctl ssh`, from the arguments to the exit status.
 
 use tokio::sync::mpsc;
+use vctl_common::causes::WithCauses;
 
 use super::access::{AccessLog, End};
 use super::connect;
@@ -190,7 +191,7 @@ fn end_of(outcome: &Result<Outcome, SshError>) -> End {
         Ok(Outcome::Signalled(number)) => {
             End::closed(Some(format!("ended by signal {number} to vctl")))
         }
-        Err(error) => End::closed(Some(error.to_string())),
+        Err(error) => End::closed(Some(WithCauses(error).to_string())),
     }
 }
 

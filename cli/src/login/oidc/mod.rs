@@ -89,7 +89,7 @@ impl OidcLogin<'_> {
             Ok(listener) => Some(listener),
             // The port is in use; the user can still paste the final address.
             Err(error) if no_browser => {
-                notice::note(&error.message);
+                notice::note(&error.one_line());
                 None
             }
             Err(error) => return Err(error.into()),
@@ -126,7 +126,7 @@ impl OidcLogin<'_> {
         if let Some(browser) = browser {
             let page = match &done {
                 Ok(_) => LoginPage::logged_in(),
-                Err(Stop::Error(error)) => LoginPage::failed(&error.message),
+                Err(Stop::Error(error)) => LoginPage::failed(&error.one_line()),
                 Err(_) => LoginPage::failed("vctl was stopped"),
             };
             // If it takes longer, the browser shows an error, but the login is valid.

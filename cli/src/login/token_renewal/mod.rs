@@ -46,7 +46,7 @@ impl<'a> TokenKeeper<'a> {
     pub(crate) fn new(login: &'a Login<'a>) -> Self {
         let watch = match login.state().make() {
             Ok(()) => Watch::on(login.state().path()),
-            Err(error) => Err(notify::Error::generic(&error.message)),
+            Err(error) => Err(notify::Error::generic(&error.one_line())),
         };
         let watch = watch.unwrap_or_else(|error| {
             tracing::debug!(%error, "The state directory is not watched.");
@@ -94,7 +94,7 @@ impl<'a> TokenKeeper<'a> {
                 }
                 Err(Stop::Error(error)) if error.exit.is_transient() => {
                     if !self.retry.is_failing() {
-                        notice::note(&format!("{}; trying again", error.message));
+                        notice::note(&format!("{}; trying again", error.one_line()));
                     }
                     let pause = sleep_until(self.retry.next_after(begun));
                     match self.expires() {

@@ -128,7 +128,7 @@ impl Follow {
         {
             notice::note(&format!(
                 "the central store cannot be read: {}; following continues when it is back",
-                error.message
+                error.one_line()
             ));
         }
     }

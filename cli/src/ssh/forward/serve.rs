@@ -12,6 +12,7 @@ use russh::client::Msg;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::mpsc;
+use vctl_common::causes::WithCauses;
 use vctl_common::dial;
 
 use super::socks::{self, Answer};
@@ -199,7 +200,7 @@ async fn outward(mut stream: TcpStream, way: Way, connection: &Connection) {
         }
         // SOCKS reports the error to its client, and a browser causes many.
         Err(_) if by_socks => {}
-        Err(error) => notice::note(&error.to_string()),
+        Err(error) => notice::note(&WithCauses(&error).to_string()),
     }
 }
 
