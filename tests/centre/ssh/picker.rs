@@ -1,10 +1,12 @@
 //! The choice of a host on a terminal: keys, terminal sizes, and the restored terminal after every kind of end.
 
+use std::io::{Read as _, Write as _};
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use vctl_tests::terminal::Terminal;
 
-use crate::fixture::programs::vctl;
+use crate::fixture::programs::{stderr, vctl};
 use crate::inventory::Inventory;
 
 const LEAVES: &str = "\u{1b}[?1049l";
@@ -57,7 +59,7 @@ fn a_host_is_chosen_by_typing_and_by_moving() {
     // The right arrow moves from incheon to seoul. The down arrow moves to the second host there.
     let mut terminal = choosing(&inventory);
     terminal.type_in("\u{1b}[C").unwrap();
-    terminal.wait_for("incheon").unwrap();
+    terminal.wait_for("1/3").unwrap();
     terminal.type_in("\u{1b}[C").unwrap();
     terminal.wait_for("2/3").unwrap();
     terminal.type_in("\u{1b}[B\r").unwrap();
@@ -115,9 +117,42 @@ fn without_a_terminal_the_hosts_are_listed_and_nothing_is_read() {
     let Some(inventory) = three("unattended_choice") else {
         return;
     };
-    let (code, said) = inventory.fails(&["edit", "--dc", "chosen"]);
-    assert_eq!(code, Some(66));
-    assert!(said.contains("db-1, web-1, web-2"), "{said}");
+    let (mut input, mut typed) = std::io::pipe().unwrap();
+    typed.write_all(b"web-1\n").unwrap();
+    drop(typed);
+    let args = ["edit", "--dc", "chosen"];
+    let mut command = vctl(
+        inventory.centre,
+        &inventory.person,
+        inventory.database,
+        &args,
+    );
+    let output = command.stdin(input.try_clone().unwrap()).output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(66), "{said}");
+    assert!(
+        said.contains("and there is no terminal: db-1, web-1, web-2"),
+        "{said}"
+    );
+    assert_eq!(chosen(&inventory), "");
+    let mut unread = String::new();
+    input.read_to_string(&mut unread).unwrap();
+    assert_eq!(unread, "web-1\n");
+
+    let mut terminal = Terminal::start(
+        vctl(
+            inventory.centre,
+            &inventory.person,
+            inventory.database,
+            &["edit", "--dc", "chosen", "--no-input"],
+        ),
+        200,
+    )
+    .unwrap();
+    assert_eq!(terminal.end().unwrap().code(), Some(66));
+    terminal
+        .wait_for("3 hosts match, and `--no-input` forbids prompts: db-1, web-1, web-2")
+        .unwrap();
 }
 
 #[test]
@@ -134,6 +169,17 @@ fn retired_hosts_are_not_offered() {
     let (_, said) = inventory.fails(&["ssh"]);
     assert!(said.contains("2 hosts match"), "{said}");
     assert!(!said.contains("web-1"), "{said}");
+    let command = vctl(
+        inventory.centre,
+        &inventory.person,
+        inventory.database,
+        &["ssh"],
+    );
+    let mut terminal = Terminal::start(command, 80).unwrap();
+    terminal.wait_for("2/2").unwrap();
+    assert!(!terminal.shown().contains("web-1"), "{}", terminal.shown());
+    terminal.type_in("\u{1b}").unwrap();
+    assert_eq!(terminal.end().unwrap().code(), Some(130));
 }
 
 /// Returns the lines of the last drawn frame, without colours.
