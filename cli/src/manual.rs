@@ -60,6 +60,7 @@ const RELATED: &[(&str, &[&str])] = &[
     ("cache", &["list"]),
     ("session", &["audit", "fleet"]),
     ("audit", &["session"]),
+    ("audit-verify", &["session"]),
     ("fleet", &["status", "host", "vctl-agent(8)"]),
     ("retention", &["prune"]),
     ("prune", &["retention"]),
