@@ -63,8 +63,8 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
 
-    /// Time at each end of the compared window that is left out: the clocks of Vault, Postgres and hosts
-    /// may differ, and an access row is written some seconds after the signature
+    /// Time at each end of the log that is left out: the clocks of Vault, Postgres and hosts may differ, and
+    /// an access row is written some seconds after the signature
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = margin)]
     margin: Duration,
 
@@ -83,6 +83,7 @@ pub(super) fn run(args: &VerifyArgs, globals: &Globals) -> Result<(), Stop> {
         let message = "`--audit-log -` is standard input, which can be read only once";
         return Err(CliError::new(Exit::Usage, message).into());
     }
+    log::check(&args.audit_log)?;
     let period = Period::of_days(globals.load()?.config.access_retention_days);
     context::run(globals, async |context| verify(args, period, context).await)
 }
@@ -98,7 +99,7 @@ async fn verify(args: &VerifyArgs, period: Period, context: &Context) -> Result<
         CliError::new(Exit::Failure, "reading the audit log ended").caused_by(&error)
     })??;
     refuse_hashed(&log)?;
-    let log_span = log.span().ok_or_else(|| {
+    let log_span = log.readable_span().ok_or_else(|| {
         CliError::new(
             Exit::Failure,
             "the audit log is empty: nothing can be compared",
@@ -106,15 +107,14 @@ async fn verify(args: &VerifyArgs, period: Period, context: &Context) -> Result<
         .hint("Vault starts a new file when it is rotated: add the file before, `audit.log.1`")
     })?;
     let store_span = ours.covered(period);
+    // The ends of the wanted time need no margin: records before and after it are read, too.
     let window = log_span
         .common(store_span)
-        .and_then(|both| both.common(wanted))
-        .and_then(|both| both.without(args.margin));
+        .and_then(|both| both.without(args.margin))
+        .and_then(|both| both.common(wanted));
     let window = window.ok_or_else(|| no_window(log_span, store_span, args))?;
     let around = window.with(AROUND);
-    let stored = store
-        .records_of(&ours, around, window, &mut log.names)
-        .await?;
+    let stored = store.records_of(&ours, around, &mut log.names).await?;
     let report = Report {
         found: reconcile(&log, &stored, window),
         log: &log,

@@ -139,10 +139,11 @@ pub(super) fn parse(line: &[u8]) -> Result<Entry<'_>, NotAnEntry> {
         .iter()
         .any(|path| memmem::find(line, path.as_bytes()).is_some());
     if may_sign {
-        let whole: Whole<'_> = serde_json::from_slice(line).map_err(not_an_entry)?;
+        let whole: Whole<'_> =
+            serde_json::from_slice(line).map_err(|error| not_an_entry(&error))?;
         return whole.entry();
     }
-    let any: Any<'_> = serde_json::from_slice(line).map_err(not_an_entry)?;
+    let any: Any<'_> = serde_json::from_slice(line).map_err(|error| not_an_entry(&error))?;
     if !is_a_kind(&any.kind) || any.request.is_none() {
         return Err(NotAnEntry::OtherJson);
     }
@@ -151,7 +152,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Entry<'_>, NotAnEntry> {
     })
 }
 
-fn not_an_entry(error: serde_json::Error) -> NotAnEntry {
+fn not_an_entry(error: &serde_json::Error) -> NotAnEntry {
     if error.is_data() {
         NotAnEntry::OtherJson
     } else {

@@ -101,6 +101,15 @@ struct ExceptionJson<'a> {
     signature: Option<SignatureJson<'a>>,
     accesses: Vec<AccessJson<'a>>,
     sessions: Vec<SessionJson<'a>>,
+    /// A row of the same person without a certificate, which may be the attempt that the certificate was signed for.
+    failed_attempt: Option<AttemptJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct AttemptJson<'a> {
+    id: i64,
+    time: String,
+    host: &'a str,
 }
 
 #[derive(Serialize)]
@@ -163,7 +172,7 @@ fn document<'a>(report: &'a Report<'a>) -> DocumentJson<'a> {
             .filter(|one| one.kind == kind)
             .count(),
     };
-    let (accesses, sessions) = report.stored.outside;
+    let outside = report.outside();
     DocumentJson {
         version: VERSION,
         matches: report.verdict().is_none(),
@@ -200,9 +209,9 @@ fn document<'a>(report: &'a Report<'a>) -> DocumentJson<'a> {
             sessions: found.compared.sessions,
         },
         outside: CountsJson {
-            signatures: found.signatures_outside,
-            accesses,
-            sessions,
+            signatures: outside.signatures,
+            accesses: outside.accesses,
+            sessions: outside.sessions,
         },
         host_certificates: found.host_certificates,
         exception_counts: Kind::ALL.into_iter().map(count).collect(),
@@ -235,6 +244,11 @@ fn exception<'a>(report: &'a Report<'a>, exception: &Exception<'a>) -> Exception
             .iter()
             .map(|one| session(report, one))
             .collect(),
+        failed_attempt: exception.attempt.map(|attempt| AttemptJson {
+            id: attempt.id,
+            time: time::nanos(attempt.at),
+            host: report.log.names.text(attempt.host),
+        }),
     }
 }
 

@@ -1,19 +1,20 @@
 //! The signatures in the files of an audit log.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use vctl_common::count::counted;
+use uuid::Uuid;
 
 use super::entry::{self, Entry, Signing, Step};
 use super::lines::{Line, Lines};
 use super::model::{Place, Signature, Span};
 use super::names::Names;
+use super::problem::{Problem, no_entries};
 use super::progress::Progress;
 use super::source;
 use crate::error::CliError;
-use crate::exit_code::Exit;
 
 /// Maximum number of unreadable lines that are listed; all are counted.
 const MOST_LISTED: usize = 20;
@@ -26,7 +27,7 @@ pub(crate) struct LogQuery {
     pub(crate) mounts: Vec<String>,
     /// Namespace of Vault; empty for the root.
     pub(crate) namespace: String,
-    /// Hashed serials outside of this time are ignored.
+    /// The time to compare. Hashed serials outside of it only limit the readable time.
     pub(crate) wanted: Span,
 }
 
@@ -68,6 +69,8 @@ pub(crate) struct AuditLog {
     /// Requests to sign without a response in the log.
     pub(crate) unanswered: Vec<Signature>,
     pub(crate) hashed: Option<Hashed>,
+    /// Time of the last hashed serial before the wanted time, and of the first one after it.
+    hashed_around: (Option<SystemTime>, Option<SystemTime>),
     /// Signatures of SSH engines that are not ours: number and first place, by mount.
     pub(crate) foreign: BTreeMap<String, (u64, Place)>,
     /// Accessors of our mounts. A mount has one, until it is created again.
@@ -77,8 +80,16 @@ pub(crate) struct AuditLog {
     pub(crate) unreadable_count: u64,
     /// The last line of the newest file, if it is incomplete.
     pub(crate) cut_off: Option<Unreadable>,
-    /// Entries that were in two of the files.
+    /// Signatures that were read again: from the file of another audit device, or from a file that was named twice.
     pub(crate) repeated: usize,
+}
+
+/// Checks the files before any is read, so that a missing one is reported before a large one is read.
+///
+/// # Errors
+/// A file cannot be opened.
+pub(crate) fn check(files: &[PathBuf]) -> Result<(), CliError> {
+    files.iter().try_for_each(|path| source::check(path))
 }
 
 /// Reads the files.
@@ -93,11 +104,6 @@ pub(crate) fn read(query: &LogQuery) -> Result<AuditLog, CliError> {
         answered: HashSet::new(),
         cut_off: Vec::new(),
     };
-    // A missing file is reported before a large one is read.
-    let stdin_first = |path: &&PathBuf| !source::is_stdin(path);
-    for path in query.files.iter().filter(stdin_first) {
-        source::open(path)?;
-    }
     for index in 0..query.files.len() {
         reader.read_file(index)?;
     }
@@ -112,6 +118,17 @@ impl AuditLog {
             from: spans().map(|span| span.from).min()?,
             to: spans().map(|span| span.to).max()?,
         })
+    }
+
+    /// Returns the time whose serials are readable; `None` if there is none.
+    pub(crate) fn readable_span(&self) -> Option<Span> {
+        let span = self.span()?;
+        let (before, after) = self.hashed_around;
+        let readable = Span {
+            from: before.unwrap_or(span.from),
+            to: after.unwrap_or(span.to),
+        };
+        span.common(readable)
     }
 
     /// Returns `FILE:LINE`.
@@ -136,9 +153,9 @@ struct LogReader<'a> {
     query: &'a LogQuery,
     log: AuditLog,
     /// Requests to sign whose response was not read yet.
-    asked: HashMap<String, Signature>,
-    /// Responses that were read before their request: the files may be in any order.
-    answered: HashSet<String>,
+    asked: HashMap<u128, Signature>,
+    /// All requests with a response. The files may be in any order, and several audit devices write each entry.
+    answered: HashSet<u128>,
     /// The last lines of files, if they are incomplete.
     cut_off: Vec<Unreadable>,
 }
@@ -154,41 +171,34 @@ impl LogReader<'_> {
             entries: 0,
             span: None,
         });
-        let mut first_reason = None;
+        let mut first_problem = None;
         let mut lines = Lines::new(opened.input);
         loop {
-            let line = lines
-                .next()
-                .map(|line| line.map(|line| self.read_line(index, line)));
-            let (number, reason) = match line {
+            let problem = match lines.next() {
                 Ok(None) => break,
-                Ok(Some(Ok(()))) => {
-                    progress.step();
-                    continue;
-                }
-                Ok(Some(Err((reason, is_cut_off)))) if is_cut_off => {
-                    let place = Place {
-                        file: index,
-                        line: lines.number(),
-                    };
-                    let reason = format!("the last line is incomplete: {reason}");
-                    first_reason.get_or_insert_with(|| reason.clone());
-                    self.cut_off.push(Unreadable { place, reason });
-                    continue;
-                }
-                Ok(Some(Err((reason, _)))) => (lines.number(), reason),
-                Err(error) => {
-                    let reason = format!("the file cannot be read any further: {error}");
-                    (lines.number() + 1, reason)
-                }
+                Ok(Some(line)) => match self.read_line(index, &line) {
+                    Ok(()) => {
+                        progress.step();
+                        continue;
+                    }
+                    Err(problem) => problem,
+                },
+                Err(error) => Problem::Rest(error.to_string()),
             };
-            let is_over = reason.starts_with("the file");
-            first_reason.get_or_insert_with(|| reason.clone());
-            let place = Place {
-                file: index,
-                line: number,
+            let is_over = matches!(problem, Problem::Rest(_));
+            let unreadable = Unreadable {
+                place: Place {
+                    file: index,
+                    line: lines.number() + u64::from(is_over),
+                },
+                reason: problem.to_string(),
             };
-            self.log.note_unreadable(Unreadable { place, reason });
+            if matches!(problem, Problem::LastLine(_)) {
+                self.cut_off.push(unreadable);
+            } else {
+                self.log.note_unreadable(unreadable);
+            }
+            first_problem.get_or_insert(problem);
             if is_over {
                 break;
             }
@@ -196,26 +206,17 @@ impl LogReader<'_> {
         progress.finish();
         let file = &mut self.log.files[index];
         file.lines = lines.number();
-        match first_reason {
-            Some(reason) if file.entries == 0 => {
-                let message = format!("`{}` is not an audit log of Vault", file.name);
-                let mut error = CliError::new(Exit::Usage, message).hint(
-                    "`--audit-log` takes the files of a `file` audit device, one JSON object a line",
-                );
-                let count = counted(file.lines, "line");
-                error.causes.push(format!(
-                    "not one of {count} is an entry; the first: {reason}"
-                ));
-                Err(error)
-            }
+        match first_problem {
+            Some(problem) if file.entries == 0 => Err(no_entries(&file.name, file.lines, &problem)),
             _ => Ok(()),
         }
     }
 
-    /// Reads a line. An error has the reason, and whether the line is the incomplete end of its file.
-    fn read_line(&mut self, file: usize, line: Line<'_>) -> Result<(), (String, bool)> {
-        let (bytes, is_last) = match line {
-            Line::TooLong => return Err(("the line is longer than 64 MiB".to_owned(), false)),
+    fn read_line(&mut self, file: usize, line: &Line<'_>) -> Result<(), Problem> {
+        let (bytes, is_last) = match *line {
+            Line::TooLong => {
+                return Err(Problem::Line("the line is longer than 64 MiB".to_owned()));
+            }
             Line::Text {
                 bytes,
                 is_last_without_newline,
@@ -226,13 +227,20 @@ impl LogReader<'_> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
-        let entry = entry::parse(bytes).map_err(|error| (error.to_string(), is_last))?;
+        let problem = |reason: String| {
+            if is_last {
+                Problem::LastLine(reason)
+            } else {
+                Problem::Line(reason)
+            }
+        };
+        let entry = entry::parse(bytes).map_err(|error| problem(error.to_string()))?;
         let at = match &entry {
             Entry::Signing(signing) => signing.at,
             Entry::Other { at } => *at,
         };
         let Some(at) = at else {
-            return Err(("the entry has no time that can be read".to_owned(), is_last));
+            return Err(problem("the entry has no time that can be read".to_owned()));
         };
         let file_read = &mut self.log.files[file];
         file_read.entries += 1;
@@ -256,8 +264,10 @@ impl LogReader<'_> {
             return;
         }
         let names = &mut self.log.names;
+        let request = request_number(&signing.request_id);
         let mut signature = Signature {
             serial: None,
+            request,
             at,
             mount: names.of(&signing.mount),
             role: names.of(&signing.role),
@@ -266,16 +276,17 @@ impl LogReader<'_> {
             place,
         };
         if signing.step == Step::Requested {
-            if !signing.request_id.is_empty() && !self.answered.remove(&*signing.request_id) {
-                self.asked.insert(signing.request_id.to_string(), signature);
+            if let Some(request) = request {
+                self.asked.entry(request).or_insert(signature);
             }
             return;
         }
-        if self.asked.remove(&*signing.request_id).is_none() {
-            self.answered.insert(signing.request_id.to_string());
-        }
+        let is_new = request.is_none_or(|request| {
+            self.asked.remove(&request);
+            self.answered.insert(request)
+        });
         match signing.step {
-            Step::Requested | Step::Refused => self.log.refused += 1,
+            Step::Requested | Step::Refused => self.log.refused += u64::from(is_new),
             Step::Signed(serial) => {
                 signature.serial = Some(serial);
                 self.log.signatures.push(signature);
@@ -291,7 +302,13 @@ impl LogReader<'_> {
     }
 
     fn take_hashed(&mut self, signing: &Signing<'_>, at: SystemTime, place: Place) {
-        if !self.query.wanted.contains(at) {
+        let (wanted, around) = (self.query.wanted, &mut self.log.hashed_around);
+        if at < wanted.from {
+            around.0 = around.0.max(Some(at));
+            return;
+        }
+        if at > wanted.to {
+            around.1 = Some(around.1.map_or(at, |first| first.min(at)));
             return;
         }
         let hashed = self.log.hashed.get_or_insert_with(|| Hashed {
@@ -322,16 +339,37 @@ impl LogReader<'_> {
         for cut in older {
             log.note_unreadable(cut);
         }
-        log.unanswered = self.asked.into_values().collect();
+        let asked = self.asked.into_iter();
+        let unanswered = asked.filter(|(request, _)| !self.answered.contains(request));
+        log.unanswered = unanswered.map(|(_, signature)| signature).collect();
         log.unanswered.sort_by_key(|request| request.at);
-        let key = |one: &Signature| (one.serial, one.at);
-        log.signatures.sort_by_key(key);
-        let before = log.signatures.len();
         log.signatures
-            .dedup_by(|a, b| key(a) == key(b) && a.person == b.person);
+            .sort_by_key(|one| (one.serial, one.request, one.at));
+        let before = log.signatures.len();
+        // Each audit device writes its own time, so the time does not show a repetition.
+        log.signatures.dedup_by_key(|one| {
+            (
+                one.serial,
+                one.request,
+                one.request.is_none().then_some(one.at),
+            )
+        });
         log.repeated = before - log.signatures.len();
         log
     }
+}
+
+/// Returns the id of a request as a number; `None` if the entry has no id. Vault's ids are UUIDs.
+fn request_number(id: &str) -> Option<u128> {
+    if id.is_empty() {
+        return None;
+    }
+    if let Ok(uuid) = Uuid::try_parse(id) {
+        return Some(uuid.as_u128());
+    }
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    Some(u128::from(hasher.finish()))
 }
 
 #[cfg(test)]
@@ -341,8 +379,10 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
+    use vctl_common::id::CertSerial;
 
     use super::*;
+    use crate::exit_code::Exit;
 
     /// Returns a pair of lines: request and response.
     fn signed(minute: u32, id: u32, mount: &str, data: &str) -> [String; 2] {
@@ -360,7 +400,10 @@ mod tests {
         signed(minute, serial, "ssh", &data)
     }
 
-    struct Files(tempfile::TempDir, Vec<PathBuf>);
+    struct Files {
+        _dir: tempfile::TempDir,
+        paths: Vec<PathBuf>,
+    }
 
     impl Files {
         fn of(texts: &[&[u8]]) -> Self {
@@ -371,18 +414,20 @@ mod tests {
                 path
             };
             let paths = texts.iter().enumerate().map(write).collect();
-            Self(dir, paths)
+            Self { _dir: dir, paths }
         }
 
         fn read(&self) -> Result<AuditLog, CliError> {
+            let far_away = UNIX_EPOCH + Duration::from_hours(24 * 365 * 200);
+            self.read_within(UNIX_EPOCH, far_away)
+        }
+
+        fn read_within(&self, from: SystemTime, to: SystemTime) -> Result<AuditLog, CliError> {
             read(&LogQuery {
-                files: self.1.clone(),
+                files: self.paths.clone(),
                 mounts: vec!["ssh".to_owned(), "ssh-next".to_owned()],
                 namespace: String::new(),
-                wanted: Span {
-                    from: UNIX_EPOCH,
-                    to: UNIX_EPOCH + Duration::from_hours(24 * 365 * 200),
-                },
+                wanted: Span { from, to },
             })
         }
     }
@@ -398,7 +443,7 @@ mod tests {
             .signatures
             .iter()
             .filter_map(|signature| signature.serial);
-        known.map(|serial| serial.get()).collect()
+        known.map(CertSerial::get).collect()
     }
 
     #[test]
@@ -422,6 +467,69 @@ mod tests {
         assert!(log.unanswered.is_empty());
         let place = log.signatures[1].place;
         assert_eq!((place.file, place.line), (1, 2));
+    }
+
+    #[test]
+    fn entries_of_several_audit_devices_are_counted_once() {
+        let one = serial(1, 1);
+        let refused = signed(2, 2, "ssh", "{\"error\":\"hmac-sha256:1\"}");
+        // Each device writes its own time.
+        let later = |text: &String| text.replace("54.6Z", "54.7Z");
+        let text = [&one[..], &refused[..]].concat();
+        let again: Vec<String> = text.iter().map(later).collect();
+        let interleaved: Vec<&str> = (text.iter().zip(&again))
+            .flat_map(|(first, second)| [&**first, second])
+            .collect();
+        let (text, again) = (text.concat(), again.concat());
+        let reversed: Vec<&str> = again.lines().rev().chain(text.lines().rev()).collect();
+        for files in [
+            vec![text.clone(), again.clone()],
+            vec![interleaved.concat()],
+            vec![reversed.join("\n")],
+            // The second device stopped before the responses.
+            vec![text.clone(), later(&one[0])],
+        ] {
+            let bytes: Vec<&[u8]> = files.iter().map(String::as_bytes).collect();
+            let log = Files::of(&bytes).read().unwrap();
+            assert_eq!(serials(&log), [1], "{files:?}");
+            assert_eq!((log.refused, log.unanswered.len()), (1, 0), "{files:?}");
+        }
+        let overlapping = [text.as_bytes(), again.as_bytes()];
+        assert_eq!(Files::of(&overlapping).read().unwrap().repeated, 1);
+    }
+
+    #[test]
+    fn hashed_serials_around_the_wanted_time_limit_the_log() {
+        let hashed = |minute, id| {
+            signed(minute, id, "ssh", "{\"serial_number\":\"hmac-sha256:1\"}").concat()
+        };
+        let text = [
+            hashed(1, 1),
+            hashed(2, 2),
+            serial(3, 3).concat(),
+            serial(9, 9).concat(),
+            hashed(12, 12),
+        ]
+        .concat();
+        let files = Files::of(&[text.as_bytes()]);
+        let minute = |minute: u64| {
+            let log = serial(u32::try_from(minute).unwrap(), 1).concat();
+            Files::of(&[log.as_bytes()])
+                .read()
+                .unwrap()
+                .span()
+                .unwrap()
+                .from
+        };
+        let log = files.read_within(minute(3), minute(10)).unwrap();
+        assert!(log.hashed.is_none());
+        let readable = Span {
+            from: minute(2),
+            to: minute(12),
+        };
+        assert_eq!(log.readable_span(), Some(readable));
+        let log = files.read_within(minute(2), minute(10)).unwrap();
+        assert_eq!(log.hashed.unwrap().count, 1);
     }
 
     #[test]
@@ -492,9 +600,11 @@ mod tests {
         let error = message(&[0x28, 0xb5, 0x2f, 0xfd, 0, 0]);
         assert!(error.message.contains("zstd"), "{error:?}");
         assert_eq!(message(b"{\"time\":\"2026").exit, Exit::Usage);
+        let cut = &gzip(&serial(1, 1).concat())[..12];
+        assert!(message(cut).message.ends_with("cannot be read"));
         assert!(Files::of(&[b""]).read().unwrap().span().is_none());
         let mut missing = Files::of(&[b""]);
-        missing.1.push("/nowhere/audit.log".into());
+        missing.paths.push("/nowhere/audit.log".into());
         assert_eq!(missing.read().unwrap_err().exit, Exit::NotFound);
     }
 

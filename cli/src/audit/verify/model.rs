@@ -19,6 +19,8 @@ pub(crate) struct Place {
 pub(crate) struct Signature {
     /// `None` if the log does not have it.
     pub(crate) serial: Option<CertSerial>,
+    /// Id of the request in Vault, the same in the files of all audit devices.
+    pub(crate) request: Option<u128>,
     pub(crate) at: SystemTime,
     pub(crate) mount: Name,
     pub(crate) role: Name,
@@ -41,6 +43,16 @@ pub(crate) struct LoggedAccess {
     /// Proven by the database login that wrote the row.
     pub(crate) person: Name,
     pub(crate) key_id: Option<Name>,
+    pub(crate) host: Name,
+    pub(crate) at: SystemTime,
+}
+
+/// A row of an attempt that ended before the client knew its certificate: the host could not be reached, or Vault did
+/// not sign.
+#[derive(Clone, Debug)]
+pub(crate) struct FailedAttempt {
+    pub(crate) id: i64,
+    pub(crate) person: Name,
     pub(crate) host: Name,
     pub(crate) at: SystemTime,
 }
@@ -143,6 +155,8 @@ pub(crate) struct Exception<'a> {
     pub(crate) signature: Option<&'a Signature>,
     pub(crate) accesses: &'a [LoggedAccess],
     pub(crate) sessions: &'a [SeenSession],
+    /// An attempt of the same person at that time, which may be the reason for a signature without a row.
+    pub(crate) attempt: Option<&'a FailedAttempt>,
 }
 
 /// Number of records that were compared, or were left out because they lie outside of the window.

@@ -1,11 +1,19 @@
 //! The comparison: signatures, accesses and sessions with the same serial. Pure.
 
+use std::time::Duration;
+
+use vctl_common::id::CertSerial;
+
 use super::log::AuditLog;
-use super::model::{Counts, Exception, Kind, LoggedAccess, SeenSession, Signature, Span};
+use super::model::{
+    Counts, Exception, FailedAttempt, Kind, LoggedAccess, SeenSession, Signature, Span,
+};
 use super::names::Name;
 use super::store::StoredRecords;
 use crate::ssh_ca::host_certificate;
-use vctl_common::id::CertSerial;
+
+/// Maximum time from a signature to the row of the attempt that it was for: `vctl ssh` writes it after its time limits.
+const ATTEMPT: Duration = Duration::from_mins(2);
 
 /// The result of a comparison.
 #[derive(Debug, Default)]
@@ -14,9 +22,9 @@ pub(crate) struct Reconciled<'a> {
     pub(crate) exceptions: Vec<Exception<'a>>,
     /// Records in the window.
     pub(crate) compared: Counts,
-    /// Signatures outside of the window.
-    pub(crate) signatures_outside: u64,
-    /// Host certificates, for which there are no accesses.
+    /// Records outside of the window.
+    pub(crate) outside: Counts,
+    /// Host certificates in the window, for which there are no accesses.
     pub(crate) host_certificates: u64,
     /// Signatures with a row in the access log.
     pub(crate) matched: u64,
@@ -55,6 +63,7 @@ pub(crate) fn reconcile<'a>(
             signature: Some(signature),
             accesses: &[],
             sessions: &[],
+            attempt: None,
         }));
     }
     let role = |signature: &Signature| log.names.text(signature.role);
@@ -78,10 +87,11 @@ pub(crate) fn reconcile<'a>(
         let is_unused = group.accesses.is_empty() && group.sessions.is_empty();
         let of_host = |signature: &Signature| role(signature) == host_certificate::ROLE;
         if is_unused && group.signatures.iter().all(of_host) {
-            found.host_certificates += group.signatures.len() as u64;
+            let inside = |signature: &&Signature| window.contains(signature.at);
+            found.host_certificates += group.signatures.iter().filter(inside).count() as u64;
             continue;
         }
-        found.take(&group, window);
+        found.take(&group, &stored.attempts, window);
     }
     found
         .exceptions
@@ -98,7 +108,7 @@ fn split_front<'a, T>(items: &mut &'a [T], belongs: impl Fn(&T) -> bool) -> &'a 
 }
 
 impl<'a> Reconciled<'a> {
-    fn take(&mut self, group: &Group<'a>, window: Span) {
+    fn take(&mut self, group: &Group<'a>, attempts: &'a [FailedAttempt], window: Span) {
         let signature = group.signatures.first();
         let has_access = group.accesses.iter().any(|access| access.is_ours);
         let mut except = |kind, at| {
@@ -109,11 +119,14 @@ impl<'a> Reconciled<'a> {
                 signature,
                 accesses: group.accesses,
                 sessions: group.sessions,
+                attempt: signature
+                    .filter(|_| kind == Kind::SignatureWithoutAccess)
+                    .and_then(|signature| attempt_of(signature, attempts)),
             });
         };
         for signature in group.signatures {
             if !window.contains(signature.at) {
-                self.signatures_outside += 1;
+                self.outside.signatures += 1;
                 continue;
             }
             self.compared.signatures += 1;
@@ -125,18 +138,21 @@ impl<'a> Reconciled<'a> {
                 except(Kind::IdentityDiffers, signature.at);
             }
         }
-        for access in group
-            .accesses
-            .iter()
-            .filter(|access| window.contains(access.at))
-        {
+        for access in group.accesses {
+            if !window.contains(access.at) {
+                self.outside.accesses += 1;
+                continue;
+            }
             self.compared.accesses += 1;
             if signature.is_none() || !access.is_ours {
                 except(Kind::AccessWithoutSignature, access.at);
             }
         }
-        let inside = |session: &&SeenSession| window.contains(session.signed_at);
-        for session in group.sessions.iter().filter(inside) {
+        for session in group.sessions {
+            if !window.contains(session.signed_at) {
+                self.outside.sessions += 1;
+                continue;
+            }
             self.compared.sessions += 1;
             if !has_access {
                 except(Kind::SessionWithoutAccess, session.opened_at);
@@ -146,6 +162,21 @@ impl<'a> Reconciled<'a> {
             }
         }
     }
+}
+
+/// Returns the first attempt of the same person after the signature that has a row without a certificate.
+fn attempt_of<'a>(
+    signature: &Signature,
+    attempts: &'a [FailedAttempt],
+) -> Option<&'a FailedAttempt> {
+    let key = (signature.person, signature.at);
+    let next = attempts.partition_point(|attempt| (attempt.person, attempt.at) < key);
+    let attempt = attempts.get(next)?;
+    let is_near = |attempt: &FailedAttempt| {
+        let after = attempt.at.duration_since(signature.at);
+        after.is_ok_and(|after| after <= ATTEMPT)
+    };
+    (attempt.person == signature.person && is_near(attempt)).then_some(attempt)
 }
 
 /// Returns whether a row or a session names another person than the token that Vault signed for.
@@ -159,7 +190,7 @@ fn differs(signature: &Signature, accesses: &[LoggedAccess], sessions: &[SeenSes
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+    use std::time::{SystemTime, UNIX_EPOCH};
 
     use vctl_common::id::SessionId;
 
@@ -195,6 +226,7 @@ mod tests {
             let names = &mut self.log.names;
             let signature = Signature {
                 serial,
+                request: None,
                 at: at(second),
                 mount: names.of("ssh"),
                 role: names.of(role),
@@ -342,7 +374,12 @@ mod tests {
             .accessed(2, 201, "a")
             .logged_in(3, 50, "a");
         assert_eq!(outside.exceptions(), []);
-        assert_eq!(outside.reconciled().signatures_outside, 1);
+        let each = Counts {
+            signatures: 1,
+            accesses: 1,
+            sessions: 1,
+        };
+        assert_eq!(outside.reconciled().outside, each);
         let explained = Sides::default().signed(1, 99, "a").accessed(1, 101, "a");
         assert_eq!(explained.exceptions(), []);
         let explained = Sides::default().signed(1, 199, "a").accessed(1, 201, "a");
@@ -354,6 +391,7 @@ mod tests {
         let mut sides = Sides::default();
         sides.push_signed(CertSerial::new(5), 110, "oidc-admin", "vctl-host");
         assert_eq!(sides.exceptions(), []);
+        sides.push_signed(CertSerial::new(6), 250, "oidc-admin", "vctl-host");
         assert_eq!(sides.reconciled().host_certificates, 1);
         let used = sides.logged_in(5, 112, "oidc-admin");
         assert_eq!(
@@ -363,6 +401,33 @@ mod tests {
                 (Kind::SessionWithoutAccess, 5)
             ]
         );
+    }
+
+    #[test]
+    fn a_failed_attempt_explains_a_signature_of_its_person() {
+        for (person, second, is_named) in [
+            ("a", 110, true),
+            ("a", 230, true),
+            ("a", 231, false),
+            ("a", 109, false),
+            ("b", 110, false),
+        ] {
+            let mut sides = Sides::default().signed(1, 110, "a");
+            let names = &mut sides.log.names;
+            sides.stored.attempts = vec![FailedAttempt {
+                id: 8,
+                person: names.of(person),
+                host: names.of("web-1"),
+                at: at(second),
+            }];
+            assert_eq!(sides.exceptions(), [(Kind::SignatureWithoutAccess, 1)]);
+            let found = sides.reconciled();
+            assert_eq!(
+                found.exceptions[0].attempt.is_some(),
+                is_named,
+                "{person} at {second}"
+            );
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use vctl_common::count::{counted, form};
 
 use super::log::AuditLog;
-use super::model::{Exception, Span};
+use super::model::{Counts, Exception, Span};
 use super::reconcile::Reconciled;
 use super::store::StoredRecords;
 use crate::ui::time;
@@ -47,6 +47,16 @@ impl Report<'_> {
         })
     }
 
+    /// Returns the number of records outside of the window.
+    pub(crate) fn outside(&self) -> Counts {
+        let (found, not_read) = (self.found.outside, self.stored.not_read);
+        Counts {
+            signatures: found.signatures,
+            accesses: found.accesses + not_read.0,
+            sessions: found.sessions + not_read.1,
+        }
+    }
+
     /// Returns the number of lines and rows that cannot be read, each of which can hide an exception.
     pub(crate) fn unreadable(&self) -> u64 {
         self.log.unreadable_count + self.stored.unreadable.len() as u64
@@ -73,9 +83,11 @@ impl Report<'_> {
             notes.push(format!("{} has no entries", file.name));
         }
         if log.repeated > 0 {
-            let count = counted(log.repeated, "signature");
+            let count = counted(log.repeated, "repeated signature");
             let is = form(log.repeated, "is", "are");
-            notes.push(format!("{count} {is} in the files twice, and counted once"));
+            notes.push(format!(
+                "{count} {is} counted once: the files are of several audit devices, or overlap"
+            ));
         }
         notes.extend(self.gaps());
         for (mount, (count, place)) in log.foreign.iter().take(MOST_NAMED) {
@@ -173,7 +185,7 @@ pub(crate) mod tests {
     use vctl_common::id::{CertSerial, SessionId};
 
     use super::super::log::{LogFile, Unreadable};
-    use super::super::model::{LoggedAccess, Place, SeenSession, Signature};
+    use super::super::model::{FailedAttempt, LoggedAccess, Place, SeenSession, Signature};
     use super::super::reconcile::reconcile;
     use super::*;
 
@@ -212,6 +224,7 @@ pub(crate) mod tests {
         let signature =
             |names: &mut super::super::names::Names, serial, second, person| Signature {
                 serial: CertSerial::new(serial),
+                request: None,
                 at: at(second),
                 mount: names.of("ssh"),
                 role: names.of("sre-core"),
@@ -254,7 +267,13 @@ pub(crate) mod tests {
                 session(names, 7001, "oidc-mallory"),
                 session(names, 7004, HOSTILE),
             ],
-            outside: (5, 6),
+            attempts: vec![FailedAttempt {
+                id: 78,
+                person: names.of("oidc-mallory"),
+                host: names.of("web-2"),
+                at: at(511),
+            }],
+            not_read: (5, 6),
             unreadable: vec!["access 9".to_owned()],
         };
         log.signatures.append(&mut signatures);
@@ -290,14 +309,17 @@ pub(crate) mod tests {
             "2 lines more cannot be read",
             "access 9 has a serial",
             "audit.log.2 has no entries",
-            "1 signature is in the files twice",
+            "1 repeated signature is counted once",
             "no entries from 2027-01-15T08:16:40Z to 2027-01-15T10:13:20Z",
             "2 signatures of `team/`",
             "come from 2 mounts",
         ] {
             assert!(all.contains(part), "{part}: {all}");
         }
-        let verdict = with_report(|report| report.verdict()).unwrap();
+        let verdict = with_report(|report| {
+            let verdict = report.verdict();
+            verdict.unwrap()
+        });
         assert!(
             verdict.contains("8 exceptions and 4 unreadable records"),
             "{verdict}"

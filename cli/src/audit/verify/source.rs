@@ -1,6 +1,6 @@
 //! The files of an audit log: plain, compressed with gzip, or standard input.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,19 @@ use crate::exit_code::Exit;
 /// Size of the read buffers.
 const PIECE: usize = 256 * 1024;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// First bytes of a file, its kind, and the program that decompresses it.
+const OTHERS: [(&[u8], &str, &str); 6] = [
+    (&[0x28, 0xb5, 0x2f, 0xfd], "zstd", "zstd -dc"),
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz", "xz -dc"),
+    (b"BZh", "bzip2", "bzip2 -dc"),
+    (&[0x04, 0x22, 0x4d, 0x18], "lz4", "lz4 -dc"),
+    (b"PK\x03\x04", "zip", "unzip -p"),
+    (&[0x1f, 0x9d], "compress", "zcat"),
+];
+
+/// Number of bytes that show the kind of a file.
+const HEAD: u64 = 6;
 
 /// A file that was opened, and is decompressed while it is read.
 pub(super) struct OpenedLog {
@@ -36,6 +48,21 @@ pub(super) fn name(path: &Path) -> String {
 
 pub(super) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
+}
+
+/// Checks a file before any file is read. A pipe is not opened, because each of its bytes can be read only once.
+///
+/// # Errors
+/// Those of [`open`].
+pub(super) fn check(path: &Path) -> Result<(), CliError> {
+    if is_stdin(path) {
+        return Ok(());
+    }
+    let metadata = fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
+    if metadata.is_file() || metadata.is_dir() {
+        open(path)?;
+    }
+    Ok(())
 }
 
 /// Opens a file; `-` is standard input.
@@ -60,12 +87,14 @@ pub(super) fn open(path: &Path) -> Result<OpenedLog, CliError> {
         read: Arc::clone(&read),
     };
     let mut start = Vec::new();
-    let mut head = (&mut counted).take(ZSTD.len() as u64);
+    let mut head = (&mut counted).take(HEAD);
     head.read_to_end(&mut start).map_err(failed)?;
-    if start.starts_with(&ZSTD) {
-        let message = format!("`{}` is compressed with zstd", name(path));
-        return Err(CliError::new(Exit::Usage, message)
-            .hint("decompress it: `zstd -dc FILE | vctl audit verify --audit-log -`"));
+    let other = OTHERS.iter().find(|(magic, ..)| start.starts_with(magic));
+    if let Some((_, kind, program)) = other {
+        let message = format!("`{}` is compressed with {kind}", name(path));
+        return Err(CliError::new(Exit::Usage, message).hint(format!(
+            "decompress it: `{program} FILE | vctl audit verify --audit-log -`"
+        )));
     }
     let is_gzip = start.starts_with(&GZIP);
     let whole = BufReader::with_capacity(PIECE, Cursor::new(start).chain(counted));
@@ -107,5 +136,45 @@ impl<R: Read> Read for Counted<R> {
         let read = self.input.read(buffer)?;
         self.read.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn other_compressions_are_named_with_their_program() {
+        for (magic, kind, program) in OTHERS {
+            let file = file(&[magic, b"rest of the file"].concat());
+            let error = check(file.path()).unwrap_err();
+            assert!(
+                error.message.ends_with(&format!("with {kind}")),
+                "{error:?}"
+            );
+            assert!(error.hint.unwrap().contains(program));
+        }
+        for bytes in [&b""[..], b"{", b"{\"time\":"] {
+            check(file(bytes).path()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_read_from_its_first_byte() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        io::Write::write_all(&mut writer, b"{\"time\": 1}\n").unwrap();
+        drop(writer);
+        let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        let path = Path::new(&path);
+        check(path).unwrap();
+        let mut text = String::new();
+        open(path).unwrap().input.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "{\"time\": 1}\n");
     }
 }

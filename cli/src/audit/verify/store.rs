@@ -9,8 +9,9 @@ use postgres_types::{ToSql, Type};
 use uuid::Uuid;
 use vctl_common::id::SessionId;
 use vctl_common::pg::tokio_postgres::{Row, RowStream, Transaction};
+use vctl_common::time::wall_now;
 
-use super::model::{LoggedAccess, SeenSession, Span};
+use super::model::{FailedAttempt, LoggedAccess, SeenSession, Span};
 use super::names::Names;
 use crate::centre::instant::Instant;
 use crate::error::Stop;
@@ -57,8 +58,11 @@ pub(crate) struct StoredRecords {
     pub(crate) accesses: Vec<LoggedAccess>,
     /// Ordered by serial.
     pub(crate) sessions: Vec<SeenSession>,
-    /// Accesses and sessions outside of the window.
-    pub(crate) outside: (u64, u64),
+    /// Ordered by person and time.
+    pub(crate) attempts: Vec<FailedAttempt>,
+    /// Number of certificates in access rows and of sessions that were not read, because they are too far away from the
+    /// window.
+    pub(crate) not_read: (u64, u64),
     /// Rows with a serial or a time that cannot be read.
     pub(crate) unreadable: Vec<String>,
 }
@@ -82,18 +86,15 @@ impl Store {
             fingerprints: text(0),
             mounts: text(1),
             since: first.and_then(|row| time(row, 2)),
-            now: first
-                .and_then(|row| time(row, 3))
-                .unwrap_or_else(SystemTime::now),
+            now: first.and_then(|row| time(row, 3)).unwrap_or_else(wall_now),
         })
     }
 
-    /// Returns the records of `span`, and counts those outside of `window`.
+    /// Returns the records of `span`, and counts the others.
     pub(crate) async fn records_of(
         &mut self,
         ours: &Ours,
         span: Span,
-        window: Span,
         names: &mut Names,
     ) -> Result<StoredRecords, Stop> {
         let mut client = self.client().await?;
@@ -114,6 +115,11 @@ impl Store {
                     .push(format!("access {}", row.get::<_, i64>(0))),
             }
         }
+        let rows = stream(&transaction, include_str!("attempts.sql"), &parameters).await?;
+        let mut rows = pin!(rows);
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            records.attempts.extend(attempt(&row, names));
+        }
         let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
             (&ours.fingerprints, Type::TEXT_ARRAY),
             (&span.from, Type::TIMESTAMPTZ),
@@ -129,21 +135,19 @@ impl Store {
                     .push(format!("session {}", row.get::<_, Uuid>(0))),
             }
         }
-        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
-            (&ours.fingerprints, Type::TEXT_ARRAY),
-            (&window.from, Type::TIMESTAMPTZ),
-            (&window.to, Type::TIMESTAMPTZ),
-        ];
         let counts = transaction
             .query_typed(include_str!("outside.sql"), &parameters)
             .await;
         if let Some(row) = counts.map_err(failed)?.first() {
             let count = |index| u64::try_from(row.get::<_, i64>(index)).unwrap_or(0);
-            records.outside = (count(0), count(1));
+            records.not_read = (count(0), count(1));
         }
         records
             .accesses
             .sort_by_key(|access| (access.serial, access.at, access.id));
+        records
+            .attempts
+            .sort_by_key(|attempt| (attempt.person, attempt.at));
         records
             .sessions
             .sort_by_key(|session| (session.serial, session.opened_at));
@@ -179,6 +183,15 @@ fn access(row: &Row, is_ours: &HashSet<&str>, names: &mut Names) -> Option<Logge
         key_id: key_id.map(|key_id| names.of(key_id)),
         host: names.of(row.get(6)),
         at: row.get::<_, Instant>(7).0?,
+    })
+}
+
+fn attempt(row: &Row, names: &mut Names) -> Option<FailedAttempt> {
+    Some(FailedAttempt {
+        id: row.get(0),
+        person: names.of(row.get(1)),
+        host: names.of(row.get(2)),
+        at: row.get::<_, Instant>(3).0?,
     })
 }
 
@@ -218,9 +231,9 @@ mod tests {
 
     #[test]
     fn implausible_time_of_signing_is_ignored() {
-        let opened_at = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let opened_at = UNIX_EPOCH + Duration::from_hours(500_000);
         let signed = |text: &str| signed_at(Some(text), opened_at);
-        let before = opened_at - Duration::from_secs(60) + BACKDATED;
+        let before = opened_at - Duration::from_mins(1) + BACKDATED;
         assert_eq!(signed("1799999940"), before);
         for text in [
             "",

@@ -42,7 +42,7 @@ fn summary(report: &Report<'_>) -> Vec<(&'static str, String)> {
     let found = &report.found;
     let period = |span: Span| format!("{} to {}", time::seconds(span.from), time::seconds(span.to));
     let compared = found.compared;
-    let (accesses, sessions) = report.stored.outside;
+    let outside = report.outside();
     vec![
         (
             "audit log",
@@ -68,9 +68,9 @@ fn summary(report: &Report<'_>) -> Vec<(&'static str, String)> {
             "outside",
             format!(
                 "{}, {}, {}",
-                counted(found.signatures_outside, "signature"),
-                counted(accesses, "access row"),
-                counted(sessions, "session")
+                counted(outside.signatures, "signature"),
+                counted(outside.accesses, "certificate") + " in access rows",
+                counted(outside.sessions, "session")
             ),
         ),
         (
@@ -154,11 +154,12 @@ pub(super) fn evidence(report: &Report<'_>, exception: &Exception<'_>) -> String
         );
         let key_id = access.key_id.filter(|key_id| *key_id != access.person);
         if let Some(key_id) = key_id {
-            part += &format!(" with key id {}", name(key_id));
+            part += " with key id ";
+            part += &name(key_id);
         }
         match access.ca {
             _ if access.is_ours => {}
-            Some(ca) => part += &format!(" with the CA {}, which is not ours", name(ca)),
+            Some(ca) => part = format!("{part} with the CA {}, which is not ours", name(ca)),
             None => part += " without a CA",
         }
         parts.push(part);
@@ -169,6 +170,13 @@ pub(super) fn evidence(report: &Report<'_>, exception: &Exception<'_>) -> String
             "session {} of key id {key_id} on {}",
             session.id,
             name(session.host)
+        ));
+    }
+    if let Some(attempt) = exception.attempt {
+        parts.push(format!(
+            "perhaps for access {} to {}, which failed without a certificate",
+            attempt.id,
+            name(attempt.host)
         ));
     }
     let all = exception.accesses.len() + exception.sessions.len();
@@ -192,8 +200,9 @@ mod tests {
             "2 signatures, 2 certificates in access rows, 2 sessions",
             "signed, no access row   7001    mallory",
             "signed for oidc-mallory from 192.0.2.1 with ssh/sre-core (audit.log:7001)",
+            "perhaps for access 78 to web-2, which failed without a certificate",
             "access 77 of oidc-albert to web-1 with key id oidc-\\x1b[2J\\u202em",
-            "session, not signed    7004    ?\\x1b[2J\\u202em",
+            "session, not signed     7004    ?\\x1b[2J\\u202em",
             "request, no response   -       mallory",
         ] {
             assert!(shown.contains(part), "{part}:\n{shown}");
