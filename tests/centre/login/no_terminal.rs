@@ -29,6 +29,7 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
         &["somewhere", "--ip", "192.0.2.1", "--jump", "no-such-host"],
     ),
     ("agent", &["--once"]),
+    ("audit verify", &["--audit-log", "/nowhere"]),
     ("ca host-cert", &["no-such-host", "--key", "/nowhere"]),
     ("ca install", &["--file", "/nowhere.pem"]),
     ("ca ssh-rotate", &["--plan"]),

@@ -14,6 +14,7 @@ mod locale;
 mod page;
 mod phase;
 mod same;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

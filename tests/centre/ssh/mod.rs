@@ -5,6 +5,7 @@ mod files;
 mod outage_cache;
 mod picker;
 mod status;
+mod verify;
 mod bytes;
 mod extensions;
 mod host_keys;
