@@ -6,16 +6,15 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use uuid::Uuid;
-use vctl_common::count::counted;
 
 use super::entry::{self, Entry, Signing, Step};
 use super::lines::{Line, Lines};
 use super::model::{Place, Signature, Span};
 use super::names::Names;
+use super::problem::{Problem, no_entries};
 use super::progress::Progress;
 use super::source;
 use crate::error::CliError;
-use crate::exit_code::Exit;
 
 /// Maximum number of unreadable lines that are listed; all are counted.
 const MOST_LISTED: usize = 20;
@@ -208,7 +207,7 @@ impl LogReader<'_> {
         let file = &mut self.log.files[index];
         file.lines = lines.number();
         match first_problem {
-            Some(problem) if file.entries == 0 => Err(no_entries(file, &problem)),
+            Some(problem) if file.entries == 0 => Err(no_entries(&file.name, file.lines, &problem)),
             _ => Ok(()),
         }
     }
@@ -373,37 +372,6 @@ fn request_number(id: &str) -> Option<u128> {
     Some(u128::from(hasher.finish()))
 }
 
-/// Returns the error of a file without an entry.
-fn no_entries(file: &LogFile, problem: &Problem) -> CliError {
-    if let Problem::Rest(cause) = problem {
-        let message = format!("the audit log `{}` cannot be read", file.name);
-        let mut error = CliError::new(Exit::Failure, message);
-        error.causes.push(cause.clone());
-        return error.hint("the file is damaged, or was cut when it was copied: copy it again");
-    }
-    let message = format!("`{}` is not an audit log of Vault", file.name);
-    let mut error = CliError::new(Exit::Usage, message)
-        .hint("`--audit-log` takes the files of a `file` audit device, one JSON object a line");
-    let count = counted(file.lines, "line");
-    error.causes.push(format!(
-        "not one of {count} is an entry; the first: {problem}"
-    ));
-    error
-}
-
-/// A reason why a part of a file is not an entry.
-#[derive(Debug, thiserror::Error)]
-enum Problem {
-    #[error("{0}")]
-    Line(String),
-    /// The file ends in this line.
-    #[error("the last line is incomplete: {0}")]
-    LastLine(String),
-    /// The file cannot be read or decompressed from here on.
-    #[error("the file cannot be read any further: {0}")]
-    Rest(String),
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -414,6 +382,7 @@ mod tests {
     use vctl_common::id::CertSerial;
 
     use super::*;
+    use crate::exit_code::Exit;
 
     /// Returns a pair of lines: request and response.
     fn signed(minute: u32, id: u32, mount: &str, data: &str) -> [String; 2] {

@@ -13,6 +13,7 @@ pub(crate) mod text;
 mod entry;
 mod lines;
 mod names;
+mod problem;
 mod progress;
 pub(crate) mod report;
 mod source;
