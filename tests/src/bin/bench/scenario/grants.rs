@@ -40,7 +40,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let rounds = bench.full_or_short(2000, 50);
+    let rounds = bench.full_or_short(500, 50);
     let (mut without, mut with) = (Vec::new(), Vec::new());
     runtime.block_on(async {
         let client = centre.postgres.connect(DATABASE).await?;
