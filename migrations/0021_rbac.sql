@@ -231,7 +231,9 @@ as $$
     from vctl.rbac_groups g left join vctl.rbac_grants r on r.group_name = g.name
     where g.name = 'everyone'
        or g.name in (select m.group_name from vctl.rbac_members m
-                     where m.person_key = substring(session_user from '~([0-9a-f]{16})/[^/]*$'))
+                     -- Once for all rows, and with the collation of the index: that of session_user is "C".
+                     where m.person_key = (select substring(session_user from '~([0-9a-f]{16})/[^/]*$')
+                                                  collate "default"))
     order by 1, 2, 3
 $$;
 

@@ -1,4 +1,4 @@
-//! Changes of groups: who may make them, what is refused, and the record of each.
+//! Changes of groups: the users that may make them, refusals, and the record of each.
 
 use serde_json::{Value, json};
 use vctl_tests::centre::{Centre, Login};
@@ -12,7 +12,7 @@ fn each_change_is_recorded_with_its_author_and_both_states() {
     let user = User::new(centre, "record-user", PLAIN);
     admin.ok(&["rbac", "group", "create", "record", "The", "first"]);
     admin.ok(&["rbac", "group", "create", "record", "The second"]);
-    // The part after the auth mount is enough for a user who has logged in.
+    // The part after the auth mount is enough for a user with a recorded login.
     admin.ok(&["rbac", "member", "add", "record", "record-user"]);
     admin.ok(&["rbac", "grant", "record", "ssh:user=root,dc=seoul", "exec"]);
     // Each of these changes nothing.
@@ -23,7 +23,7 @@ fn each_change_is_recorded_with_its_author_and_both_states() {
     admin.ok(&["rbac", "revoke", "record", "exec"]);
     admin.ok(&["rbac", "member", "remove", "record", &user.name]);
     admin.ok(&["rbac", "member", "add", "record", &user.name]);
-    // A group is deleted while it is assigned: the record keeps what it had.
+    // A group is deleted while it is assigned: the record has its members and grants.
     admin.ok(&["rbac", "group", "delete", "record", "--yes"]);
 
     let log = admin.json(&["rbac", "log", "--group", "record"]);
@@ -86,9 +86,9 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
     ),
     (&["member", "add", "bad", "x\u{7}"], 2, "control character"),
     (
-        &["member", "add", "nobody", "bad-user"],
+        &["member", "add", "absent", "bad-user"],
         66,
-        "there is no group `nobody`",
+        "there is no group `absent`",
     ),
     (
         &["member", "add", "everyone", "bad-user"],
@@ -116,24 +116,24 @@ const REFUSED: &[(&[&str], i32, &str)] = &[
         "`exec` takes no scope",
     ),
     (
-        &["grant", "nobody", "ssh"],
+        &["grant", "absent", "ssh"],
         66,
-        "there is no group `nobody`",
+        "there is no group `absent`",
     ),
     (
-        &["revoke", "nobody", "ssh"],
+        &["revoke", "absent", "ssh"],
         66,
-        "there is no group `nobody`",
+        "there is no group `absent`",
     ),
     (
-        &["group", "show", "nobody"],
+        &["group", "show", "absent"],
         66,
-        "there is no group `nobody`",
+        "there is no group `absent`",
     ),
     (
-        &["group", "delete", "nobody", "--yes"],
+        &["group", "delete", "absent", "--yes"],
         66,
-        "there is no group `nobody`",
+        "there is no group `absent`",
     ),
     (&["group", "delete", "bad"], 2, "use `--yes`"),
     (

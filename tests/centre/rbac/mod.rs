@@ -1,4 +1,4 @@
-//! Command grants: the gate before gated commands, changes and their record, and what works without the client.
+//! Command grants: the gate before gated commands, changes and their record, and requests without the client.
 //!
 //! These specs share a centre of their own, in which the group `everyone` has no grant.
 

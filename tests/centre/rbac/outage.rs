@@ -64,7 +64,7 @@ fn confirmed_grants_allow_for_a_day_without_postgres() {
     }
     fs::remove_file(&file).unwrap();
     assert_eq!(run(&fresh).code, 69);
-    // Vault still confirms who is an administrator.
+    // Vault still confirms the admin policy.
     fs::remove_file(admin.at.home(".vctl/grants.json")).unwrap();
     assert_eq!(run(&admin).code, 0);
     centre.bao.kill().unwrap();

@@ -16,7 +16,7 @@ use super::sql;
 /// How long answers are withheld at most. Only a client that waits for one of them takes so long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a relay has seen.
+/// Connections and statements of a relay.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     pub(super) connections: u32,
@@ -119,7 +119,7 @@ fn serve(
     }
 }
 
-/// Reads what is there, and returns its length; `None` if nothing is.
+/// Reads the bytes that have arrived, and returns their number; `None` without any.
 fn read_some(from: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<Option<usize>> {
     match from.read(buffer) {
         Ok(0) => Err(ErrorKind::UnexpectedEof.into()),

@@ -79,7 +79,7 @@ fn differences_between_scope_file_and_vault_are_listed() {
     ] {
         assert!(said.stderr.contains(&difference), "{said:?}");
     }
-    // A grant whose scope was removed from the file, and whose role is gone: it can be revoked.
+    // A grant with a scope that was removed from the file can be revoked without a role.
     admin.ok(&["rbac", "group", "create", "differ"]);
     sql(
         centre,

@@ -1,4 +1,4 @@
-//! What a user with the policy of a scope can do with another client: the second half of the permission matrix.
+//! Requests of a user with the policy of a scope and another client: the second half of the permission matrix.
 
 use vctl_tests::centre::{Client, Host};
 

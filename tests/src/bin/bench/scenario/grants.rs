@@ -40,7 +40,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let rounds = bench.full_or_short(2000, 50);
+    let rounds = bench.full_or_short(500, 50);
     let (mut without, mut with) = (Vec::new(), Vec::new());
     runtime.block_on(async {
         let client = centre.postgres.connect(DATABASE).await?;
@@ -85,13 +85,15 @@ async fn lookup(client: &Client) -> Result<Duration> {
         client.query_typed("select now()", &[]),
     );
     ensure!(answers.0?.len() == 1, "the host was not found");
-    (answers.1?, answers.2?);
+    answers.1?;
+    answers.2?;
     Ok(begun.elapsed())
 }
 
 async fn lookup_with_grants(client: &Client) -> Result<Duration> {
     let begun = Instant::now();
     let (lookup, grants) = tokio::join!(lookup(client), client.query_typed(GRANTS, &[]));
-    (lookup?, grants?);
+    lookup?;
+    grants?;
     Ok(begun.elapsed())
 }
