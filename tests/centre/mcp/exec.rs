@@ -254,8 +254,18 @@ fn a_hundred_commands_run_at_the_same_time() {
     let operator = Operator::new(centre, "mcp-many");
     host_of(&operator, "mcp-many-1", centre.host.as_ref().unwrap());
     let mut client = Client::start(operator.at.command(&["mcp"]));
+    // Each command waits for others, more than connect at the same time: one after the other, none would end.
+    let shared_dir = tempfile::Builder::new()
+        .prefix("vctl-mcp")
+        .tempdir_in("/tmp")
+        .unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    fs::set_permissions(shared_dir.path(), open).unwrap();
+    let dir = shared_dir.path().display();
     for id in 1..=100 {
-        let command = format!("echo {id}");
+        let command = format!(
+            "touch {dir}/{id}; while [ $(ls {dir} | wc -l) -lt 16 ]; do sleep 0.1; done; echo {id}"
+        );
         client.call(
             id,
             "vctl_ssh_exec",

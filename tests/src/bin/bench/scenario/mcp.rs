@@ -56,6 +56,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
 
     let many = bench.full_or_short(MANY_HOSTS, 500);
     hosts(&centre, many)?;
+    let rounds = bench.full_or_short(50, 5);
     let page = (0..rounds).map(|_| server.timed_list(many));
     let page = Summary::of(page.collect::<Result<Vec<f64>>>()?);
     findings.state(
