@@ -53,8 +53,7 @@ begin
     if not exists (select from vctl.servers where hostname = host) then
         raise exception 'host `%` is not in the inventory', host
             using errcode = 'VC001',
-                  hint = format('put it back: vctl add %s; or, if `vctl edit --name` renamed it: vctl host rename %s NEW',
-                                host, host);
+                  hint = format('put it back: vctl add %s; or complete its rename: vctl host rename %s NEW', host, host);
     end if;
     return host;
 end
@@ -135,6 +134,11 @@ begin
     if renamed is not null and renamed <> old_name then
         raise exception '`%` is a former name of host `%`', new_name, renamed
             using errcode = 'VC003', hint = 'choose another name';
+    end if;
+    if renamed is null and not coalesce(p_inventory_renamed, false)
+        and exists (select from vctl.db_login where hostname = new_name) then
+        raise exception 'another machine logs in as host `%`', new_name
+            using errcode = 'VC003', hint = format('vctl host revoke %s ends its identity', new_name);
     end if;
     select id into other_no from vctl.audit_host where hostname = new_name;
     if other_no is not null then

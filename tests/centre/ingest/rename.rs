@@ -105,7 +105,9 @@ impl Desk {
 
     fn sessions(&self, name: &str) -> Vec<String> {
         let args = ["session", "--host", name, "-o", "name"];
-        let text = succeeded(&self.vctl("vctl-auditor", &args));
+        let output = self.vctl("vctl-auditor", &args);
+        succeeded(&output);
+        let text = String::from_utf8(output.stdout).unwrap();
         let mut ids: Vec<String> = text.lines().map(str::to_owned).collect();
         ids.sort();
         ids
@@ -212,8 +214,9 @@ fn an_access_row_names_a_renamed_host_within_its_time() {
     assert_eq!(desk.ask(words), "false false true true");
     for (name, expected) in [("ren-row-old", 3), ("ren-row-new", 2)] {
         let args = ["audit", "--host", name, "-o", "json"];
-        let text = succeeded(&desk.vctl("vctl-auditor", &args));
-        let found: Value = serde_json::from_str(&text).unwrap();
+        let output = desk.vctl("vctl-auditor", &args);
+        let text = succeeded(&output);
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
         let accesses = found["accesses"].as_array().unwrap();
         assert_eq!(accesses.len(), expected, "{name}: {text}");
     }

@@ -1,6 +1,6 @@
 -- Runs as vctl-rw. $1 is the AppRole of the new identity, $2 are those of the former ones. Returns whether the host logs
 -- in with the new one: it has a login, and no purpose has a newer login of a former one. Logins are named as
--- logins.sql says; a newer login is valid for longer.
+-- logins.sql says. A newer login is valid for longer; Vault writes whole seconds.
 with identity as (
     select approle = $1 as is_new,
            case when length(approle) <= 45 then approle
@@ -14,4 +14,4 @@ with identity as (
     where r.rolcanlogin and r.rolvaliduntil > now()
     group by purpose
 )
-select coalesce(bool_and(new_until is not null and new_until > coalesce(old_until, '-infinity')), false) from purpose
+select coalesce(bool_and(new_until is not null and new_until >= coalesce(old_until, '-infinity')), false) from purpose

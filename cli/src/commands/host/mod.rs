@@ -15,7 +15,7 @@ use vctl_common::pg::PgError;
 
 use self::enroll::EnrollArgs;
 use self::list::ListArgs;
-use self::record::{check_all_removed, former_names, note_enrolled};
+use self::record::{check_all_removed, former_names, note_enrolled, reserved};
 use self::rename::RenameArgs;
 use crate::centre::context;
 use crate::centre::context::Context;
@@ -178,13 +178,5 @@ fn outlived(host: &HostName, logins: &[String]) -> Stop {
     );
     CliError::new(Exit::Failure, message)
         .hint("disable them as a superuser of Postgres: alter role \"LOGIN\" nologin")
-        .into()
-}
-
-fn reserved(host: &HostName) -> Stop {
-    let message =
-        format!("`{host}` cannot be enrolled: `vctl-` is reserved for AppRoles of people and jobs");
-    CliError::new(Exit::Usage, message)
-        .hint("give the host another name in the inventory")
         .into()
 }

@@ -1,4 +1,4 @@
-//! Parts of enrolling, renaming and revoking: the mark in the inventory, former names, the rest of a revocation.
+//! Parts of enrolling, renaming and revoking: names, the mark in the inventory, the rest of a revocation.
 
 use vctl_common::centre::DbRole;
 use vctl_common::host::HostName;
@@ -72,4 +72,13 @@ pub(super) async fn former_names(
         .map_err(PgError::from)?;
     let names = rows.iter().map(|row| row.get::<_, &str>(0).parse());
     Ok(names.filter_map(Result::ok).collect())
+}
+
+/// Returns the error for a name that may be that of an AppRole for users or jobs.
+pub(super) fn reserved(host: &HostName) -> Stop {
+    let message =
+        format!("`{host}` cannot be enrolled: `vctl-` is reserved for AppRoles of people and jobs");
+    CliError::new(Exit::Usage, message)
+        .hint("give the host another name in the inventory")
+        .into()
 }

@@ -9,8 +9,7 @@ use vctl_common::pg::PgError;
 
 use super::enroll::current;
 use super::install::{InstallArgs, Installation};
-use super::record::{check_all_removed, former_names, note_enrolled};
-use super::reserved;
+use super::record::{check_all_removed, former_names, note_enrolled, reserved};
 use crate::centre::context::Context;
 use crate::centre::host_identity::{FoundEnrolment, HostIdentity};
 use crate::completion;
@@ -100,7 +99,7 @@ pub(super) async fn run(
             return revoke(&old_identity, old, new, &former, screen).await;
         }
         notice::note(&format!(
-            "the host has not logged in as `{new}` yet, so the credentials of `{old}` stay valid; here is a new secret id"
+            "the host does not use its credentials as `{new}` yet, so those of `{old}` stay valid; the host gets a new secret id"
         ));
     }
     let install = Installation::prepare(&args.install, new, Some(old), &loaded.config)?;
