@@ -37,6 +37,7 @@ const TABLES: &str = "
 | `event_day_turn`   |     |     |          |          |              |              |        |        | SIUDT    |             |
 | `session_end_request` |     |     |          | S        |              |              |        |        | SIUDT    |             |
 | `session_end_poll` |     |     |          | S        |              |              |        |        | SIUDT    |             |
+| `revocation`       |     |     |          | S        |              |              |        |        | SIUDT    |             |
 ";
 
 /// `x`: the login may call the function.
@@ -87,6 +88,11 @@ const FUNCTIONS: &str = "
 | `session_end_state_v1` |     |     |          |          |              |              |        |        | x        | x           |
 | `session_ends_v1`  |     |     |          |          |              | x            |        |        | x        |             |
 | `answer_session_end_v1` |     |     |          |          |              | x            |        |        | x        |             |
+| `sessions_of_v1` |     |     |          |          |              |              |        |        | x        | x           |
+| `certificates_of_v1` |     |     |          |          |              |              |        |        | x        | x           |
+| `revoked_names_v1` |     |     |          |          |              |              |        |        | x        | x           |
+| `begin_revocation_v1` |     |     |          |          |              |              |        |        | x        | x           |
+| `finish_revocation_v1` |     |     |          |          |              |              |        |        | x        | x           |
 ";
 
 #[test]

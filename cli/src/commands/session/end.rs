@@ -33,7 +33,7 @@ const MOST_CANDIDATES: usize = 10;
 /// first, SIGKILL after three seconds. The kernel's mark decides which processes these are. The connection closes. The
 /// request, its reason and the result are recorded. Needs the Vault policy `vctl-session-end`.
 ///
-/// The user can log in again. To prevent that, revoke the tokens first: deploy/vault/README.md.
+/// The user can log in again. `vctl revoke` ends the access of a user.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:

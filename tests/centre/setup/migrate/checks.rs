@@ -220,6 +220,22 @@ const SPOILED: &[(&str, &str)] = &[
         "0022_session_requests",
         "revoke execute on function vctl.compat_v1() from vctl_session_end",
     ),
+    (
+        "0023_revocations",
+        "grant update on vctl.revocation to vctl_session_end",
+    ),
+    (
+        "0023_revocations",
+        "grant execute on function vctl.certificates_of_v1(text[]) to vctl_ro",
+    ),
+    (
+        "0023_revocations",
+        "revoke execute on function vctl.begin_revocation_v1(text, text[], text, text) from vctl_session_end",
+    ),
+    (
+        "0023_revocations",
+        "revoke select on vctl.revocation from vctl_audit_ro",
+    ),
 ];
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use vctl_tests::centre::{Centre, DATABASE, Options};
 use vctl_tests::lab::{Programs, eventually};
 
-const LAST: usize = 22;
+const LAST: usize = 23;
 
 #[test]
 fn a_second_migration_changes_nothing() {
