@@ -150,6 +150,7 @@ fn needs_of(name: &str, loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
         "sync" | "rbac" | "add" | "edit" | "delete" | "dbedit" => &[DbRole::Rw],
         "trust-ca" => &[DbRole::Ro, DbRole::Rw],
         "prune" => &[DbRole::Pruner],
+        "revoke" => &[DbRole::SessionEnd],
         "migrate" => &[DbRole::Migrator],
         _ => &[],
     };

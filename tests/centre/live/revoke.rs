@@ -90,6 +90,8 @@ fn a_revoked_user_has_no_access_left() {
     let done = revoke(&[&["leaver"], reason.as_slice()].concat());
     assert!(done.status.success(), "{}", said(&done));
     assert!(leaver.get("auth/token/lookup-self").is_err());
+    let again = centre.person("leaver", &["vctl-user"]);
+    assert!(again.is_err(), "the user can log in again");
     assert!(select(credential.login()).is_err(), "the login is left");
     assert!(!is_running(pid), "the session is left");
     assert!(!session.client.wait().unwrap().success());
@@ -101,7 +103,7 @@ fn a_revoked_user_has_no_access_left() {
         list.contains(&format!("serial: {}", stolen.serial)),
         "{list}"
     );
-    assert!(list.contains("key id: \"userpass-leaver\""), "{list}");
+    assert!(list.contains("id: userpass-leaver"), "{list}");
 
     // Nothing of another user is touched.
     assert!(stayer.get("auth/token/lookup-self").is_ok());
