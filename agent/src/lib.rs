@@ -13,6 +13,7 @@ pub mod session;
 pub mod loss;
 pub mod node;
 pub mod store;
+pub mod end_request;
 pub mod spool;
 pub mod config;
 pub mod metrics;

@@ -32,6 +32,7 @@ use crate::commands::proxy::ProxyArgs;
 use crate::commands::prune::PruneArgs;
 use crate::commands::rbac::RbacArgs;
 use crate::commands::retention::RetentionArgs;
+use crate::commands::revoke::RevokeArgs;
 use crate::commands::session::SessionArgs;
 use crate::commands::ssh::SshArgs;
 use crate::commands::ssh_agent::SshAgentArgs;
@@ -90,6 +91,7 @@ pub(crate) enum Command {
     Prune(PruneArgs),
     Rbac(Box<RbacArgs>),
     Retention(RetentionArgs),
+    Revoke(RevokeArgs),
     Session(Box<SessionArgs>),
     Ssh(Box<SshArgs>),
     SshAgent(SshAgentArgs),

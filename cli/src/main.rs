@@ -6,6 +6,7 @@ mod commands;
 mod mcp;
 mod trust_store;
 mod ca_rotation;
+mod revoke;
 mod status;
 mod doctor;
 mod trust_ca;
@@ -144,6 +145,7 @@ fn run(command: Command, globals: &Globals) -> Result<(), Stop> {
         Command::Prune(args) => commands::prune::run(&args, globals),
         Command::Rbac(args) => commands::rbac::run(&args, globals),
         Command::Retention(args) => commands::retention::run(&args, globals),
+        Command::Revoke(args) => commands::revoke::run(&args, globals),
         Command::Session(args) => commands::session::run(&args, globals),
         Command::Ssh(args) => commands::ssh::run(&args, globals),
         Command::SshAgent(args) => commands::ssh_agent::run(&args, globals),

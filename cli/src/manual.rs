@@ -68,7 +68,11 @@ const RELATED: &[(&str, &[&str])] = &[
     ("host", &["fleet", "trust-ca", "vctl-agent(8)"]),
     ("ca", &["trust-ca"]),
     ("node-agent", &["vctl-agent-node(8)"]),
-    ("rbac", &["ssh", "whoami"]),
+    ("rbac", &["ssh", "whoami", "revoke"]),
+    (
+        "revoke",
+        &["session", "rbac", "sshd_config(5)", "ssh-keygen(1)"],
+    ),
     ("config", &["doctor"]),
     ("migrate", &["doctor"]),
     ("completions", &["man"]),

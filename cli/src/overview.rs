@@ -42,7 +42,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ),
     (
         "Hosts and authorities",
-        &["trust-ca", "host", "ca", "node-agent", "rbac"],
+        &["trust-ca", "host", "ca", "node-agent", "rbac", "revoke"],
     ),
     (
         "Setup and help",

@@ -12,8 +12,8 @@ use vctl_redact::{RedactRules, Redactor};
 
 use crate::centre::Centre;
 use crate::config::{Capture, Config, Mode};
+use crate::end_request::{CollectorDesk, EndRequest, desks};
 use crate::probe::{KERNEL_BTF, OWN_PROGRAM, Probe, ProbeOptions};
-use crate::session::end_request::{CollectorDesk, EndRequest, desks};
 use crate::session::login::LoginReader;
 use crate::session::server::PendingStamp;
 use crate::spool::{SpoolConfig, SpoolWriter};

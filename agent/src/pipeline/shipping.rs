@@ -11,8 +11,8 @@ use vctl_common::time::wall_now;
 
 use crate::centre::Centre;
 use crate::config::Config;
+use crate::end_request::ShipperDesk;
 use crate::machine_id;
-use crate::session::end_request::ShipperDesk;
 use crate::store::{ShipConfig, Shipper};
 
 use super::spool_out::SpoolOut;

@@ -7,7 +7,6 @@ pub mod login;
 pub mod server;
 pub mod session_record;
 pub mod registry;
-pub mod end_request;
 
 mod cert_blob;
 mod sys;

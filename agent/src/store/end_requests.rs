@@ -15,7 +15,7 @@ use vctl_common::id::{BootId, SessionId};
 use vctl_common::pg::tokio_postgres::types::Json;
 use vctl_common::pg::{Client, PgError};
 
-use crate::session::end_request::{EndAnswer, EndRequest, ShipperDesk};
+use crate::end_request::{EndAnswer, EndRequest, ShipperDesk};
 
 /// Interval between two questions over an open connection.
 const ASK: Duration = Duration::from_secs(3);

@@ -25,7 +25,7 @@ use super::ingest::{self, Answer, Sender};
 use super::progress::Progress;
 use super::reader::{Reader, Sought};
 use crate::centre::Centre;
-use crate::session::end_request::ShipperDesk;
+use crate::end_request::ShipperDesk;
 use crate::spool::{Durable, Position, new_id, remember_shipped};
 
 /// Time between two writes of the shipped position.

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::progress::Progress;
 use super::ship::{Ship, ShipConfig};
-use crate::session::end_request::ShipperDesk;
+use crate::end_request::ShipperDesk;
 use crate::spool::Durable;
 
 /// The shipper's thread; dropping this ends it.

@@ -13,6 +13,7 @@ pub(crate) mod node_agent;
 pub(crate) mod prune;
 pub(crate) mod rbac;
 pub(crate) mod retention;
+pub(crate) mod revoke;
 pub(crate) mod session;
 pub(crate) mod list;
 pub(crate) mod login;

@@ -172,6 +172,31 @@ fn a_host_that_does_not_answer_is_stated_with_the_request() {
 }
 
 #[test]
+fn a_restarted_agent_finishes_an_end() {
+    let Some(mut host) = LiveHost::start("live-restart", Options::default()) else {
+        return;
+    };
+    // Ignores SIGTERM, so the first agent is killed before its SIGKILL.
+    let script = "trap 'touch asked' HUP TERM; echo $$ > grace; touch grace-inside; while :; do sleep 0.2; done";
+    let grace = host.log_in("grace", 67, script);
+    let asked = host.lab.home().join("asked");
+    let request = ["session", "end", &grace.id, "--yes", "--wait", "1s"];
+    let mut first = host
+        .vctl_command(&host.responder, &request)
+        .spawn()
+        .unwrap();
+    assert!(eventually(PATIENCE, || Ok(asked.exists())).unwrap());
+    host.lab.agent.kill().unwrap();
+    assert_eq!(first.wait().unwrap().code(), Some(69));
+    assert!(is_running(host.pid("grace")));
+    host.lab.agent.start().unwrap();
+    let output = host.end(&grace.id, &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(!is_running(host.pid("grace")));
+    grace.hang_up();
+}
+
+#[test]
 fn without_a_terminal_a_confirmation_is_needed() {
     let Some(host) = LiveHost::start("live-confirm", Options::default()) else {
         return;

@@ -1,14 +1,15 @@
-//! Live sessions: `vctl session --live` lists them, and `vctl session end` ends one on its host.
+//! Live sessions: `vctl session --live` lists them, `vctl session end` ends one, `vctl revoke` ends those of a user.
 
 mod end;
 mod list;
+mod revoke;
 
 use std::fs;
 use std::process::{Child, Command, Output};
 
 use serde_json::Value;
 use vctl_tests::centre::{Centre, Client, HostIdentity};
-use vctl_tests::lab::{Lab, Options, PATIENCE, eventually, process};
+use vctl_tests::lab::{Certificate, Lab, Options, PATIENCE, eventually, process};
 
 /// A host with the real probe, agent and sshd that ships to the centre.
 struct LiveHost {
@@ -47,7 +48,13 @@ impl LiveHost {
     /// Logs in, and waits until the script has created the file `<key id>-inside` in the home of the account.
     fn log_in(&self, key_id: &str, serial: u64, script: &str) -> Login {
         let who = self.lab.certificate(key_id, serial).unwrap();
-        let client = self.lab.ssh_start(&who, script).unwrap();
+        self.log_in_with(&who, script)
+    }
+
+    /// Does the same as `log_in` with an existing certificate.
+    fn log_in_with(&self, who: &Certificate, script: &str) -> Login {
+        let key_id = &who.key_id;
+        let client = self.lab.ssh_start(who, script).unwrap();
         let inside = self.lab.home().join(format!("{key_id}-inside"));
         assert!(
             eventually(PATIENCE, || Ok(inside.exists())).unwrap(),
@@ -79,15 +86,19 @@ impl LiveHost {
     }
 
     fn vctl(&self, as_client: &Client, arguments: &[&str]) -> Output {
-        Command::new(&self.lab.programs.vctl)
+        self.vctl_command(as_client, arguments).output().unwrap()
+    }
+
+    fn vctl_command(&self, as_client: &Client, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.lab.programs.vctl);
+        command
             .args(arguments)
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("LANG", "C.UTF-8")
             .envs(self.centre.environment())
-            .env("VAULT_TOKEN", as_client.token().expose())
-            .output()
-            .unwrap()
+            .env("VAULT_TOKEN", as_client.token().expose());
+        command
     }
 
     /// Ends a session, and returns what the command printed.

@@ -57,6 +57,7 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
     ("rbac member remove", &["no-such-group", "no-such-user"]),
     ("rbac revoke", &["no-such-group", "ssh"]),
     ("rbac scopes", &["/nowhere.json"]),
+    ("revoke", &["no-such-user", "--yes"]),
     ("session end", &["0193f3a1-7c4e", "--yes"]),
     ("ssh", &["no-such-host", "--", "true"]),
     ("sync", &["--config", "/nowhere/config"]),

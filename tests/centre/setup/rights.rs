@@ -38,6 +38,7 @@ const TABLES: &str = "
 | `host_former_name` | S   | S   |          | S        |              |              |        |        | SI       |             |
 | `session_end_request` |     |     |          | S        |              |              |        |        | SIUDT    |             |
 | `session_end_poll` |     |     |          | S        |              |              |        |        | SIUDT    |             |
+| `revocation`       |     |     |          | S        |              |              |        |        | SIUDT    |             |
 ";
 
 /// `x`: the login may call the function.
@@ -91,6 +92,11 @@ const FUNCTIONS: &str = "
 | `host_rename_v1`   |     | x   |          |          |              |              |        |        | x        |             |
 | `renamed_from`     |     |     |          |          |              |              |        |        | x        |             |
 | `refuse_former_name` |     |     |          |          |              |              |        |        | x        |             |
+| `sessions_of_v1` |     |     |          |          |              |              |        |        | x        | x           |
+| `certificates_of_v1` |     |     |          |          |              |              |        |        | x        | x           |
+| `revoked_names_v1` |     |     |          |          |              |              |        |        | x        | x           |
+| `begin_revocation_v1` |     |     |          |          |              |              |        |        | x        | x           |
+| `finish_revocation_v1` |     |     |          |          |              |              |        |        | x        | x           |
 ";
 
 #[test]

@@ -4,9 +4,8 @@
 //! signal goes through a pidfd: it is opened first, then mark and start time of the pid are read again. If the pidfd
 //! is of an earlier process, the signal finds no process; if it is of a later one, its start differs from the mark.
 
-use std::collections::HashSet;
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -16,11 +15,12 @@ use vctl_common::session::{Origin, RequestedEnd};
 use vctl_common::time::BootNs;
 use vctl_common::wire::{self, Mark, TaskMark};
 
+use crate::end_request::{EndAnswer, EndRequest, EndResult, LISTED_MAX, RemainingProcess};
 use crate::probe::Probe;
 use crate::session::boot_now;
-use crate::session::end_request::{EndAnswer, EndRequest, EndResult, LISTED_MAX, RemainingProcess};
 
 use super::Sessions;
+use super::requested_ending::RequestedEnding;
 
 /// Time that a process has to end by itself, before SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
@@ -28,17 +28,6 @@ const GRACE: Duration = Duration::from_secs(3);
 const GIVE_UP: Duration = Duration::from_secs(10);
 /// Passes over the marks in one turn, so that a process that forks fast cannot outrun the signals.
 const PASSES: usize = 16;
-
-/// A session that is being ended on request.
-pub(super) struct RequestedEnding {
-    request: EndRequest,
-    mark: Mark,
-    begun: Instant,
-    /// Processes that were asked to end, and those that were killed: pid and start.
-    asked: HashSet<(u32, u64)>,
-    killed: HashSet<(u32, u64)>,
-    problem: Option<String>,
-}
 
 /// The result of a signal to one marked process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,14 +65,7 @@ impl Sessions {
             reason: request.reason.clone(),
             at: boot_now(),
         });
-        self.requested.push(RequestedEnding {
-            request,
-            mark,
-            begun: Instant::now(),
-            asked: HashSet::new(),
-            killed: HashSet::new(),
-            problem: None,
-        });
+        self.requested.push(RequestedEnding::new(request, mark));
         None
     }
 

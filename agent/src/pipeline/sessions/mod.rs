@@ -6,6 +6,7 @@ mod end_request;
 mod late_stamp;
 mod mark;
 mod recover;
+mod requested_ending;
 mod stamp;
 mod unconfirmed;
 mod unstamped;
@@ -30,7 +31,7 @@ use crate::session::registry::Registry;
 use super::spool_out::SpoolOut;
 
 use budget::Budget;
-use end_request::RequestedEnding;
+use requested_ending::RequestedEnding;
 
 /// Without a session for this long, failed execs are no longer watched.
 const REST_AFTER: Duration = Duration::from_mins(1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use vctl_common::centre::DbRole;
-use vctl_common::pg::Client;
+use vctl_common::pg::{Client, PgError};
 use vctl_common::time::wall_now;
 
 use crate::centre::context;
@@ -33,7 +33,7 @@ const MOST_CANDIDATES: usize = 10;
 /// first, SIGKILL after three seconds. The kernel's mark decides which processes these are. The connection closes. The
 /// request, its reason and the result are recorded. Needs the Vault policy `vctl-session-end`.
 ///
-/// The user can log in again. To prevent that, revoke the tokens first: deploy/vault/README.md.
+/// The user can log in again. `vctl revoke` ends the access of a user.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -96,7 +96,19 @@ pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
         let name = context.display_name().await?;
         let reason = args.reason.as_deref();
         let requested = store::request(&client, &name, session.id, reason).await;
-        let (request, is_new) = requested.map_err(|error| refused(&session, &error))?;
+        let (request, is_new) = match requested {
+            Ok(requested) => requested,
+            Err(error) if is_over(&error) => {
+                let (id, host) = (session.id, &session.host);
+                return Ok(vec![format!("session {id} on {host} has ended meanwhile")]);
+            }
+            Err(error) => {
+                let message = format!("the end of session {} cannot be requested", session.id);
+                return Err(CliError::new(Exit::Failure, message)
+                    .caused_by(&error)
+                    .into());
+            }
+        };
         await_answer(&client, &session, request, is_new, args.wait).await
     })?;
     for line in lines {
@@ -188,18 +200,9 @@ async fn await_answer(
     }
 }
 
-fn refused(session: &EndableSession, error: &vctl_common::pg::PgError) -> Stop {
-    let is_over = error
+/// Returns whether the session has ended since it was found.
+fn is_over(error: &PgError) -> bool {
+    error
         .db_error()
-        .is_some_and(|db| db.code().code() == "P0002");
-    if !is_over {
-        let message = format!("the end of session {} cannot be requested", session.id);
-        return CliError::new(Exit::Failure, message)
-            .caused_by(error)
-            .into();
-    }
-    let message = format!("session {} has ended meanwhile", session.id);
-    CliError::new(Exit::NotFound, message)
-        .hint("`vctl session --live` lists the sessions that run now")
-        .into()
+        .is_some_and(|db| db.code().code() == "P0002")
 }

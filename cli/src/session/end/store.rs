@@ -28,6 +28,27 @@ pub(crate) struct EndableSession {
     pub(crate) host_asks: bool,
 }
 
+impl EndableSession {
+    /// Reads a row with the columns of `session_to_end_v1`.
+    pub(crate) fn from_row(row: &Row) -> Result<Self, PgError> {
+        let time = |at: Option<Instant>| at.and_then(|at| at.0);
+        let seen: Option<f64> = row.try_get("host_seen_s")?;
+        Ok(Self {
+            id: SessionId::from_uuid(row.try_get::<_, Uuid>("id")?),
+            host: row.try_get("hostname")?,
+            login_user: row
+                .try_get::<_, Option<String>>("login_user")?
+                .unwrap_or_default(),
+            vault_user: row.try_get("vault_user")?,
+            key_id: row.try_get("key_id")?,
+            opened_at: time(row.try_get("opened_at")?),
+            closed_at: time(row.try_get("closed_at")?),
+            host_seen: seen.map(|seen| Duration::try_from_secs_f64(seen).unwrap_or_default()),
+            host_asks: row.try_get("host_asks")?,
+        })
+    }
+}
+
 /// The state of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestState {
@@ -79,7 +100,7 @@ pub(crate) async fn sessions(
         (&last.as_uuid(), Type::UUID),
     ];
     let rows = client.query_typed(query, &parameters).await?;
-    rows.iter().map(session).collect()
+    rows.iter().map(EndableSession::from_row).collect()
 }
 
 /// Requests the end of a session. Returns the request, and whether it is new: an open request of the same session
@@ -109,24 +130,6 @@ pub(crate) async fn state(client: &Client, request: i64) -> Result<Option<Reques
         .query_typed(include_str!("state.sql"), &[(&request, Type::INT8)])
         .await?;
     rows.first().map(request_state).transpose()
-}
-
-fn session(row: &Row) -> Result<EndableSession, PgError> {
-    let time = |at: Option<Instant>| at.and_then(|at| at.0);
-    let seen: Option<f64> = row.try_get("host_seen_s")?;
-    Ok(EndableSession {
-        id: SessionId::from_uuid(row.try_get::<_, Uuid>("id")?),
-        host: row.try_get("hostname")?,
-        login_user: row
-            .try_get::<_, Option<String>>("login_user")?
-            .unwrap_or_default(),
-        vault_user: row.try_get("vault_user")?,
-        key_id: row.try_get("key_id")?,
-        opened_at: time(row.try_get("opened_at")?),
-        closed_at: time(row.try_get("closed_at")?),
-        host_seen: seen.map(|seen| Duration::try_from_secs_f64(seen).unwrap_or_default()),
-        host_asks: row.try_get("host_asks")?,
-    })
 }
 
 fn request_state(row: &Row) -> Result<RequestState, PgError> {
