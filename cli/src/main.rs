@@ -24,6 +24,7 @@ mod child;
 mod centre;
 mod login;
 mod config;
+mod export;
 mod files;
 mod ui;
 mod process;

@@ -24,6 +24,7 @@ pub(crate) mod known_hosts;
 pub(crate) mod token;
 pub(crate) mod trust_ca;
 mod duration_arg;
+mod export_args;
 mod operator_ssh;
 pub(crate) mod add;
 pub(crate) mod agent;

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::Subcommand;
+
+use super::export::ExportArgs;
 use crate::completion;
 use crate::error::CliError;
 use crate::exit_code::Exit;
@@ -16,7 +19,7 @@ use crate::ui::moment::Moment;
 /// Without a serial or session id, lists the sessions, newest first. Reads the central store, which needs
 /// a login and the Vault policy `vctl-auditor`. With `--local`, reads the spool of this host.
 #[derive(Debug, clap::Args)]
-#[command(help_template = TEMPLATE, before_help = "\
+#[command(help_template = TEMPLATE, args_conflicts_with_subcommands = true, before_help = "\
 Examples:
   vctl session --user albert --since 2d     List the sessions of a person
   vctl session 7341                         Show sessions of certificate 7341
@@ -27,9 +30,13 @@ Examples:
   vctl session --grep 'rm -rf' --since 7d   Find programs by their arguments
   vctl session --follow                     Show all sessions as they happen
   vctl session -n 0 -o csv > sessions.csv   Export all for a spreadsheet
+  vctl session export --follow              Send events to a SIEM
   vctl session --local                      Read the records of this host
   vctl session 7341 -o json | jq            For programs: docs/session-json.md")]
 pub(crate) struct SessionArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<SessionCommand>,
+
     /// Serial of a certificate, or session id; the beginning of an id is enough if it is
     /// unique
     #[arg(value_name = "SERIAL|SESSION ID", add = completion::session())]
@@ -125,6 +132,11 @@ pub(crate) struct SessionArgs {
         conflicts_with = "follow"
     )]
     pub(super) limit: usize,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SessionCommand {
+    Export(Box<ExportArgs>),
 }
 
 impl SessionArgs {

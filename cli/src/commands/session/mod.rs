@@ -1,6 +1,7 @@
 //! `vctl session`
 
 mod args;
+mod export;
 mod page;
 
 use std::collections::BTreeMap;
@@ -25,9 +26,14 @@ use crate::session::text::{grep_results, header, table, timeline, tree};
 use crate::ui::format::OutputFormat;
 use crate::ui::{Layout, Screen, notice, records, sanitize};
 
+use args::SessionCommand;
+
 pub(crate) use args::SessionArgs;
 
 pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
+    if let Some(SessionCommand::Export(args)) = &args.command {
+        return export::run(args, globals);
+    }
     if !args.local {
         return context::run(globals, async |context| {
             run_on(args, Store::new(context)?).await
