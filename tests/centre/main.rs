@@ -11,6 +11,7 @@ mod ssh_ca;
 mod inventory;
 mod ingest;
 mod reading;
+mod export;
 mod setup;
 mod command;
 mod readme;
