@@ -26,6 +26,7 @@ mod child;
 mod centre;
 mod login;
 mod config;
+mod export;
 mod files;
 mod ui;
 mod process;

@@ -27,6 +27,7 @@ pub(crate) mod known_hosts;
 pub(crate) mod token;
 pub(crate) mod trust_ca;
 mod duration_arg;
+mod export_args;
 mod operator_ssh;
 mod scope_args;
 pub(crate) mod add;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::end::EndArgs;
+use super::export::ExportArgs;
 use crate::completion;
 use crate::error::CliError;
 use crate::exit_code::Exit;
@@ -30,6 +31,7 @@ Examples:
   vctl session --live                       List the sessions that run now
   vctl session end 0193f3a1-7c4e            End one of them
   vctl session -n 0 -o csv > sessions.csv   Export all for a spreadsheet
+  vctl session export --follow              Send events to a SIEM
   vctl session --local                      Read the records of this host
   vctl session 7341 -o json | jq            For programs: docs/session-json.md")]
 pub(crate) struct SessionArgs {
@@ -140,6 +142,7 @@ pub(crate) struct SessionArgs {
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum SessionCommand {
     End(EndArgs),
+    Export(Box<ExportArgs>),
 }
 
 impl SessionArgs {

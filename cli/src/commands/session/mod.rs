@@ -2,6 +2,7 @@
 
 mod args;
 mod end;
+mod export;
 mod live;
 mod page;
 
@@ -31,8 +32,10 @@ pub(crate) use args::SessionArgs;
 use args::SessionCommand;
 
 pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
-    if let Some(SessionCommand::End(args)) = &args.command {
-        return end::run(args, globals);
+    match &args.command {
+        Some(SessionCommand::End(args)) => return end::run(args, globals),
+        Some(SessionCommand::Export(args)) => return export::run(args, globals),
+        None => {}
     }
     if args.live {
         return context::run(globals, async |context| live::run(args, context).await);

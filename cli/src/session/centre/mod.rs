@@ -3,7 +3,7 @@
 //! The only module that knows these tables. It returns the types of `session::model`. Each query is a `.sql` file
 //! beside the one function that runs it.
 
-mod events;
+pub(crate) mod events;
 mod follow;
 mod grep;
 mod row;

@@ -90,8 +90,13 @@ impl StoredSession {
         }
     }
 
-    pub(super) fn id(&self) -> SessionId {
+    pub(crate) fn id(&self) -> SessionId {
         self.record.opened.id
+    }
+
+    /// Returns the recorded gaps of the session, and those without a session from its time.
+    pub(crate) fn gaps(&self) -> &[Gap] {
+        &self.record.gaps
     }
 }
 
