@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 
-use crate::error::CliError;
+use crate::error::{CliError, Stop};
 use crate::export::checkpoint::{Checkpoint, Selection};
 use crate::export::otlp::Receiver;
-use crate::export::sink::Sink;
-use crate::ui::Screen;
+use crate::export::sink::ExportSink;
+use crate::session::centre::Store;
 use crate::ui::moment::Moment;
 
 /// Where an export goes, and from where it continues.
@@ -34,11 +34,23 @@ pub(crate) struct Start<C> {
     pub(crate) selection: Selection,
 }
 
+impl<C> Start<C> {
+    /// Checks that the checkpoint belongs to this database.
+    pub(crate) async fn of_store(self, store: &Store) -> Result<Self, Stop> {
+        if let (Some(checkpoint), Some((stored, _))) = (&self.checkpoint, &self.position)
+            && *stored != store.id().await?
+        {
+            return Err(checkpoint.of_another_store().into());
+        }
+        Ok(self)
+    }
+}
+
 impl TargetArgs {
-    pub(crate) fn sink(&self, follow: bool) -> Result<Sink, CliError> {
+    pub(crate) fn sink(&self, follow: bool) -> Result<ExportSink, Stop> {
         Ok(match &self.otlp {
-            Some(url) => Sink::Otlp(Receiver::new(url, follow)?),
-            None => Sink::Lines(Screen::for_programs()),
+            Some(url) => ExportSink::Otlp(Receiver::new(url, follow)?),
+            None => ExportSink::lines()?,
         })
     }
 

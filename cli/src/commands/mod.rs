@@ -1,6 +1,7 @@
 //! The commands: one file for each, with its arguments first and its `run` below them.
 
 pub(crate) mod audit;
+mod audit_export;
 mod audit_verify;
 pub(crate) mod ca;
 pub(crate) mod cache;

@@ -9,11 +9,7 @@ with wanted as (
     where arrived >= $2::text::xid8 and arrived < pg_snapshot_xmax(pg_current_snapshot())
       and arrived_at > $3::timestamptz - interval '1 hour'
 )
-select s.id, s.stored, s.closed_at is not null,
-    (select count(*) from vctl.audit_gap g where g.session_id = s.id)
-    + (select count(*) from vctl.audit_gap g
-       where g.session_id is null and g.host_id = s.host_id and g.boot_id = s.boot_id),
-    s.arrived::text
+select s.id, s.stored, s.closed_at is not null, s.arrived::text
 from wanted join vctl.audit_session s using (id)
 where s.opened is not null
 order by s.opened_at, s.id

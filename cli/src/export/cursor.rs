@@ -13,7 +13,8 @@ use uuid::Uuid;
 use vctl_common::pg::tokio_postgres::Transaction;
 
 use super::numbers::NumberSet;
-use crate::error::Stop;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
 use crate::session::centre::{Store, failed, snapshot};
 
 /// The oldest transaction that may still store something new, and the time of the first poll.
@@ -30,8 +31,10 @@ pub(crate) struct Arrivals {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Backlog {
-    /// Everything up to this place is exported; `None` at the start.
+    /// The sessions up to this place are exported; `None` at the start.
     After(Option<Place>),
+    /// All sessions are exported, and the gaps up to this id.
+    GapsAfter(i64),
     Exported,
 }
 
@@ -54,6 +57,19 @@ pub(crate) struct SessionCursor {
     pub(crate) open: BTreeMap<Uuid, ExportedParts>,
     /// Sessions that arrived at or after `arrivals` and need no export any more, with their transactions.
     pub(crate) finished: BTreeMap<Uuid, u64>,
+    /// The same for gaps.
+    pub(crate) finished_gaps: BTreeMap<i64, u64>,
+}
+
+/// The position in the access log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AccessCursor {
+    pub(crate) arrivals: Arrivals,
+    /// The last row that was taken from those stored before the export began; `None` once all are exported.
+    pub(crate) backlog: Option<i64>,
+    /// Changes that arrived at or after `arrivals` and are exported, with their transactions.
+    pub(crate) finished: BTreeMap<i64, u64>,
 }
 
 /// The parts of a session that were exported.
@@ -62,8 +78,8 @@ pub(crate) struct SessionCursor {
 pub(crate) struct ExportedParts {
     pub(crate) opening: bool,
     pub(crate) events: NumberSet,
-    /// Ids of the events about gaps.
-    pub(crate) gaps: BTreeSet<String>,
+    /// Words of the contradictions.
+    pub(crate) contradictions: BTreeSet<String>,
 }
 
 impl SessionCursor {
@@ -73,7 +89,27 @@ impl SessionCursor {
             backlog: Backlog::After(None),
             open: BTreeMap::new(),
             finished: BTreeMap::new(),
+            finished_gaps: BTreeMap::new(),
         }
+    }
+}
+
+impl Arrivals {
+    /// Returns this position after a poll that saw `polled`.
+    ///
+    /// # Errors
+    /// The database was restored: its transactions are older than those that were already seen.
+    pub(crate) fn moved_to(self, polled: Self) -> Result<Self, CliError> {
+        if polled.oldest < self.oldest {
+            let message = "the central store was restored: its transactions are older than the position of the export";
+            let hint = "remove the checkpoint and export again with `--since`; the receiver can drop repeated events by \
+                        `event.id`";
+            return Err(CliError::new(Exit::Config, message).hint(hint));
+        }
+        Ok(Self {
+            began: self.began,
+            ..polled
+        })
     }
 }
 

@@ -7,7 +7,6 @@ use serde::Serialize;
 use vctl_common::backoff::Backoff;
 
 use super::checkpoint::{Checkpoint, Selection};
-use super::ecs::Record;
 use super::sink::Sink;
 use crate::error::Stop;
 use crate::ui::notice;
@@ -22,21 +21,30 @@ const IDLE_WRITE: Duration = Duration::from_secs(30);
 pub(crate) const MOST_RECORDS: usize = 1_000;
 
 /// Events that are sent together.
-#[derive(Default)]
-pub(crate) struct Batch {
-    pub(crate) records: Vec<Record>,
+pub(crate) struct Batch<T> {
+    pub(crate) records: Vec<T>,
     /// Nothing more is stored now.
     pub(crate) is_last: bool,
 }
 
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Self {
+            records: Vec::new(),
+            is_last: false,
+        }
+    }
+}
+
 /// A source of events in the central store.
 pub(crate) trait Feed {
+    type Item;
     type Cursor: Serialize;
     /// The kind of export, in the checkpoint.
     const EXPORT: &'static str;
 
     /// Reads the next batch, and moves the position behind it. After an error the position is unchanged.
-    async fn next(&mut self) -> Result<Batch, Stop>;
+    async fn next(&mut self) -> Result<Batch<Self::Item>, Stop>;
 
     /// Returns the database and the position, once a batch was read.
     fn position(&self) -> Option<(&str, &Self::Cursor)>;
@@ -46,17 +54,20 @@ pub(crate) trait Feed {
 }
 
 /// Where the events go, and how long the export runs.
-pub(crate) struct Export {
-    pub(crate) sink: Sink,
+pub(crate) struct Export<S> {
+    pub(crate) sink: S,
     pub(crate) checkpoint: Option<Checkpoint>,
     pub(crate) selection: Selection,
     /// Whether to wait for new events.
     pub(crate) follow: bool,
 }
 
-impl Export {
+impl<S> Export<S> {
     /// Sends all events of `feed`; with `follow`, until the command is stopped.
-    pub(crate) async fn run(mut self, mut feed: impl Feed) -> Result<(), Stop> {
+    pub(crate) async fn run<F: Feed>(mut self, mut feed: F) -> Result<(), Stop>
+    where
+        S: Sink<F::Item>,
+    {
         let mut away = Backoff::new(AWAY.0, AWAY.1);
         let mut written: Option<Instant> = None;
         loop {

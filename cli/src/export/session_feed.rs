@@ -1,23 +1,23 @@
 //! Sessions, their events and their gaps, in the order of their arrival.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::SystemTime;
 
 use postgres_types::{ToSql, Type};
 use uuid::Uuid;
-use vctl_common::pg::tokio_postgres::{Row, Transaction};
+use vctl_common::pg::tokio_postgres::Transaction;
 
-use super::cursor::{Arrivals, Backlog, Place, SessionCursor, arrivals, number, store_id};
-use super::ecs::session::SessionRecords;
+use super::cursor::{Arrivals, Backlog, SessionCursor, arrivals, number, store_id};
+use super::ecs::Record;
+use super::ecs::session::{SessionRecords, host_gap, unreadable_record};
 use super::feed::{Batch, Feed, MOST_RECORDS};
+use super::gap::{self, GapRow};
+use super::pending::{self, Pending, PendingSource, backlog};
 use crate::error::Stop;
 use crate::session::centre::events::EventReader;
 use crate::session::centre::sessions::{SessionQuery, look_up};
-use crate::session::centre::{Store, StoredSession, failed, snapshot};
+use crate::session::centre::{Store, StoredSession, Unreadable, failed, snapshot};
 use crate::session::model::Filter;
-
-/// Sessions that are looked up together.
-const MOST_SESSIONS: usize = 100;
 
 /// Reads sessions for an export.
 pub(crate) struct SessionFeed {
@@ -29,32 +29,9 @@ pub(crate) struct SessionFeed {
     pending: VecDeque<Pending>,
     /// The position of the last poll, from which the export continues once nothing is pending.
     polled: Option<Arrivals>,
-    /// The counters of open sessions at their last export.
-    counters: HashMap<Uuid, Counters>,
+    /// Stored events of open sessions at their last export.
+    counters: HashMap<Uuid, i64>,
     notes: Vec<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Counters {
-    stored: i64,
-    gaps: i64,
-}
-
-/// A session with something to export.
-#[derive(Clone)]
-struct Pending {
-    id: Uuid,
-    source: PendingSource,
-}
-
-#[derive(Clone)]
-enum PendingSource {
-    Backlog(Place),
-    Arrived {
-        /// The transaction that stored it; `None` for rows older than the column.
-        by: Option<u64>,
-        counters: Counters,
-    },
 }
 
 impl SessionFeed {
@@ -76,10 +53,11 @@ impl SessionFeed {
 }
 
 impl Feed for SessionFeed {
+    type Item = Record;
     type Cursor = SessionCursor;
     const EXPORT: &'static str = "sessions";
 
-    async fn next(&mut self) -> Result<Batch, Stop> {
+    async fn next(&mut self) -> Result<Batch<Record>, Stop> {
         // A new client for each batch: a connection held for hours would outlive its credential.
         let mut client = self.store.client().await?;
         let transaction = snapshot(&mut client).await?;
@@ -131,27 +109,27 @@ struct Work<'a> {
     cursor: SessionCursor,
     pending: VecDeque<Pending>,
     polled: Option<Arrivals>,
-    counters: HashMap<Uuid, Counters>,
+    counters: HashMap<Uuid, i64>,
     notes: Vec<String>,
     filter: &'a Filter,
 }
 
 impl Work<'_> {
-    async fn run(&mut self, transaction: &Transaction<'_>) -> Result<Batch, Stop> {
+    async fn run(&mut self, transaction: &Transaction<'_>) -> Result<Batch<Record>, Stop> {
         if self.pending.is_empty() {
             match &self.cursor.backlog {
                 Backlog::After(place) => {
-                    self.pending = self.backlog(transaction, place.as_ref()).await?;
+                    let start = self.cursor.arrivals;
+                    self.pending = backlog(transaction, self.filter, start, place.as_ref()).await?;
                     if self.pending.is_empty() {
-                        self.cursor.backlog = Backlog::Exported;
+                        self.cursor.backlog = Backlog::GapsAfter(0);
                         return Ok(Batch::default());
                     }
                 }
+                Backlog::GapsAfter(id) => return self.gap_backlog(transaction, *id).await,
                 Backlog::Exported => {
-                    self.polled = Some(Arrivals {
-                        began: self.cursor.arrivals.began,
-                        ..arrivals(transaction).await?
-                    });
+                    let polled = arrivals(transaction).await?;
+                    self.polled = Some(self.cursor.arrivals.moved_to(polled)?);
                     self.pending = self.arrived(transaction).await?;
                 }
             }
@@ -160,7 +138,7 @@ impl Work<'_> {
         let ids: Vec<Uuid> = self
             .pending
             .iter()
-            .take(MOST_SESSIONS)
+            .take(pending::PAGE)
             .map(|one| one.id)
             .collect();
         let mut found = self.rows(transaction, &ids).await?;
@@ -169,8 +147,16 @@ impl Work<'_> {
                 break;
             };
             let is_whole = match found.remove(&pending.id) {
-                Some(row) => self.export(transaction, &pending, &row, &mut batch).await?,
-                // It does not match, cannot be read, or was deleted after its retention period.
+                Some(Ok(row)) => self.export(transaction, &pending, &row, &mut batch).await?,
+                Some(Err(unreadable)) => {
+                    batch
+                        .records
+                        .push(unreadable_record(pending.id, &unreadable));
+                    self.notes.push(format!("not exported: {unreadable}"));
+                    self.finish(&pending);
+                    true
+                }
+                // It does not match, or was deleted after its retention period.
                 None => {
                     self.finish(&pending);
                     true
@@ -189,11 +175,63 @@ impl Work<'_> {
         if self.pending.is_empty()
             && let Some(polled) = self.polled.take()
         {
-            self.cursor.arrivals = polled;
-            self.cursor.finished.retain(|_, by| *by >= polled.oldest);
-            batch.is_last = true;
+            let finished: Vec<i64> = self.cursor.finished_gaps.keys().copied().collect();
+            let gaps = gap::arrived(transaction, self.cursor.arrivals, &finished).await?;
+            self.export_gaps(transaction, &gaps, &mut batch).await?;
+            let arrived = gaps.iter().filter_map(|gap| Some((gap.id, gap.by?)));
+            self.cursor.finished_gaps.extend(arrived);
+            if gaps.is_empty() {
+                self.cursor.arrivals = polled;
+                self.cursor.finished.retain(|_, by| *by >= polled.oldest);
+                self.cursor
+                    .finished_gaps
+                    .retain(|_, by| *by >= polled.oldest);
+                batch.is_last = true;
+            }
         }
         Ok(batch)
+    }
+
+    /// Exports a page of the gaps that were stored before the export began.
+    async fn gap_backlog(
+        &mut self,
+        transaction: &Transaction<'_>,
+        after: i64,
+    ) -> Result<Batch<Record>, Stop> {
+        let mut batch = Batch::default();
+        let gaps = gap::backlog(transaction, self.cursor.arrivals, after).await?;
+        self.export_gaps(transaction, &gaps, &mut batch).await?;
+        self.cursor.backlog = match gaps.last() {
+            Some(last) => Backlog::GapsAfter(last.id),
+            None => Backlog::Exported,
+        };
+        Ok(batch)
+    }
+
+    /// Adds the records of gaps that match. A gap of a session matches if its session does.
+    async fn export_gaps(
+        &self,
+        transaction: &Transaction<'_>,
+        gaps: &[GapRow],
+        batch: &mut Batch<Record>,
+    ) -> Result<(), Stop> {
+        let ids: BTreeSet<Uuid> = gaps.iter().filter_map(|gap| gap.session).collect();
+        let ids: Vec<Uuid> = ids.into_iter().collect();
+        let found = self.rows(transaction, &ids).await?;
+        for gap in gaps {
+            match gap.session.map(|id| found.get(&id)) {
+                Some(Some(Ok(row))) => {
+                    batch
+                        .records
+                        .push(SessionRecords::new(&row.session()).gap(gap));
+                }
+                // Its session has a record of its own that it cannot be read.
+                Some(Some(Err(_))) => batch.records.push(host_gap(gap)),
+                None if gap.matches(self.filter) => batch.records.push(host_gap(gap)),
+                Some(None) | None => {}
+            }
+        }
+        Ok(())
     }
 
     /// Exports what is new in a session. Returns whether that was all.
@@ -202,7 +240,7 @@ impl Work<'_> {
         transaction: &Transaction<'_>,
         pending: &Pending,
         row: &StoredSession,
-        batch: &mut Batch,
+        batch: &mut Batch<Record>,
     ) -> Result<bool, Stop> {
         let mut parts = self.cursor.open.remove(&pending.id).unwrap_or_default();
         let session = row.session();
@@ -211,10 +249,9 @@ impl Work<'_> {
             parts.opening = true;
             batch.records.push(records.opened());
         }
-        for gap in row.gaps() {
-            let record = records.gap(gap);
-            if parts.gaps.insert(record.id.clone()) {
-                batch.records.push(record);
+        for contradiction in session.identity.contradicting() {
+            if parts.contradictions.insert(contradiction.word().to_owned()) {
+                batch.records.push(records.contradicted(contradiction));
             }
         }
         let mut reader = EventReader::new(transaction, row, parts.events.up_to()).await?;
@@ -234,8 +271,8 @@ impl Work<'_> {
             self.finish(pending);
         } else {
             self.cursor.open.insert(pending.id, parts);
-            if let PendingSource::Arrived { counters, .. } = pending.source {
-                self.counters.insert(pending.id, counters);
+            if let PendingSource::Arrived { stored, .. } = pending.source {
+                self.counters.insert(pending.id, stored);
             }
         }
         Ok(is_whole)
@@ -253,10 +290,10 @@ impl Work<'_> {
     }
 
     async fn rows(
-        &mut self,
+        &self,
         transaction: &Transaction<'_>,
         ids: &[Uuid],
-    ) -> Result<HashMap<Uuid, StoredSession>, Stop> {
+    ) -> Result<HashMap<Uuid, Result<StoredSession, Unreadable>>, Stop> {
         let mut found = HashMap::new();
         if ids.is_empty() {
             return Ok(found);
@@ -267,53 +304,13 @@ impl Work<'_> {
             ..SessionQuery::new(None, self.filter)
         };
         for row in look_up(transaction, &wanted).await? {
-            match row {
-                Ok(row) => drop(found.insert(row.id().as_uuid(), row)),
-                Err(unreadable) => self.notes.push(format!("left out: {unreadable}")),
-            }
+            let id = match &row {
+                Ok(row) => row.id(),
+                Err(unreadable) => unreadable.session(),
+            };
+            found.insert(id.as_uuid(), row);
         }
         Ok(found)
-    }
-
-    async fn backlog(
-        &self,
-        transaction: &Transaction<'_>,
-        place: Option<&Place>,
-    ) -> Result<VecDeque<Pending>, Stop> {
-        let Filter {
-            host,
-            user,
-            since,
-            until,
-        } = self.filter;
-        let Arrivals { oldest, began } = self.cursor.arrivals;
-        let (oldest, began) = (oldest.to_string(), SystemTime::from(began));
-        let (opened_at, id) = (
-            place.map(|place| &place.opened_at),
-            place.map(|place| place.id),
-        );
-        let most = i64::try_from(MOST_SESSIONS).unwrap_or(i64::MAX);
-        let parameters: [(&(dyn ToSql + Sync), Type); 9] = [
-            (host, Type::TEXT),
-            (user, Type::TEXT),
-            (since, Type::TIMESTAMPTZ),
-            (until, Type::TIMESTAMPTZ),
-            (&oldest, Type::TEXT),
-            (&began, Type::TIMESTAMPTZ),
-            (&opened_at, Type::TEXT),
-            (&id, Type::UUID),
-            (&most, Type::INT8),
-        ];
-        let rows = transaction.query_typed(include_str!("backlog.sql"), &parameters);
-        let rows = rows.await.map_err(failed)?;
-        let pending = |row: &Row| Pending {
-            id: row.get(0),
-            source: PendingSource::Backlog(Place {
-                opened_at: row.get(1),
-                id: row.get(0),
-            }),
-        };
-        Ok(rows.iter().map(pending).collect())
     }
 
     /// Polls for sessions that changed or arrived.
@@ -329,24 +326,21 @@ impl Work<'_> {
         let rows = transaction.query_typed(include_str!("arrived.sql"), &parameters);
         let rows = rows.await.map_err(failed)?;
         let mut pending = VecDeque::new();
-        let mut left: HashMap<Uuid, ()> = open.into_iter().map(|id| (id, ())).collect();
+        let mut left: HashSet<Uuid> = open.into_iter().collect();
         for row in &rows {
             let (id, closed): (Uuid, bool) = (row.get(0), row.get(2));
-            let counters = Counters {
-                stored: row.get(1),
-                gaps: row.get(3),
-            };
+            let stored: i64 = row.get(1);
             left.remove(&id);
-            let is_unchanged = !closed && self.counters.get(&id) == Some(&counters);
+            let is_unchanged = !closed && self.counters.get(&id) == Some(&stored);
             if is_unchanged || self.cursor.finished.contains_key(&id) {
                 continue;
             }
-            let by = number(row.get(4));
-            let source = PendingSource::Arrived { by, counters };
+            let by = number(row.get(3));
+            let source = PendingSource::Arrived { by, stored };
             pending.push_back(Pending { id, source });
         }
         // Sessions that retention deleted: no row will ever close them.
-        for id in left.into_keys() {
+        for id in left {
             self.cursor.open.remove(&id);
             self.counters.remove(&id);
         }

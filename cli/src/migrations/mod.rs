@@ -52,6 +52,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0020_last_probed",
     "0021_rbac",
     "0022_session_requests",
+    "0023_export_order",
 ];
 
 impl Migration {

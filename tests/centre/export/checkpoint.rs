@@ -90,3 +90,30 @@ fn two_exports_never_share_a_checkpoint() {
     first.kill();
     events_of(exporting.export(&file, &[]));
 }
+
+#[test]
+fn a_half_line_is_ended_before_new_lines() {
+    let Some(mut exporting) = Exporting::new() else {
+        return;
+    };
+    exporting.ship();
+    let id = exporting.session(3, true);
+    exporting.wait_for_end(id);
+    let file = exporting.file("session.jsonl");
+    fs::write(&file, "{\"event\":{\"id\":\"hal").unwrap();
+    for _ in 0..2 {
+        let out = fs::File::options().append(true).open(&file).unwrap();
+        let mut command = exporting.export(&exporting.file("position"), &[]);
+        assert!(command.stdout(out).status().unwrap().success());
+    }
+    let text = fs::read_to_string(&file).unwrap();
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("{\"event\":{\"id\":\"hal"));
+    let events: Vec<serde_json::Value> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let ours = events
+        .iter()
+        .filter(|event| event["vctl"]["session"]["id"] == id.to_string());
+    assert_eq!(ours.count(), 5);
+}

@@ -1,7 +1,11 @@
 //! Exports to a SIEM: each event once, also after a crash, in any commit order, for lines and for OTLP.
 
+mod access;
 mod checkpoint;
+mod incomplete;
+mod late;
 mod once;
+mod otlp;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read};
@@ -69,6 +73,13 @@ impl Exporting {
         let total: u64 = truth.values().sum();
         let stored = eventually(PATIENCE, || Ok(self.centre.ask(&sql)? == total.to_string()));
         assert!(stored.unwrap(), "{total} events do not arrive");
+    }
+
+    /// Waits until the centre has the end of a session, which is behind its events.
+    fn wait_for_end(&self, id: SessionId) {
+        let sql = format!("select closed is not null from vctl.audit_session where id = '{id}'");
+        let closed = eventually(PATIENCE, || Ok(self.centre.ask(&sql)? == "t"));
+        assert!(closed.unwrap(), "the end of {id} does not arrive");
     }
 
     fn file(&self, name: &str) -> PathBuf {

@@ -80,12 +80,7 @@ pub(super) fn run(args: &ExportArgs, globals: &Globals) -> Result<(), Stop> {
             checkpoint,
             position,
             selection,
-        } = start;
-        if let (Some(checkpoint), Some((stored, _))) = (&checkpoint, &position)
-            && *stored != store.id().await?
-        {
-            return Err(checkpoint.of_another_store().into());
-        }
+        } = start.of_store(&store).await?;
         let export = Export {
             sink,
             checkpoint,

@@ -5,6 +5,7 @@ mod end;
 mod export;
 mod live;
 mod page;
+mod search_args;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -77,8 +78,8 @@ async fn run_on<S: Source>(args: &SessionArgs, mut source: S) -> Result<(), Stop
     if args.follow {
         return report.follow(selector).await;
     }
-    let shown = match (&args.grep, selector) {
-        (Some(grep), _) => report.search(selector, grep).await,
+    let shown = match (args.search.pattern()?, selector) {
+        (Some(pattern), _) => report.search(selector, pattern).await,
         (None, None) => report.list().await,
         (None, Some(selector)) => report.show(selector).await,
     };
@@ -152,14 +153,8 @@ impl<S: Source> Report<'_, S> {
         Ok(table::write(&mut self.screen, &listed, wide, layout)?)
     }
 
-    async fn search(&mut self, selector: Option<Selector>, grep: &str) -> Result<(), Stop> {
-        if grep.is_empty() {
-            let error = CliError::new(Exit::Usage, "`--grep` is empty");
-            return Err(error
-                .hint("`vctl session` without it lists all sessions")
-                .into());
-        }
-        let pattern = Pattern::new(grep).with_login_work(self.args.login_work);
+    async fn search(&mut self, selector: Option<Selector>, pattern: Pattern) -> Result<(), Stop> {
+        let pattern = pattern.with_login_work(self.args.login_work);
         let limit = self.args.limit;
         let matches = self
             .source

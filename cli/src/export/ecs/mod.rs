@@ -4,9 +4,12 @@
 //! it without a conversion, and it has kinds for a session and for a fault of the recording, which OCSF's
 //! `process_activity` has not. What ECS has no name for is below `vctl`.
 
-pub(crate) mod process;
+pub(crate) mod access;
+#[cfg(test)]
+mod documented;
+mod process;
 pub(crate) mod session;
-pub(crate) mod text;
+mod text;
 
 use std::time::SystemTime;
 
@@ -25,10 +28,20 @@ pub(crate) struct Record {
     pub(crate) time: SystemTime,
     /// `event.action`.
     pub(crate) action: &'static str,
-    /// The recording itself has a fault: events are missing.
-    pub(crate) is_fault: bool,
+    pub(crate) severity: Severity,
     /// The fields of ECS, as nested objects.
     pub(crate) document: Value,
+}
+
+/// The importance of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Severity {
+    /// `event.kind` is `event`.
+    Event,
+    /// `event.kind` is `alert`: facts contradict each other.
+    Alert,
+    /// `event.kind` is `pipeline_error`: the record is incomplete.
+    Incomplete,
 }
 
 /// The event of a record, in the words of ECS.
@@ -41,16 +54,16 @@ pub(crate) struct Kind {
     /// `event.outcome`; `None` for events that have none.
     pub(crate) outcome: Option<&'static str>,
     pub(crate) dataset: &'static str,
-    pub(crate) is_fault: bool,
+    pub(crate) severity: Severity,
 }
 
 impl Record {
     /// Builds a record from fields, which must not contain `event.kind` and its like.
     pub(crate) fn new(kind: Kind, time: SystemTime, fields: Value) -> Self {
-        let event_kind = if kind.is_fault {
-            "pipeline_error"
-        } else {
-            "event"
+        let event_kind = match kind.severity {
+            Severity::Event => "event",
+            Severity::Alert => "alert",
+            Severity::Incomplete => "pipeline_error",
         };
         let mut document = json!({
             "@timestamp": time::nanos(time),
@@ -72,7 +85,7 @@ impl Record {
             id: kind.id,
             time,
             action: kind.action,
-            is_fault: kind.is_fault,
+            severity: kind.severity,
             document,
         }
     }

@@ -2,14 +2,21 @@
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use vctl_common::session::{Gap, GapCause, Origin};
+use uuid::Uuid;
+use vctl_common::session::{Gap, Origin};
+use vctl_common::time::wall_now;
 
 use super::text::hex;
-use super::{Kind, Record, merge, process};
+use super::{Kind, Record, Severity, merge, process};
+use crate::export::gap::GapRow;
+use crate::session::centre::Unreadable;
+use crate::session::model::identity::Contradiction;
 use crate::session::model::{Event, Session};
 use crate::ui::time;
 
 const DATASET: &str = "vctl.session";
+/// Action of records about missing events.
+const MISSING: &str = "events-missing";
 
 /// Builds the records of one session.
 pub(crate) struct SessionRecords<'a> {
@@ -55,7 +62,7 @@ impl<'a> SessionRecords<'a> {
     pub(crate) fn event(&self, seq: u64, event: Result<Event, Gap>) -> Record {
         let event = match event {
             Ok(event) => event,
-            Err(gap) => return self.missing(&seq.to_string(), &gap),
+            Err(gap) => return self.undecodable(seq, &gap),
         };
         let parts = process::parts(&event, self.session.boot_id);
         let kind = Kind {
@@ -65,11 +72,25 @@ impl<'a> SessionRecords<'a> {
         self.record(kind, event.time, parts.fields)
     }
 
-    pub(crate) fn gap(&self, gap: &Gap) -> Record {
-        // A gap has no number. Its content identifies it.
-        let content = serde_json::to_vec(gap).unwrap_or_default();
-        let digest = hex(&Sha256::digest(content)[..8]);
-        self.missing(&format!("gap-{digest}"), gap)
+    pub(crate) fn contradicted(&self, contradiction: Contradiction) -> Record {
+        let word = contradiction.word();
+        let fields = json!({ "vctl": { "session": { "contradiction": word } } });
+        let kind = Kind {
+            severity: Severity::Alert,
+            ..self.kind(
+                &format!("contradiction-{word}"),
+                "session-contradicted",
+                "session",
+                "info",
+            )
+        };
+        self.record(kind, self.session.opened_at(), fields)
+    }
+
+    /// Returns the record of a gap in this session.
+    pub(crate) fn gap(&self, gap: &GapRow) -> Record {
+        let time = gap.from.unwrap_or_else(|| self.session.opened_at());
+        self.record(gap_kind(gap), time, gap_fields(gap))
     }
 
     pub(crate) fn closed(&self) -> Record {
@@ -91,21 +112,17 @@ impl<'a> SessionRecords<'a> {
         self.record(kind, closed_at, fields)
     }
 
-    fn missing(&self, name: &str, gap: &Gap) -> Record {
+    /// Returns the record of an event that cannot be decoded.
+    fn undecodable(&self, seq: u64, gap: &Gap) -> Record {
         let wall = self.session.wall;
         let (from, to) = (wall.wall_time(gap.from), wall.wall_time(gap.to));
         let fields = json!({
-            "event": { "start": time::nanos(from), "end": time::nanos(to) },
-            "vctl": { "gap": {
-                "cause": gap.cause,
-                "events": gap.events,
-                "first_sequence": gap.first_seq,
-                "last_sequence": gap.last_seq,
-            } },
+            "event": { "sequence": seq, "start": time::nanos(from), "end": time::nanos(to) },
+            "vctl": { "gap": { "cause": gap.cause, "events": gap.events } },
         });
         let kind = Kind {
-            is_fault: gap.cause != GapCause::Shipped,
-            ..self.kind(name, "events-missing", "process", "info")
+            severity: Severity::Incomplete,
+            ..self.kind(&seq.to_string(), MISSING, "process", "info")
         };
         self.record(kind, from, fields)
     }
@@ -124,7 +141,7 @@ impl<'a> SessionRecords<'a> {
             phase,
             outcome: None,
             dataset: DATASET,
-            is_fault: false,
+            severity: Severity::Event,
         }
     }
 
@@ -133,6 +150,56 @@ impl<'a> SessionRecords<'a> {
         merge(&mut all, fields);
         Record::new(kind, at, all)
     }
+}
+
+/// Returns the record of a gap that cannot be attributed to a session.
+pub(crate) fn host_gap(gap: &GapRow) -> Record {
+    let mut fields = json!({
+        "host": { "name": gap.host, "hostname": gap.host, "boot": { "id": gap.boot.to_string() } },
+        "related": { "hosts": [gap.host] },
+        "vctl": { "session": { "id": gap.session.map(|id| id.to_string()) } },
+    });
+    merge(&mut fields, gap_fields(gap));
+    Record::new(gap_kind(gap), gap.from.unwrap_or_else(wall_now), fields)
+}
+
+/// Returns the record of a session whose row cannot be read.
+pub(crate) fn unreadable_record(id: Uuid, unreadable: &Unreadable) -> Record {
+    let kind = Kind {
+        id: format!("{id}-unreadable"),
+        action: "session-unreadable",
+        category: "session",
+        phase: "info",
+        outcome: None,
+        dataset: DATASET,
+        severity: Severity::Incomplete,
+    };
+    let fields = json!({
+        "error": { "message": unreadable.to_string() },
+        "vctl": { "session": { "id": id.to_string() } },
+    });
+    Record::new(kind, wall_now(), fields)
+}
+
+fn gap_kind(gap: &GapRow) -> Kind {
+    // Two hosts may report the same boot id.
+    let content = format!("{} {} {}", gap.host, gap.boot, gap.sha256);
+    Kind {
+        id: format!("gap-{}", hex(&Sha256::digest(content)[..16])),
+        action: MISSING,
+        category: "process",
+        phase: "info",
+        outcome: None,
+        dataset: DATASET,
+        severity: Severity::Incomplete,
+    }
+}
+
+fn gap_fields(gap: &GapRow) -> Value {
+    json!({
+        "event": { "start": gap.from.map(time::nanos), "end": gap.to.map(time::nanos) },
+        "vctl": { "gap": { "cause": gap.cause, "events": gap.events } },
+    })
 }
 
 fn common(session: &Session) -> Value {

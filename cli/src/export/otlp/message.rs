@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use serde_json::Value;
 use vctl_common::time::wall_now;
 
-use crate::export::ecs::Record;
+use crate::export::ecs::{Record, Severity};
 
 /// Builds one request. The body of each log record is the ECS document.
 pub(super) fn request(records: &[Record]) -> ExportLogsServiceRequest {
@@ -41,10 +41,9 @@ pub(super) fn request(records: &[Record]) -> ExportLogsServiceRequest {
 }
 
 fn log_record(record: &Record, observed: u64) -> LogRecord {
-    let severity = if record.is_fault {
-        SeverityNumber::Warn
-    } else {
-        SeverityNumber::Info
+    let (severity, severity_text) = match record.severity {
+        Severity::Event => (SeverityNumber::Info, "INFO"),
+        Severity::Alert | Severity::Incomplete => (SeverityNumber::Warn, "WARN"),
     };
     let mut attributes = vec![attribute("event.id", &record.id)];
     let host = record.document["host"]["name"].as_str();
@@ -53,7 +52,7 @@ fn log_record(record: &Record, observed: u64) -> LogRecord {
         time_unix_nano: nanos(record.time),
         observed_time_unix_nano: observed,
         severity_number: severity.into(),
-        severity_text: if record.is_fault { "WARN" } else { "INFO" }.to_owned(),
+        severity_text: severity_text.to_owned(),
         event_name: format!("vctl.{}", record.action),
         body: Some(any_value(&record.document)),
         attributes,

@@ -55,6 +55,14 @@ pub(crate) enum Unreadable {
     Numbers { id: SessionId },
 }
 
+impl Unreadable {
+    pub(crate) fn session(&self) -> SessionId {
+        match self {
+            Self::Entry { id, .. } | Self::Contradiction { id } | Self::Numbers { id } => *id,
+        }
+    }
+}
+
 impl StoredSession {
     pub(crate) fn opened(&self) -> &SessionOpened {
         &self.record.opened
@@ -92,11 +100,6 @@ impl StoredSession {
 
     pub(crate) fn id(&self) -> SessionId {
         self.record.opened.id
-    }
-
-    /// Returns the recorded gaps of the session, and those without a session from its time.
-    pub(crate) fn gaps(&self) -> &[Gap] {
-        &self.record.gaps
     }
 }
 

@@ -220,6 +220,18 @@ const SPOILED: &[(&str, &str)] = &[
         "0022_session_requests",
         "revoke execute on function vctl.compat_v1() from vctl_session_end",
     ),
+    (
+        "0023_export_order",
+        "drop trigger note_arrival on vctl.audit_gap",
+    ),
+    (
+        "0023_export_order",
+        "alter table vctl.access_log disable trigger note_ended",
+    ),
+    (
+        "0023_export_order",
+        "grant delete on vctl.access_change to vctl_pruner",
+    ),
 ];
 
 #[test]
