@@ -30,10 +30,10 @@ use crate::ui::{Screen, moment, records, time};
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl audit export --since 1d                        Print the last day
-  vctl audit export --follow --checkpoint access.pos  Print accesses as they come
-  vctl audit export --follow --checkpoint access.pos \\
-      --otlp https://collector:4318                   Send them by OTLP")]
+  vctl audit export --since 1d                      Print the last day
+  vctl audit export --follow --checkpoint siem.pos  Print accesses as they come
+  vctl audit export --follow --checkpoint siem.pos \\
+      --otlp https://collector:4318                 Send them by OTLP")]
 pub(crate) struct AccessExportArgs {
     /// Wait for new accesses until Ctrl-C
     #[arg(long, short)]

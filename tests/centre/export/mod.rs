@@ -191,10 +191,6 @@ impl Exporter {
         );
     }
 
-    fn until_said(&self, words: &str) {
-        self.until(words, |exporter| exporter.said().contains(words));
-    }
-
     /// Ends the process by SIGKILL, and returns all that it wrote.
     fn kill(mut self) -> Vec<Value> {
         self.child.kill().unwrap();

@@ -51,7 +51,7 @@ pub(crate) struct SessionArgs {
     list: bool,
 
     /// List the sessions that run now, on all hosts, with the last command of each
-    #[arg(long, conflicts_with_all = ["named", "list", "local", "follow", "search", "since", "until", "limit"])]
+    #[arg(long, conflicts_with_all = ["named", "list", "local", "follow", "grep", "path", "exit", "failed", "root", "since", "until", "limit"])]
     pub(super) live: bool,
 
     /// Only sessions on hosts with this text in their name
@@ -109,7 +109,7 @@ pub(crate) struct SessionArgs {
     pub(super) force: bool,
 
     /// Open the page in a browser; without `--html` it is a file in `~/.vctl/pages`
-    #[arg(long, requires = "named", conflicts_with_all = ["tree", "follow", "json", "search"])]
+    #[arg(long, requires = "named", conflicts_with_all = ["tree", "follow", "json", "grep", "path", "exit", "failed", "root"])]
     pub(super) open: bool,
 
     /// Same as `-o json`; with `--follow`, one object a line

@@ -7,7 +7,6 @@ use crate::session::model::program_filter::{Ending, ProgramFilter};
 
 /// Conditions for programs; with any of them, the command shows programs and not sessions.
 #[derive(Debug, clap::Args)]
-#[group(id = "search", multiple = true)]
 pub(super) struct SearchArgs {
     /// Show only programs with TEXT in their arguments or path (case-sensitive); a space also
     /// matches between two arguments
