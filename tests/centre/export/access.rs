@@ -13,8 +13,8 @@ use super::{Exporting, events_of, id_of};
 /// Adds an access to `host`, as the client's function does, and returns its id.
 fn open(exporting: &Exporting, host: &str) -> String {
     let sql = format!(
-        "insert into vctl.access_log (vault_user, hostname, login_user, command, source_ip)
-         values ('oidc-dana', '{host}', 'root', 'uptime', '192.0.2.7') returning id"
+        "insert into vctl.access_log (vault_user, opened_at, hostname, login_user, command, source_ip)
+         values ('oidc-dana', now(), '{host}', 'root', 'uptime', '192.0.2.7') returning id"
     );
     exporting.centre.ask(&sql).unwrap()
 }
