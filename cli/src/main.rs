@@ -10,6 +10,7 @@ mod revoke;
 mod status;
 mod doctor;
 mod trust_ca;
+mod export;
 mod audit;
 mod session;
 mod fleet;

@@ -40,6 +40,8 @@ pub mod config;
 
 #[cfg(any(feature = "terminal", feature = "centre"))]
 pub mod escape;
+#[cfg(feature = "centre")]
+pub mod glob;
 
 // Shared by the command lines of both programs.
 #[cfg(feature = "terminal")]

@@ -14,6 +14,7 @@ mod inventory;
 mod ingest;
 mod reading;
 mod live;
+mod export;
 mod setup;
 mod command;
 mod readme;

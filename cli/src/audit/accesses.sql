@@ -1,7 +1,7 @@
 -- Runs as vctl-audit-ro. Requests for access, newest first.
 -- $1 part of a present or former name of the host, $2 part of the person's whole name
 -- (both ignore case; `%` and `_` are literal), $3 source address, $4 and $5 opened since and before,
--- $6 whether to return only failed ones, $7 maximum number of rows.
+-- $6 whether to return only failed ones, $7 maximum number of rows, $8 ids, null for any.
 with wanted as (
     select a.*
     from vctl.access_log a
@@ -20,6 +20,7 @@ with wanted as (
       and ($4::timestamptz is null or a.opened_at >= $4)
       and ($5::timestamptz is null or a.opened_at < $5)
       and (not $6 or a.result in ('failed', 'refused'))
+      and ($8::bigint[] is null or a.id = any ($8))
     order by a.opened_at desc, a.id desc
     limit $7
 )

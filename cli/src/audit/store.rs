@@ -8,7 +8,7 @@ use uuid::Uuid;
 use vctl_common::event::ExitStatus;
 use vctl_common::id::SessionId;
 use vctl_common::person::Person;
-use vctl_common::pg::tokio_postgres::Row;
+use vctl_common::pg::tokio_postgres::{Row, Transaction};
 
 use crate::audit::model::{Access, AccessFilter, Hop, OnHost};
 use crate::centre::instant::Instant;
@@ -28,23 +28,12 @@ impl Store {
     ) -> Result<Vec<Access>, Stop> {
         let mut client = self.client().await?;
         let transaction = snapshot(&mut client).await?;
-        let parameters: [(&(dyn ToSql + Sync), Type); 7] = [
-            (&filter.host, Type::TEXT),
-            (&filter.user, Type::TEXT),
-            (&filter.source_ip, Type::INET),
-            (&filter.since, Type::TIMESTAMPTZ),
-            (&filter.until, Type::TIMESTAMPTZ),
-            (&filter.failed, Type::BOOL),
-            (&at_most(limit), Type::INT8),
-        ];
-        let rows = transaction.query_typed(include_str!("accesses.sql"), &parameters);
-        let rows = rows.await.map_err(failed)?;
-        let mut accesses = Vec::with_capacity(rows.len());
-        for row in &rows {
-            match access(row) {
-                Some(access) => accesses.push(access),
+        let mut accesses = Vec::new();
+        for row in look_up_accesses(&transaction, filter, at_most(limit), None).await? {
+            match row {
+                Ok((_, access)) => accesses.push(access),
                 // One unreadable row must not make the whole list fail.
-                None => self.notes.push(unreadable(row)),
+                Err(note) => self.notes.push(note),
             }
         }
         self.recent.change(|recent| {
@@ -95,6 +84,32 @@ impl Store {
         }
         Ok(listed)
     }
+}
+
+/// Runs `accesses.sql`. Returns the newest first, with their ids; the error is a note about a row that cannot be read.
+pub(crate) async fn look_up_accesses(
+    transaction: &Transaction<'_>,
+    filter: &AccessFilter,
+    limit: Option<i64>,
+    ids: Option<&[i64]>,
+) -> Result<Vec<Result<(i64, Access), String>>, Stop> {
+    let parameters: [(&(dyn ToSql + Sync), Type); 8] = [
+        (&filter.host, Type::TEXT),
+        (&filter.user, Type::TEXT),
+        (&filter.source_ip, Type::INET),
+        (&filter.since, Type::TIMESTAMPTZ),
+        (&filter.until, Type::TIMESTAMPTZ),
+        (&filter.failed, Type::BOOL),
+        (&limit, Type::INT8),
+        (&ids, Type::INT8_ARRAY),
+    ];
+    let rows = transaction.query_typed(include_str!("accesses.sql"), &parameters);
+    let rows = rows.await.map_err(failed)?;
+    let read = |row: &Row| match access(row) {
+        Some(access) => Ok((row.get(0), access)),
+        None => Err(unreadable(row)),
+    };
+    Ok(rows.iter().map(read).collect())
 }
 
 fn at_most(limit: usize) -> Option<i64> {

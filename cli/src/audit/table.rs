@@ -103,6 +103,39 @@ pub(crate) fn write_detail(
     Ok(())
 }
 
+/// Writes one line about the beginning or the end of an access: time, user, target, result, command or error.
+pub(crate) fn write_change(out: &mut dyn Write, access: &Access, is_end: bool) -> io::Result<()> {
+    let [_, user, host, source_ip, _, target, jump, result] = plain(access, false).map(dash);
+    let time = access
+        .closed_at
+        .filter(|_| is_end)
+        .unwrap_or(access.opened_at);
+    let what = if is_end { result } else { "opened".to_owned() };
+    let mut line = format!("{}  {user}  {host}  {target}  {what}", time::seconds(time));
+    if !is_end {
+        let _ = write!(line, "  from {source_ip}");
+        if !access.jump_via.is_empty() {
+            let _ = write!(line, "  via {jump}");
+        }
+    }
+    for (name, value) in [
+        ("serial", shown(access.serial)),
+        (
+            "command",
+            optional(access.command.as_deref().filter(|_| !is_end)),
+        ),
+        (
+            "error",
+            optional(access.error.as_deref().filter(|_| is_end)),
+        ),
+    ] {
+        if !value.is_empty() {
+            let _ = write!(line, "  {name} {value}");
+        }
+    }
+    writeln!(out, "{line}")
+}
+
 /// Returns the known values of an access, with their names.
 fn facts(access: &Access) -> Vec<(&'static str, String)> {
     const NAMES: [&str; 16] = [

@@ -8,9 +8,11 @@ use crate::audit::model::{Access, AccessFilter};
 use crate::centre::context;
 use crate::centre::context::Context;
 use crate::centre::globals::Globals;
+use crate::commands::audit_export::{self, AccessExportArgs};
 use crate::commands::audit_verify::{self, VerifyArgs};
 use crate::completion;
-use crate::error::Stop;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
 use crate::session;
 use crate::session::centre::Store;
 use crate::session::text::{header, table};
@@ -32,7 +34,9 @@ Examples:
   vctl audit --user albert --failed         List failed attempts of a person
   vctl audit --host web --detail            Add certificates, clients, sessions
   vctl audit --without-access --since 7d    List logins without a matching row
+  vctl audit --follow                       Show accesses as they happen
   vctl audit -n 0 -o csv > audit.csv        Export all rows for a spreadsheet
+  vctl audit export --follow                Send accesses to a SIEM
   vctl audit -o jsonl | jq                  For programs: docs/audit-json.md
   vctl audit verify --audit-log audit.log   Compare with the audit log of Vault")]
 pub(crate) struct AuditArgs {
@@ -71,6 +75,10 @@ pub(crate) struct AuditArgs {
     #[arg(long)]
     detail: bool,
 
+    /// Show accesses as they begin and end, until Ctrl-C; with --since also the earlier ones
+    #[arg(long, short, conflicts_with_all = ["without_access", "detail", "limit"])]
+    follow: bool,
+
     /// Maximum number of entries; 0 lists all
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     limit: usize,
@@ -82,12 +90,21 @@ pub(crate) struct AuditArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum AuditCommand {
+    Export(Box<AccessExportArgs>),
     Verify(VerifyArgs),
 }
 
 pub(crate) fn run(args: &AuditArgs, globals: &Globals) -> Result<(), Stop> {
-    if let Some(AuditCommand::Verify(args)) = &args.command {
-        return audit_verify::run(args, globals);
+    match &args.command {
+        Some(AuditCommand::Export(args)) => return audit_export::run(args, globals),
+        Some(AuditCommand::Verify(args)) => return audit_verify::run(args, globals),
+        None => {}
+    }
+    if args.follow {
+        args.ensure_can_follow()?;
+        return context::run(globals, async |context: &Context| {
+            audit_export::follow(args.filter(), args.output, Store::new(context)?).await
+        });
     }
     context::run(globals, async |context| show(args, context).await)
 }
@@ -191,6 +208,17 @@ async fn show_without_access(
 }
 
 impl AuditArgs {
+    /// Refuses the formats that need the whole list.
+    fn ensure_can_follow(&self) -> Result<(), CliError> {
+        use OutputFormat::{Json, Jsonl};
+        if self.output.is_for_people() || matches!(self.output, Json | Jsonl) {
+            return Ok(());
+        }
+        let message = format!("`--follow` cannot be printed as `{}`", self.output.word());
+        let hint = "use `table`, `wide`, `json`, `jsonl`";
+        Err(CliError::new(Exit::Usage, message).hint(hint))
+    }
+
     fn filter(&self) -> AccessFilter {
         AccessFilter {
             host: self.host.clone(),

@@ -1,6 +1,7 @@
 //! The commands: one file for each, with its arguments first and its `run` below them.
 
 pub(crate) mod audit;
+mod audit_export;
 mod audit_verify;
 pub(crate) mod ca;
 pub(crate) mod cache;
@@ -28,6 +29,7 @@ pub(crate) mod known_hosts;
 pub(crate) mod token;
 pub(crate) mod trust_ca;
 mod duration_arg;
+mod export_args;
 mod operator_ssh;
 mod scope_args;
 pub(crate) mod add;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use thiserror::Error;
+use vctl_common::glob;
 
 /// Commands that take a scope. `proxy`, the agent socket and remote commands of programs use the grant of `ssh`.
 pub(crate) const SCOPED_COMMANDS: [&str; 1] = ["ssh"];
@@ -110,37 +111,8 @@ impl Scope {
         self.dc().is_none_or(|wanted| wanted == dc)
             && self
                 .host()
-                .is_none_or(|pattern| matches_pattern(pattern.as_bytes(), host.as_bytes()))
+                .is_none_or(|pattern| glob::matches(pattern.as_bytes(), host.as_bytes()))
     }
-}
-
-/// Returns whether `text` matches `pattern`, in which `*` is any text and `?` one character.
-///
-/// The time is at most the product of both lengths.
-fn matches_pattern(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut next) = (0, 0);
-    // Position after the last `*`, and the end of the text that it covers so far.
-    let mut star: Option<(usize, usize)> = None;
-    while next < text.len() {
-        match pattern.get(at) {
-            Some(b'*') => {
-                at += 1;
-                star = Some((at, next));
-            }
-            Some(&byte) if byte == b'?' || byte == text[next] => {
-                at += 1;
-                next += 1;
-            }
-            _ => {
-                let Some((after, covered)) = star else {
-                    return false;
-                };
-                (at, next) = (after, covered + 1);
-                star = Some((after, covered + 1));
-            }
-        }
-    }
-    pattern[at..].iter().all(|&byte| byte == b'*')
 }
 
 impl FromStr for Scope {
@@ -338,7 +310,7 @@ mod tests {
     fn pattern_with_many_stars_takes_little_time() {
         let pattern = "*a".repeat(31);
         let text = "a".repeat(30) + &"b".repeat(33);
-        assert!(!matches_pattern(pattern.as_bytes(), text.as_bytes()));
+        assert!(!glob::matches(pattern.as_bytes(), text.as_bytes()));
     }
 
     #[test]

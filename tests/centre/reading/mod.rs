@@ -8,6 +8,7 @@ mod status;
 mod story;
 mod access;
 mod ends;
+mod filters;
 mod follow;
 mod listing;
 mod locale;

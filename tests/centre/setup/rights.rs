@@ -39,6 +39,7 @@ const TABLES: &str = "
 | `session_end_request` |     |     |          | S        |              |              |        |        | SIUDT    |             |
 | `session_end_poll` |     |     |          | S        |              |              |        |        | SIUDT    |             |
 | `revocation`       |     |     |          | S        |              |              |        |        | SIUDT    |             |
+| `access_change`    |     |     |          | S        |              |              |        |        | SIUDT    |             |
 ";
 
 /// `x`: the login may call the function.
@@ -74,6 +75,7 @@ const FUNCTIONS: &str = "
 | `doubtful_logins_v1` | x   |     |          |          |              |              |        |        | x        |             |
 | `is_users_exec`    |     |     |          |          |              |              |        |        | x        |             |
 | `note_arrival`     |     |     |          |          |              |              |        |        | x        |             |
+| `note_access_change` |     |     |          |          |              |              |        |        | x        |             |
 | `caller_grants_v1` | x   | x   | x        | x        | x            |              |        | x      | x        |             |
 | `rbac_create_group_v1` |     | x   |          |          |              |              |        |        | x        |             |
 | `rbac_delete_group_v1` |     | x   |          |          |              |              |        |        | x        |             |

@@ -297,16 +297,7 @@ fn opened(serial: u64, id: SessionId, at: BootNs) -> SessionOpened {
 /// Returns an exec, or an exit for every second number.
 fn record(id: SessionId, seq: u64, at: u64) -> Vec<u8> {
     if seq.is_multiple_of(2) {
-        let header = header(id, seq, at, KIND_EXIT, size_of::<Exit>());
-        let exit = Exit {
-            header,
-            parent_start: 1,
-            ppid: 4242,
-            status: 0,
-            alive: 1,
-            euid: 1000,
-        };
-        return exit.as_bytes().to_vec();
+        return exit(id, seq, at, 0);
     }
     let argv = format!("rsync\0-a\0release-{seq}\0backup:/srv\0");
     exec(
@@ -320,6 +311,19 @@ fn record(id: SessionId, seq: u64, at: u64) -> Vec<u8> {
             argv.as_bytes(),
         ],
     )
+}
+
+/// Returns an exit with this status of wait(2). With an even number, it ends the exec before it.
+pub fn exit(id: SessionId, seq: u64, at: u64, status: u32) -> Vec<u8> {
+    let exit = Exit {
+        header: header(id, seq, at, KIND_EXIT, size_of::<Exit>()),
+        parent_start: 1,
+        ppid: 4242,
+        status,
+        alive: 1,
+        euid: 1000,
+    };
+    exit.as_bytes().to_vec()
 }
 
 /// Returns an exec with these strings: executable, directory, file name, argv.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use super::end::EndArgs;
+use super::export::ExportArgs;
+use super::search_args::SearchArgs;
 use crate::completion;
 use crate::error::CliError;
 use crate::exit_code::Exit;
@@ -26,10 +28,13 @@ Examples:
   vctl session 7341 --html page.html        Write a page for a browser
   vctl session 7341 --open                  Open that page in a browser
   vctl session --grep 'rm -rf' --since 7d   Find programs by their arguments
+  vctl session --path passwd --root         Find programs by their file and user
+  vctl session 7341 --failed                Find programs that failed
   vctl session --follow                     Show all sessions as they happen
   vctl session --live                       List the sessions that run now
   vctl session end 0193f3a1-7c4e            End one of them
   vctl session -n 0 -o csv > sessions.csv   Export all for a spreadsheet
+  vctl session export --follow              Send events to a SIEM
   vctl session --local                      Read the records of this host
   vctl session 7341 -o json | jq            For programs: docs/session-json.md")]
 pub(crate) struct SessionArgs {
@@ -46,7 +51,7 @@ pub(crate) struct SessionArgs {
     list: bool,
 
     /// List the sessions that run now, on all hosts, with the last command of each
-    #[arg(long, conflicts_with_all = ["named", "list", "local", "follow", "grep", "since", "until", "limit"])]
+    #[arg(long, conflicts_with_all = ["named", "list", "local", "follow", "grep", "path", "exit", "failed", "root", "since", "until", "limit"])]
     pub(super) live: bool,
 
     /// Only sessions on hosts with this text in their name
@@ -64,10 +69,8 @@ pub(crate) struct SessionArgs {
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
 
-    /// Show only programs with TEXT in their arguments or path (case-sensitive); a space also
-    /// matches between two arguments
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["tree", "follow", "html"])]
-    pub(super) grep: Option<String>,
+    #[command(flatten)]
+    pub(super) search: SearchArgs,
 
     /// Read the spool of this host instead of the central store
     #[arg(long)]
@@ -106,7 +109,7 @@ pub(crate) struct SessionArgs {
     pub(super) force: bool,
 
     /// Open the page in a browser; without `--html` it is a file in `~/.vctl/pages`
-    #[arg(long, requires = "named", conflicts_with_all = ["tree", "follow", "json", "grep"])]
+    #[arg(long, requires = "named", conflicts_with_all = ["tree", "follow", "json", "grep", "path", "exit", "failed", "root"])]
     pub(super) open: bool,
 
     /// Same as `-o json`; with `--follow`, one object a line
@@ -140,6 +143,7 @@ pub(crate) struct SessionArgs {
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum SessionCommand {
     End(EndArgs),
+    Export(Box<ExportArgs>),
 }
 
 impl SessionArgs {
@@ -153,7 +157,7 @@ impl SessionArgs {
         } else {
             self.output
         };
-        let is_list = self.named.is_none() && self.grep.is_none() && !self.follow;
+        let is_list = self.named.is_none() && !self.search.is_wanted() && !self.follow;
         let (what, others): (_, &[OutputFormat]) = if self.tree {
             ("`--tree`", &[])
         } else if self.html.is_some() {
@@ -163,9 +167,13 @@ impl SessionArgs {
         } else if self.follow {
             // With `--follow`, `--json` also means one object a line.
             ("`--follow`", &[OutputFormat::Json, OutputFormat::Jsonl])
-        } else if self.grep.is_some() {
+        } else if self.search.is_wanted() {
             (
-                "matches of `--grep`",
+                if self.search.has_grep() {
+                    "matches of `--grep`"
+                } else {
+                    "a search for programs"
+                },
                 &[OutputFormat::Json, OutputFormat::Jsonl, OutputFormat::Yaml],
             )
         } else if !is_list {

@@ -2,8 +2,10 @@
 
 mod args;
 mod end;
+mod export;
 mod live;
 mod page;
+mod search_args;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -31,8 +33,10 @@ pub(crate) use args::SessionArgs;
 use args::SessionCommand;
 
 pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
-    if let Some(SessionCommand::End(args)) = &args.command {
-        return end::run(args, globals);
+    match &args.command {
+        Some(SessionCommand::End(args)) => return end::run(args, globals),
+        Some(SessionCommand::Export(args)) => return export::run(args, globals),
+        None => {}
     }
     if args.live {
         return context::run(globals, async |context| live::run(args, context).await);
@@ -74,8 +78,8 @@ async fn run_on<S: Source>(args: &SessionArgs, mut source: S) -> Result<(), Stop
     if args.follow {
         return report.follow(selector).await;
     }
-    let shown = match (&args.grep, selector) {
-        (Some(grep), _) => report.search(selector, grep).await,
+    let shown = match (args.search.pattern()?, selector) {
+        (Some(pattern), _) => report.search(selector, pattern).await,
         (None, None) => report.list().await,
         (None, Some(selector)) => report.show(selector).await,
     };
@@ -149,14 +153,8 @@ impl<S: Source> Report<'_, S> {
         Ok(table::write(&mut self.screen, &listed, wide, layout)?)
     }
 
-    async fn search(&mut self, selector: Option<Selector>, grep: &str) -> Result<(), Stop> {
-        if grep.is_empty() {
-            let error = CliError::new(Exit::Usage, "`--grep` is empty");
-            return Err(error
-                .hint("`vctl session` without it lists all sessions")
-                .into());
-        }
-        let pattern = Pattern::new(grep).with_login_work(self.args.login_work);
+    async fn search(&mut self, selector: Option<Selector>, pattern: Pattern) -> Result<(), Stop> {
+        let pattern = pattern.with_login_work(self.args.login_work);
         let limit = self.args.limit;
         let matches = self
             .source

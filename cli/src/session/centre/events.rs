@@ -4,11 +4,13 @@ use std::time::UNIX_EPOCH;
 
 use postgres_types::ToSql;
 use vctl_common::count::{counted, form};
-use vctl_common::pg::tokio_postgres::Transaction;
+use vctl_common::id::SessionId;
+use vctl_common::pg::tokio_postgres::{Portal, Row, Transaction};
+use vctl_common::session::Gap;
 use vctl_common::spool::{self, Timeline};
 use vctl_common::time::WallOffset;
 
-use super::row::{StoredSession, boot_time, missing_ranges};
+use super::row::{StoredSession, boot_time, missing_ranges, unsigned};
 use super::sessions::{SessionQuery, look_up};
 use super::{Store, failed, snapshot};
 use crate::centre::instant::Instant;
@@ -17,6 +19,8 @@ use crate::session::model::{Event, Filter, History, Selector};
 
 /// Rows fetched at a time: each batch is decoded before the next is fetched.
 const CHUNK: i32 = 4096;
+/// The same for [`EventReader`]. A row holds up to 128 KiB of arguments.
+const FEW: i32 = 256;
 
 impl Store {
     /// Reads all events of a session.
@@ -71,6 +75,63 @@ fn history(found: &StoredSession, timeline: Timeline) -> (History, u64) {
     (history, gone)
 }
 
+/// Reads the rows of one session in parts, for readers that hold few rows at a time.
+pub(crate) struct EventReader<'t> {
+    transaction: &'t Transaction<'t>,
+    /// `None` for a session without events.
+    portal: Option<Portal>,
+    id: SessionId,
+    wall: WallOffset,
+    is_over: bool,
+}
+
+/// A sequence number, and its event. The error is a record that cannot be decoded.
+pub(crate) type EventRow = (u64, Result<Event, Gap>);
+
+impl<'t> EventReader<'t> {
+    /// Begins with the first number above `seq`.
+    pub(crate) async fn new(
+        transaction: &'t Transaction<'t>,
+        found: &StoredSession,
+        seq: u64,
+    ) -> Result<Self, Stop> {
+        let portal = portal(transaction, found, seq).await?;
+        Ok(Self {
+            transaction,
+            is_over: portal.is_none(),
+            portal,
+            id: found.id(),
+            wall: found.record.wall,
+        })
+    }
+
+    /// Returns whether every row was read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Reads the next rows, in the order of their numbers; `None` at the end.
+    pub(crate) async fn next_rows(&mut self) -> Result<Option<Vec<EventRow>>, Stop> {
+        let Some(portal) = self.portal.as_ref().filter(|_| !self.is_over) else {
+            return Ok(None);
+        };
+        let rows = self.transaction.query_portal(portal, FEW).await;
+        let rows = rows.map_err(failed)?;
+        self.is_over = rows.len() < FEW.unsigned_abs() as usize;
+        let row = |row: &Row| {
+            let mut timeline = Timeline::default();
+            take_row(&mut timeline, self.id, self.wall, row);
+            let event = match (timeline.events.pop(), timeline.damaged.pop()) {
+                (Some(stored), _) => Ok(Event::from(stored)),
+                (None, Some(gap)) => Err(gap),
+                (None, None) => return None,
+            };
+            Some((unsigned(row.get(0)), event))
+        };
+        Ok(Some(rows.iter().filter_map(row).collect()))
+    }
+}
+
 /// Reads the events with numbers above `seq`.
 pub(super) async fn after(
     transaction: &Transaction<'_>,
@@ -79,29 +140,45 @@ pub(super) async fn after(
 ) -> Result<Timeline, Stop> {
     let mut timeline = Timeline::default();
     let (id, wall) = (found.id(), found.record.wall);
-    let Some(days) = &found.days else {
+    let Some(portal) = portal(transaction, found, seq).await? else {
         return Ok(timeline);
     };
-    let statement = transaction.prepare(include_str!("events.sql")).await;
-    let above = i64::try_from(seq).unwrap_or(i64::MAX);
-    let parameters: [&(dyn ToSql + Sync); 4] = [&id.as_uuid(), &days.first, &days.last, &above];
-    let portal = transaction
-        .bind(&statement.map_err(failed)?, &parameters)
-        .await;
-    let portal = portal.map_err(failed)?;
     loop {
         let rows = transaction.query_portal(&portal, CHUNK).await;
         let rows = rows.map_err(failed)?;
         for row in &rows {
-            // This time is used only for a record that cannot be decoded; other records contain their own.
-            let at = row.get::<_, Instant>(1).0.unwrap_or(UNIX_EPOCH);
-            let at = boot_time(wall, at);
-            let offset = WallOffset::from_ns(row.get(2));
-            timeline.take_record(id, offset, at, row.get(3));
+            take_row(&mut timeline, id, wall, row);
         }
         if rows.len() < CHUNK.unsigned_abs() as usize {
             timeline.put_in_order();
             return Ok(timeline);
         }
     }
+}
+
+/// Starts to read the rows with numbers above `seq`; `None` for a session without events.
+async fn portal(
+    transaction: &Transaction<'_>,
+    found: &StoredSession,
+    seq: u64,
+) -> Result<Option<Portal>, Stop> {
+    let Some(days) = &found.days else {
+        return Ok(None);
+    };
+    let statement = transaction.prepare(include_str!("events.sql")).await;
+    let above = i64::try_from(seq).unwrap_or(i64::MAX);
+    let id = found.id().as_uuid();
+    let parameters: [&(dyn ToSql + Sync); 4] = [&id, &days.first, &days.last, &above];
+    let portal = transaction
+        .bind(&statement.map_err(failed)?, &parameters)
+        .await;
+    portal.map(Some).map_err(failed)
+}
+
+fn take_row(timeline: &mut Timeline, id: SessionId, wall: WallOffset, row: &Row) {
+    // This time is used only for a record that cannot be decoded; other records contain their own.
+    let at = row.get::<_, Instant>(1).0.unwrap_or(UNIX_EPOCH);
+    let at = boot_time(wall, at);
+    let offset = WallOffset::from_ns(row.get(2));
+    timeline.take_record(id, offset, at, row.get(3));
 }

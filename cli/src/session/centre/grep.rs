@@ -16,6 +16,7 @@ use super::{Store, failed, snapshot};
 use crate::centre::instant::Instant;
 use crate::error::Stop;
 use crate::session::model::grep::{GrepMatch, MOST_LINES, Pattern};
+use crate::session::model::program_filter::Ending;
 use crate::session::model::{Event, Filter, Selector};
 use crate::ui::time;
 
@@ -75,7 +76,14 @@ async fn search(
     let lines = i64::try_from(MOST_LINES + 1).unwrap_or(i64::MAX);
     let forms = pattern.forms();
     let login_work = pattern.has_login_work();
-    let parameters: [&(dyn ToSql + Sync); 10] = [
+    let programs = pattern.programs();
+    let (like, root) = (programs.like(), programs.root);
+    let (only_failed, code) = match programs.ending {
+        None => (false, None),
+        Some(Ending::Failed) => (true, None),
+        Some(Ending::Code(code)) => (false, Some(i32::from(code))),
+    };
+    let parameters: [&(dyn ToSql + Sync); 14] = [
         &forms,
         &filter.host,
         &filter.user,
@@ -86,6 +94,10 @@ async fn search(
         &MOST_EVENTS,
         &lines,
         &login_work,
+        &like,
+        &root,
+        &only_failed,
+        &code,
     ];
     let statement = transaction.prepare(include_str!("grep.sql")).await;
     let portal = transaction

@@ -2,8 +2,10 @@
 -- first.
 -- $1 the bytes in each of their forms, $2 part of a present or former name of a host, $3 person,
 -- $4 and $5 opened since and before, $6 serial, $7 id, $8 maximum number of events to read in all sessions together,
--- $9 maximum number of lines per session, $10 whether to include programs that sshd and PAM ran at login and logout (wire::EXEC_PHASE_SHIFT; a record may be
--- shorter). The limit $8 counts the events of whole sessions, from their counters. So the same search always reads the
+-- $9 maximum number of lines per session, $10 whether to include programs that sshd and PAM ran at login and logout
+-- (wire::EXEC_PHASE_SHIFT; a record may be shorter), $11 pattern of the path, $12 only programs of root, $13 only
+-- failed ones, $14 only those with this exit status. No bytes in $1, and null in $11 and $14, are no condition. The
+-- limit $8 counts the events of whole sessions, from their counters. So the same search always reads the
 -- same sessions, and can report where it stopped.
 with newest as (
     select s.id, s.opened_at, s.stored, s.first_day, s.last_day
@@ -39,9 +41,22 @@ left join lateral (
       and k.session_id = c.id and k.day between c.first_day and c.last_day and k.kind in (1, 3)
       and ($10::boolean or case when octet_length(k.head) > 141
                                 then get_byte(k.head, 141) & 3 not in (1, 2) else true end)
-      and exists (select from unnest($1::bytea[]) as form (bytes)
-                  where position(bytes in k.argv) > 0 or position(bytes in k.exe) > 0
-                     or position(bytes in k.filename) > 0)
+      and (cardinality($1::bytea[]) = 0
+           or exists (select from unnest($1::bytea[]) as form (bytes)
+                      where position(bytes in k.argv) > 0 or position(bytes in k.exe) > 0
+                         or position(bytes in k.filename) > 0))
+      and ($11::bytea is null or k.exe like $11 or k.filename like $11)
+      and (not $12::boolean or k.uid = 0)
+      and (not $13::boolean and $14::integer is null or case
+               when k.kind = 3 then $13
+               -- The next event of the process that is an exec means that another program replaced this one.
+               else coalesce((
+                   select x.kind = 2 and case when $13 then x.status <> 0 else x.status = $14 * 256 end
+                   from vctl.kernel_event x
+                   where x.session_id = c.id and x.day between c.first_day and c.last_day
+                     and x.kind in (1, 2) and x.pid = k.pid and x.seq > k.seq
+                   order by x.seq limit 1), false)
+           end)
     order by k.seq
     limit $9::bigint
 ) e on true

@@ -3,7 +3,7 @@
 //! The only module that knows these tables. It returns the types of `session::model`. Each query is a `.sql` file
 //! beside the one function that runs it.
 
-mod events;
+pub(crate) mod events;
 mod follow;
 mod grep;
 mod row;
@@ -22,7 +22,7 @@ use crate::inventory::cache::RecentFile;
 use crate::ui::notice;
 
 pub(crate) use follow::Follow;
-pub(crate) use row::StoredSession;
+pub(crate) use row::{StoredSession, Unreadable};
 
 /// The central store, opened with the role that may read the audit data and nothing else.
 pub(crate) struct Store {

@@ -55,6 +55,14 @@ pub(crate) enum Unreadable {
     Numbers { id: SessionId },
 }
 
+impl Unreadable {
+    pub(crate) fn session(&self) -> SessionId {
+        match self {
+            Self::Entry { id, .. } | Self::Contradiction { id } | Self::Numbers { id } => *id,
+        }
+    }
+}
+
 impl StoredSession {
     pub(crate) fn opened(&self) -> &SessionOpened {
         &self.record.opened
@@ -90,7 +98,7 @@ impl StoredSession {
         }
     }
 
-    pub(super) fn id(&self) -> SessionId {
+    pub(crate) fn id(&self) -> SessionId {
         self.record.opened.id
     }
 }

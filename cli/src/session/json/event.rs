@@ -232,7 +232,7 @@ impl<'a> ExecJson<'a> {
     }
 }
 
-fn phase(phase: Phase) -> &'static str {
+pub(crate) fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::User => "user",
         Phase::LoginSetup => "login_setup",
@@ -240,7 +240,7 @@ fn phase(phase: Phase) -> &'static str {
     }
 }
 
-fn attribution(attribution: Attribution) -> &'static str {
+pub(crate) fn attribution(attribution: Attribution) -> &'static str {
     match attribution {
         Attribution::Lineage => "lineage",
         Attribution::AuditSession => "audit_session",

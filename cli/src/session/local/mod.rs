@@ -67,7 +67,7 @@ impl Local {
                 mut events,
                 ..
             } = self.read(&found)?;
-            events.retain(|event| pattern.matches(&event.event));
+            pattern.retain(&mut events);
             if events.is_empty() {
                 continue;
             }

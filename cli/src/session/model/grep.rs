@@ -1,7 +1,8 @@
-//! `--grep`: search for programs that were started with certain bytes.
+//! `--grep`: search for programs that were started with certain bytes, or that match other conditions.
 
 use vctl_common::event::{EventKind, KernelEvent};
 
+use super::program_filter::ProgramFilter;
 use super::{Event, Session};
 
 /// Maximum number of matching lines shown per session.
@@ -11,7 +12,9 @@ pub(crate) const MOST_LINES: usize = 20;
 /// between two arguments.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
+    /// Empty for any bytes.
     forms: Vec<Vec<u8>>,
+    programs: ProgramFilter,
     login_work: bool,
 }
 
@@ -29,8 +32,36 @@ impl Pattern {
     pub(crate) fn new(text: &str) -> Self {
         Self {
             forms: forms(text.as_bytes()),
+            programs: ProgramFilter::default(),
             login_work: false,
         }
+    }
+
+    /// A search for programs with any bytes.
+    pub(crate) fn any() -> Self {
+        Self {
+            forms: Vec::new(),
+            programs: ProgramFilter::default(),
+            login_work: false,
+        }
+    }
+
+    /// Sets further conditions.
+    pub(crate) fn with_programs(self, programs: ProgramFilter) -> Self {
+        Self { programs, ..self }
+    }
+
+    pub(crate) fn programs(&self) -> &ProgramFilter {
+        &self.programs
+    }
+
+    /// Removes the events that do not match. They are all of a session, in the order of time.
+    pub(crate) fn retain(&self, events: &mut Vec<Event>) {
+        let ends = self
+            .programs
+            .matching_ends(events.iter().map(|event| &event.event));
+        let mut ends = ends.into_iter();
+        events.retain(|event| ends.next().unwrap_or_default() && self.matches(&event.event));
     }
 
     /// Sets whether programs that sshd and PAM ran at login and logout are searched too.
@@ -47,12 +78,12 @@ impl Pattern {
         &self.forms
     }
 
-    /// Returns whether the event is a program with these bytes in its arguments or path.
+    /// Returns whether the event is a program with these bytes in its arguments or path; its end is not compared.
     pub(crate) fn matches(&self, event: &KernelEvent) -> bool {
         let (EventKind::Exec(exec) | EventKind::ExecFailed { exec, .. }) = &event.kind else {
             return false;
         };
-        if !self.login_work && !event.phase.is_users() {
+        if !self.login_work && !event.phase.is_users() || !self.programs.matches_start(event) {
             return false;
         }
         // NUL after each argument, as in memory and in the store.
@@ -60,7 +91,7 @@ impl Pattern {
         let argv: Vec<u8> = argv.copied().collect();
         let directories = [&argv, &exec.exe.path, &exec.filename];
         let is_in = |form: &Vec<u8>| directories.iter().any(|place| contains(place, form));
-        self.forms.iter().any(is_in)
+        self.forms.is_empty() || self.forms.iter().any(is_in)
     }
 }
 

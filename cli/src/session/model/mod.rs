@@ -8,6 +8,7 @@ pub(crate) mod identity;
 mod listed;
 pub(crate) mod provenance;
 pub(crate) mod path_search;
+pub(crate) mod program_filter;
 pub(crate) mod running;
 mod selector;
 pub(crate) mod timeline;

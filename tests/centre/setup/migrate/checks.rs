@@ -269,6 +269,18 @@ const SPOILED: &[(&str, &str)] = &[
         "create or replace function vctl.login_contradictions(p_session uuid) returns table (words text[]) \
          language sql stable rows 1 as $$ select '{}'::text[] $$",
     ),
+    (
+        "0025_export_order",
+        "drop trigger note_arrival on vctl.audit_gap",
+    ),
+    (
+        "0025_export_order",
+        "alter table vctl.access_log disable trigger note_ended",
+    ),
+    (
+        "0025_export_order",
+        "grant delete on vctl.access_change to vctl_pruner",
+    ),
 ];
 
 #[test]

@@ -1,0 +1,161 @@
+//! The position of an export in the central store.
+//!
+//! Transactions give the order of arrival: each poll reads again everything that the oldest transaction running at the
+//! last poll, or a later one, stored. So a batch that commits late is not skipped. `finished` holds what was already
+//! exported of that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use vctl_common::pg::tokio_postgres::Transaction;
+
+use super::numbers::NumberSet;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
+use crate::session::centre::{Store, failed, snapshot};
+
+/// The oldest transaction that may still store something new, and the time of the first poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Arrivals {
+    #[serde(with = "number_as_text")]
+    pub(crate) oldest: u64,
+    /// The database's clock when the export began.
+    pub(crate) began: Timestamp,
+}
+
+/// Progress through what was stored before the export began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Backlog {
+    /// The sessions up to this place are exported; `None` at the start.
+    After(Option<Place>),
+    /// All sessions are exported, and the gaps up to this id.
+    GapsAfter(i64),
+    Exported,
+}
+
+/// The last session that was taken from the backlog. They are ordered by opening time, then by id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Place {
+    /// As Postgres writes it, so that nothing is rounded.
+    pub(crate) opened_at: String,
+    pub(crate) id: Uuid,
+}
+
+/// The position in the sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SessionCursor {
+    pub(crate) arrivals: Arrivals,
+    pub(crate) backlog: Backlog,
+    /// Sessions whose end is not exported.
+    pub(crate) open: BTreeMap<Uuid, ExportedParts>,
+    /// Sessions that arrived at or after `arrivals` and need no export any more, with their transactions.
+    pub(crate) finished: BTreeMap<Uuid, u64>,
+    /// The same for gaps.
+    pub(crate) finished_gaps: BTreeMap<i64, u64>,
+}
+
+/// The position in the access log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AccessCursor {
+    pub(crate) arrivals: Arrivals,
+    /// The last row that was taken from those stored before the export began; `None` once all are exported.
+    pub(crate) backlog: Option<i64>,
+    /// Changes that arrived at or after `arrivals` and are exported, with their transactions.
+    pub(crate) finished: BTreeMap<i64, u64>,
+}
+
+/// The parts of a session that were exported.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExportedParts {
+    pub(crate) opening: bool,
+    pub(crate) events: NumberSet,
+    /// Words of the contradictions.
+    pub(crate) contradictions: BTreeSet<String>,
+}
+
+impl SessionCursor {
+    pub(crate) fn starting_at(arrivals: Arrivals) -> Self {
+        Self {
+            arrivals,
+            backlog: Backlog::After(None),
+            open: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            finished_gaps: BTreeMap::new(),
+        }
+    }
+}
+
+impl Arrivals {
+    /// Returns this position after a poll that saw `polled`.
+    ///
+    /// # Errors
+    /// The database was restored: its transactions are older than those that were already seen.
+    pub(crate) fn moved_to(self, polled: Self) -> Result<Self, CliError> {
+        if polled.oldest < self.oldest {
+            let message = "the central store was restored: its transactions are older than the position of the export";
+            let hint = "remove the checkpoint and export again with `--since`; the receiver can drop repeated events by \
+                        `event.id`";
+            return Err(CliError::new(Exit::Config, message).hint(hint));
+        }
+        Ok(Self {
+            began: self.began,
+            ..polled
+        })
+    }
+}
+
+/// Returns the position of a poll in this transaction.
+pub(crate) async fn arrivals(transaction: &Transaction<'_>) -> Result<Arrivals, Stop> {
+    let query = "select pg_snapshot_xmin(pg_current_snapshot())::text, now()";
+    let row = transaction.query_one(query, &[]).await.map_err(failed)?;
+    let began: SystemTime = row.get(1);
+    Ok(Arrivals {
+        oldest: number(row.get(0)).unwrap_or_default(),
+        began: Timestamp::try_from(began).unwrap_or_default(),
+    })
+}
+
+/// Returns the identity of the database: the cluster's identifier, and the database's own number.
+pub(crate) async fn store_id(transaction: &Transaction<'_>) -> Result<String, Stop> {
+    let query = "select s.system_identifier::text || '.' || d.oid::text \
+                 from pg_control_system() s, pg_database d where d.datname = current_database()";
+    let row = transaction.query_one(query, &[]).await.map_err(failed)?;
+    Ok(row.get(0))
+}
+
+impl Store {
+    /// Returns the identity of the database, to compare with that of a checkpoint.
+    pub(crate) async fn id(&self) -> Result<String, Stop> {
+        let mut client = self.client().await?;
+        store_id(&snapshot(&mut client).await?).await
+    }
+}
+
+/// Converts a transaction's id, which the driver cannot read as a number.
+pub(crate) fn number(text: Option<&str>) -> Option<u64> {
+    text?.parse().ok()
+}
+
+/// 64-bit numbers are text in JSON: some readers store numbers as doubles.
+mod number_as_text {
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(number: &u64, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(number)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        String::deserialize(from)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+}

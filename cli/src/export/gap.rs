@@ -1,0 +1,99 @@
+//! Gaps as they are stored, in the order of their arrival.
+
+use std::time::SystemTime;
+
+use postgres_types::{ToSql, Type};
+use uuid::Uuid;
+use vctl_common::pg::tokio_postgres::{Row, Transaction};
+
+use super::cursor::{Arrivals, number};
+use crate::centre::instant::Instant;
+use crate::error::Stop;
+use crate::session::centre::failed;
+use crate::session::model::Filter;
+
+/// Gaps that are read together.
+const PAGE: i64 = 1_000;
+
+/// A gap in the record of a host.
+#[derive(Clone, Debug)]
+pub(crate) struct GapRow {
+    pub(crate) id: i64,
+    pub(crate) host: String,
+    pub(crate) boot: Uuid,
+    /// `None` if it cannot be known whose events are missing.
+    pub(crate) session: Option<Uuid>,
+    /// The word of a `GapCause`; the host wrote it.
+    pub(crate) cause: String,
+    /// `None` if the number is unknown.
+    pub(crate) events: Option<i64>,
+    /// `None` if the time is out of range.
+    pub(crate) from: Option<SystemTime>,
+    pub(crate) to: Option<SystemTime>,
+    /// Checksum of the entry, unique in a boot of a host.
+    pub(crate) sha256: String,
+    /// The transaction with which it arrived.
+    pub(crate) by: Option<u64>,
+}
+
+impl GapRow {
+    /// Returns whether a gap of no session matches: it may hide events of any person on its host.
+    pub(crate) fn matches(&self, filter: &Filter) -> bool {
+        let is_host = |part: &String| self.host.to_lowercase().contains(&part.to_lowercase());
+        filter.host.as_ref().is_none_or(is_host)
+            && filter
+                .since
+                .is_none_or(|since| self.to.is_none_or(|to| to >= since))
+            && filter
+                .until
+                .is_none_or(|until| self.from.is_none_or(|from| from < until))
+    }
+
+    fn of(row: &Row) -> Self {
+        Self {
+            id: row.get(0),
+            host: row.get(1),
+            boot: row.get(2),
+            session: row.get(3),
+            cause: row.get(4),
+            events: row.get(5),
+            from: row.get::<_, Instant>(6).0,
+            to: row.get::<_, Instant>(7).0,
+            sha256: row.get(8),
+            by: number(row.get(9)),
+        }
+    }
+}
+
+/// Reads a page of the gaps that were stored before `start`.
+pub(crate) async fn backlog(
+    transaction: &Transaction<'_>,
+    start: Arrivals,
+    after: i64,
+) -> Result<Vec<GapRow>, Stop> {
+    let (oldest, began) = (start.oldest.to_string(), SystemTime::from(start.began));
+    let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+        (&after, Type::INT8),
+        (&oldest, Type::TEXT),
+        (&began, Type::TIMESTAMPTZ),
+        (&PAGE, Type::INT8),
+    ];
+    let rows = transaction.query_typed(include_str!("gap_backlog.sql"), &parameters);
+    Ok(rows.await.map_err(failed)?.iter().map(GapRow::of).collect())
+}
+
+/// Reads a page of the gaps that arrived since `since`, without those in `finished`.
+pub(crate) async fn arrived(
+    transaction: &Transaction<'_>,
+    since: Arrivals,
+    finished: &[i64],
+) -> Result<Vec<GapRow>, Stop> {
+    let (oldest, began) = (since.oldest.to_string(), SystemTime::from(since.began));
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+        (&oldest, Type::TEXT),
+        (&began, Type::TIMESTAMPTZ),
+        (&finished, Type::INT8_ARRAY),
+    ];
+    let rows = transaction.query_typed(include_str!("gap_arrived.sql"), &parameters);
+    Ok(rows.await.map_err(failed)?.iter().map(GapRow::of).collect())
+}

@@ -1,0 +1,15 @@
+-- Runs as vctl-audit-ro. Gaps that were stored before an export began.
+-- $1 the last gap of the previous page; $2 and $3 where the export began: the oldest transaction that was running, and
+-- the time; $4 maximum number of rows.
+select g.id, h.hostname, g.boot_id, g.session_id, left(g.cause, 64), g.events, g.from_at, g.to_at,
+    encode(g.sha256, 'hex'), null::text
+from vctl.audit_gap g
+join vctl.audit_host h on h.id = g.host_id
+left join vctl.audit_session s on s.id = g.session_id
+where g.id > $1
+  -- The others arrive while the export runs: they, or the opening of their session.
+  and not coalesce(g.arrived >= $2::text::xid8 and g.arrived_at > $3::timestamptz - interval '1 hour', false)
+  and not coalesce(s.arrived >= $2::text::xid8 and s.arrived_at > $3::timestamptz - interval '1 hour', false)
+  and (g.session_id is null or s.opened is not null)
+order by g.id
+limit $4

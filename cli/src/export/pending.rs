@@ -1,0 +1,77 @@
+//! Sessions with something to export.
+
+use std::collections::VecDeque;
+use std::time::SystemTime;
+
+use postgres_types::{ToSql, Type};
+use uuid::Uuid;
+use vctl_common::pg::tokio_postgres::{Row, Transaction};
+
+use super::cursor::{Arrivals, Place};
+use crate::error::Stop;
+use crate::session::centre::failed;
+use crate::session::model::Filter;
+
+/// Sessions that are looked up together.
+pub(super) const PAGE: usize = 100;
+
+/// A session with something to export.
+#[derive(Clone)]
+pub(super) struct Pending {
+    pub(super) id: Uuid,
+    pub(super) source: PendingSource,
+}
+
+/// The query that found a session.
+#[derive(Clone)]
+pub(super) enum PendingSource {
+    Backlog(Place),
+    Arrived {
+        /// The transaction that stored it; `None` for rows older than the column.
+        by: Option<u64>,
+        /// Number of its events in the store.
+        stored: i64,
+    },
+}
+
+/// Reads a page of the sessions that match and were stored before `start`, oldest first.
+pub(super) async fn backlog(
+    transaction: &Transaction<'_>,
+    filter: &Filter,
+    start: Arrivals,
+    after: Option<&Place>,
+) -> Result<VecDeque<Pending>, Stop> {
+    let Filter {
+        host,
+        user,
+        since,
+        until,
+    } = filter;
+    let (oldest, began) = (start.oldest.to_string(), SystemTime::from(start.began));
+    let (opened_at, id) = (
+        after.map(|place| &place.opened_at),
+        after.map(|place| place.id),
+    );
+    let most = i64::try_from(PAGE).unwrap_or(i64::MAX);
+    let parameters: [(&(dyn ToSql + Sync), Type); 9] = [
+        (host, Type::TEXT),
+        (user, Type::TEXT),
+        (since, Type::TIMESTAMPTZ),
+        (until, Type::TIMESTAMPTZ),
+        (&oldest, Type::TEXT),
+        (&began, Type::TIMESTAMPTZ),
+        (&opened_at, Type::TEXT),
+        (&id, Type::UUID),
+        (&most, Type::INT8),
+    ];
+    let rows = transaction.query_typed(include_str!("backlog.sql"), &parameters);
+    let rows = rows.await.map_err(failed)?;
+    let pending = |row: &Row| Pending {
+        id: row.get(0),
+        source: PendingSource::Backlog(Place {
+            opened_at: row.get(1),
+            id: row.get(0),
+        }),
+    };
+    Ok(rows.iter().map(pending).collect())
+}

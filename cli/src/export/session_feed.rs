@@ -1,0 +1,349 @@
+//! Sessions, their events and their gaps, in the order of their arrival.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::SystemTime;
+
+use postgres_types::{ToSql, Type};
+use uuid::Uuid;
+use vctl_common::pg::tokio_postgres::Transaction;
+
+use super::cursor::{Arrivals, Backlog, SessionCursor, arrivals, number, store_id};
+use super::ecs::Record;
+use super::ecs::session::{SessionRecords, host_gap, unreadable_record};
+use super::feed::{Batch, Feed, MOST_RECORDS};
+use super::gap::{self, GapRow};
+use super::pending::{self, Pending, PendingSource, backlog};
+use crate::error::Stop;
+use crate::session::centre::events::EventReader;
+use crate::session::centre::sessions::{SessionQuery, look_up};
+use crate::session::centre::{Store, StoredSession, Unreadable, failed, snapshot};
+use crate::session::model::Filter;
+
+/// Reads sessions for an export.
+pub(crate) struct SessionFeed {
+    store: Store,
+    filter: Filter,
+    /// The database and the position in it; `None` before the first batch of a new export.
+    position: Option<(String, SessionCursor)>,
+    /// Sessions that the last poll found, and that are not exported yet.
+    pending: VecDeque<Pending>,
+    /// The position of the last poll, from which the export continues once nothing is pending.
+    polled: Option<Arrivals>,
+    /// Stored events of open sessions at their last export.
+    counters: HashMap<Uuid, i64>,
+    notes: Vec<String>,
+}
+
+impl SessionFeed {
+    pub(crate) fn new(
+        store: Store,
+        filter: Filter,
+        position: Option<(String, SessionCursor)>,
+    ) -> Self {
+        Self {
+            store,
+            filter,
+            position,
+            pending: VecDeque::new(),
+            polled: None,
+            counters: HashMap::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl Feed for SessionFeed {
+    type Item = Record;
+    type Cursor = SessionCursor;
+    const EXPORT: &'static str = "sessions";
+
+    async fn next(&mut self) -> Result<Batch<Record>, Stop> {
+        // A new client for each batch: a connection held for hours would outlive its credential.
+        let mut client = self.store.client().await?;
+        let transaction = snapshot(&mut client).await?;
+        let Some((_, cursor)) = &self.position else {
+            let store = store_id(&transaction).await?;
+            let cursor = SessionCursor::starting_at(arrivals(&transaction).await?);
+            self.position = Some((store, cursor));
+            return Ok(Batch::default());
+        };
+        // Taken out: after an error, the next poll finds these again, because the position is unchanged.
+        let mut work = Work {
+            cursor: cursor.clone(),
+            pending: std::mem::take(&mut self.pending),
+            polled: self.polled.take(),
+            counters: std::mem::take(&mut self.counters),
+            notes: Vec::new(),
+            filter: &self.filter,
+        };
+        let batch = work.run(&transaction).await?;
+        transaction.commit().await.map_err(failed)?;
+        let Work {
+            cursor,
+            pending,
+            polled,
+            counters,
+            notes,
+            ..
+        } = work;
+        if let Some((_, position)) = &mut self.position {
+            *position = cursor;
+        }
+        (self.pending, self.polled, self.counters) = (pending, polled, counters);
+        self.notes.extend(notes);
+        Ok(batch)
+    }
+
+    fn position(&self) -> Option<(&str, &SessionCursor)> {
+        let (store, cursor) = self.position.as_ref()?;
+        Some((store, cursor))
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+}
+
+/// The state during one batch. It becomes the feed's state if the batch succeeds.
+struct Work<'a> {
+    cursor: SessionCursor,
+    pending: VecDeque<Pending>,
+    polled: Option<Arrivals>,
+    counters: HashMap<Uuid, i64>,
+    notes: Vec<String>,
+    filter: &'a Filter,
+}
+
+impl Work<'_> {
+    async fn run(&mut self, transaction: &Transaction<'_>) -> Result<Batch<Record>, Stop> {
+        if self.pending.is_empty() {
+            match &self.cursor.backlog {
+                Backlog::After(place) => {
+                    let start = self.cursor.arrivals;
+                    self.pending = backlog(transaction, self.filter, start, place.as_ref()).await?;
+                    if self.pending.is_empty() {
+                        self.cursor.backlog = Backlog::GapsAfter(0);
+                        return Ok(Batch::default());
+                    }
+                }
+                Backlog::GapsAfter(id) => return self.gap_backlog(transaction, *id).await,
+                Backlog::Exported => {
+                    let polled = arrivals(transaction).await?;
+                    self.polled = Some(self.cursor.arrivals.moved_to(polled)?);
+                    self.pending = self.arrived(transaction).await?;
+                }
+            }
+        }
+        let mut batch = Batch::default();
+        let ids: Vec<Uuid> = self
+            .pending
+            .iter()
+            .take(pending::PAGE)
+            .map(|one| one.id)
+            .collect();
+        let mut found = self.rows(transaction, &ids).await?;
+        for _ in &ids {
+            let Some(pending) = self.pending.front().cloned() else {
+                break;
+            };
+            let is_whole = match found.remove(&pending.id) {
+                Some(Ok(row)) => self.export(transaction, &pending, &row, &mut batch).await?,
+                Some(Err(unreadable)) => {
+                    batch
+                        .records
+                        .push(unreadable_record(pending.id, &unreadable));
+                    self.notes.push(format!("not exported: {unreadable}"));
+                    self.finish(&pending);
+                    true
+                }
+                // It does not match, or was deleted after its retention period.
+                None => {
+                    self.finish(&pending);
+                    true
+                }
+            };
+            if is_whole {
+                self.pending.pop_front();
+                if let PendingSource::Backlog(place) = pending.source {
+                    self.cursor.backlog = Backlog::After(Some(place));
+                }
+            }
+            if !is_whole || batch.records.len() >= MOST_RECORDS {
+                break;
+            }
+        }
+        if self.pending.is_empty()
+            && let Some(polled) = self.polled.take()
+        {
+            let finished: Vec<i64> = self.cursor.finished_gaps.keys().copied().collect();
+            let gaps = gap::arrived(transaction, self.cursor.arrivals, &finished).await?;
+            self.export_gaps(transaction, &gaps, &mut batch).await?;
+            let arrived = gaps.iter().filter_map(|gap| Some((gap.id, gap.by?)));
+            self.cursor.finished_gaps.extend(arrived);
+            if gaps.is_empty() {
+                self.cursor.arrivals = polled;
+                self.cursor.finished.retain(|_, by| *by >= polled.oldest);
+                self.cursor
+                    .finished_gaps
+                    .retain(|_, by| *by >= polled.oldest);
+                batch.is_last = true;
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Exports a page of the gaps that were stored before the export began.
+    async fn gap_backlog(
+        &mut self,
+        transaction: &Transaction<'_>,
+        after: i64,
+    ) -> Result<Batch<Record>, Stop> {
+        let mut batch = Batch::default();
+        let gaps = gap::backlog(transaction, self.cursor.arrivals, after).await?;
+        self.export_gaps(transaction, &gaps, &mut batch).await?;
+        self.cursor.backlog = match gaps.last() {
+            Some(last) => Backlog::GapsAfter(last.id),
+            None => Backlog::Exported,
+        };
+        Ok(batch)
+    }
+
+    /// Adds the records of gaps that match. A gap of a session matches if its session does.
+    async fn export_gaps(
+        &self,
+        transaction: &Transaction<'_>,
+        gaps: &[GapRow],
+        batch: &mut Batch<Record>,
+    ) -> Result<(), Stop> {
+        let ids: BTreeSet<Uuid> = gaps.iter().filter_map(|gap| gap.session).collect();
+        let ids: Vec<Uuid> = ids.into_iter().collect();
+        let found = self.rows(transaction, &ids).await?;
+        for gap in gaps {
+            match gap.session.map(|id| found.get(&id)) {
+                Some(Some(Ok(row))) => {
+                    batch
+                        .records
+                        .push(SessionRecords::new(&row.session()).gap(gap));
+                }
+                // Its session has a record of its own that it cannot be read.
+                Some(Some(Err(_))) => batch.records.push(host_gap(gap)),
+                None if gap.matches(self.filter) => batch.records.push(host_gap(gap)),
+                Some(None) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Exports what is new in a session. Returns whether that was all.
+    async fn export(
+        &mut self,
+        transaction: &Transaction<'_>,
+        pending: &Pending,
+        row: &StoredSession,
+        batch: &mut Batch<Record>,
+    ) -> Result<bool, Stop> {
+        let mut parts = self.cursor.open.remove(&pending.id).unwrap_or_default();
+        let session = row.session();
+        let records = SessionRecords::new(&session);
+        if !parts.opening {
+            parts.opening = true;
+            batch.records.push(records.opened());
+        }
+        for contradiction in session.identity.contradicting() {
+            if parts.contradictions.insert(contradiction.word().to_owned()) {
+                batch.records.push(records.contradicted(contradiction));
+            }
+        }
+        let mut reader = EventReader::new(transaction, row, parts.events.up_to()).await?;
+        while let Some(rows) = reader.next_rows().await? {
+            for (seq, event) in rows {
+                if parts.events.insert(seq) {
+                    batch.records.push(records.event(seq, event));
+                }
+            }
+            if batch.records.len() >= MOST_RECORDS {
+                break;
+            }
+        }
+        let is_whole = reader.is_over();
+        if is_whole && session.closed.is_some() {
+            batch.records.push(records.closed());
+            self.finish(pending);
+        } else {
+            self.cursor.open.insert(pending.id, parts);
+            if let PendingSource::Arrived { stored, .. } = pending.source {
+                self.counters.insert(pending.id, stored);
+            }
+        }
+        Ok(is_whole)
+    }
+
+    /// Records that a session needs no export any more.
+    fn finish(&mut self, pending: &Pending) {
+        self.cursor.open.remove(&pending.id);
+        self.counters.remove(&pending.id);
+        if let PendingSource::Arrived { by: Some(by), .. } = pending.source
+            && by >= self.cursor.arrivals.oldest
+        {
+            self.cursor.finished.insert(pending.id, by);
+        }
+    }
+
+    async fn rows(
+        &self,
+        transaction: &Transaction<'_>,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, Result<StoredSession, Unreadable>>, Stop> {
+        let mut found = HashMap::new();
+        if ids.is_empty() {
+            return Ok(found);
+        }
+        let wanted = SessionQuery {
+            ids: Some(ids.to_vec()),
+            with_requests: false,
+            ..SessionQuery::new(None, self.filter)
+        };
+        for row in look_up(transaction, &wanted).await? {
+            let id = match &row {
+                Ok(row) => row.id(),
+                Err(unreadable) => unreadable.session(),
+            };
+            found.insert(id.as_uuid(), row);
+        }
+        Ok(found)
+    }
+
+    /// Polls for sessions that changed or arrived.
+    async fn arrived(&mut self, transaction: &Transaction<'_>) -> Result<VecDeque<Pending>, Stop> {
+        let open: Vec<Uuid> = self.cursor.open.keys().copied().collect();
+        let Arrivals { oldest, began } = self.cursor.arrivals;
+        let (oldest, began) = (oldest.to_string(), SystemTime::from(began));
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+            (&open, Type::UUID_ARRAY),
+            (&oldest, Type::TEXT),
+            (&began, Type::TIMESTAMPTZ),
+        ];
+        let rows = transaction.query_typed(include_str!("arrived.sql"), &parameters);
+        let rows = rows.await.map_err(failed)?;
+        let mut pending = VecDeque::new();
+        let mut left: HashSet<Uuid> = open.into_iter().collect();
+        for row in &rows {
+            let (id, closed): (Uuid, bool) = (row.get(0), row.get(2));
+            let stored: i64 = row.get(1);
+            left.remove(&id);
+            let is_unchanged = !closed && self.counters.get(&id) == Some(&stored);
+            if is_unchanged || self.cursor.finished.contains_key(&id) {
+                continue;
+            }
+            let by = number(row.get(3));
+            let source = PendingSource::Arrived { by, stored };
+            pending.push_back(Pending { id, source });
+        }
+        // Sessions that retention deleted: no row will ever close them.
+        for id in left {
+            self.cursor.open.remove(&id);
+            self.counters.remove(&id);
+        }
+        Ok(pending)
+    }
+}

@@ -1,0 +1,93 @@
+//! Gaps are exported: a receiver must see that the record is incomplete.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use vctl_common::session::{Gap, GapCause, JournalEntry};
+use vctl_common::time::BootNs;
+use vctl_tests::lab::{PATIENCE, eventually};
+
+use super::{Exporting, events_of, id_of};
+
+#[test]
+fn each_gap_is_exported_once_also_after_the_end() {
+    let Some(mut exporting) = Exporting::new() else {
+        return;
+    };
+    exporting.ship();
+    let checkpoint = exporting.file("position");
+    let id = exporting.session(2, false);
+    // The numbers of events tell these gaps from those of other specs.
+    let mut gap = |session, events: u64| {
+        let (from, to) = (
+            BootNs(exporting.source.tick()),
+            BootNs(exporting.source.tick()),
+        );
+        let gap = Gap::new(GapCause::RingFull, session, from, to).with_events(events);
+        exporting.source.note(&JournalEntry::Gap(gap)).unwrap();
+    };
+    gap(Some(id), 71_001);
+    let found = |exporting: &Exporting, events: u64| {
+        let sql = format!("select count(*) from vctl.audit_gap where events = {events}");
+        let stored = eventually(PATIENCE, || Ok(exporting.centre.ask(&sql)? == "1"));
+        assert!(stored.unwrap(), "{events}");
+    };
+    found(&exporting, 71_001);
+    let first = events_of(exporting.export(&checkpoint, &[]));
+    assert_eq!(Vec::from_iter(gaps_of(&first).keys()), [&71_001]);
+    exporting.source.log_out(id).unwrap();
+    exporting.wait_for_end(id);
+    let closed = events_of(exporting.export(&checkpoint, &[]));
+    let mut ends = closed
+        .iter()
+        .filter(|event| id_of(event) == format!("{id}-closed"));
+    assert!(ends.next().unwrap()["vctl"]["session"]["complete"].is_null());
+    let mut gap = |session, events: u64| {
+        let (from, to) = (
+            BootNs(exporting.source.tick()),
+            BootNs(exporting.source.tick()),
+        );
+        let gap = Gap::new(GapCause::SpoolCap, session, from, to).with_events(events);
+        exporting.source.note(&JournalEntry::Gap(gap)).unwrap();
+    };
+    gap(Some(id), 71_002);
+    gap(None, 71_003);
+    found(&exporting, 71_003);
+    let second = events_of(exporting.export(&checkpoint, &[]));
+    let late = gaps_of(&second);
+    assert_eq!(Vec::from_iter(late.keys()), [&71_002, &71_003]);
+    assert_eq!(late[&71_002]["vctl"]["session"]["id"], id.to_string());
+    assert_eq!(late[&71_002]["vctl"]["gap"]["cause"], "spool_cap");
+    assert_eq!(late[&71_002]["event"]["kind"], "pipeline_error");
+    assert!(late[&71_003]["vctl"]["session"].is_null());
+    assert_eq!(late[&71_003]["host"]["name"], super::HOST);
+    assert!(gaps_of(&events_of(exporting.export(&checkpoint, &[]))).is_empty());
+    // Without a checkpoint, each export has all of them, with the same ids.
+    let whole = gaps_of(&events_of(exporting.command(&[
+        "session",
+        "export",
+        "--host",
+        super::HOST,
+    ])));
+    for (events, gap) in gaps_of(&first).iter().chain(&late) {
+        assert_eq!(id_of(&whole[events]), id_of(gap), "{events}");
+    }
+}
+
+/// Returns the gaps of this spec, by their numbers of events; each may occur once.
+fn gaps_of(events: &[Value]) -> BTreeMap<u64, Value> {
+    let mut gaps = BTreeMap::new();
+    for event in events
+        .iter()
+        .filter(|event| event["event"]["action"] == "events-missing")
+    {
+        let Some(events @ 71_000..72_000) = event["vctl"]["gap"]["events"].as_u64() else {
+            continue;
+        };
+        assert!(
+            gaps.insert(events, event.clone()).is_none(),
+            "{events} twice"
+        );
+    }
+    gaps
+}
