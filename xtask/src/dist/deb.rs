@@ -61,11 +61,11 @@ fn fields(build: &Build, architecture: &str, size: u64) -> Result<String> {
         Some(version) => format!("Depends: libc6 (>= {version}), libgcc-s1\n"),
         None => String::new(),
     };
-    let lines: String = lines.iter().map(|line| format!(" {line}\n")).collect();
+    let lines = lines.join("\n ");
     Ok(format!(
         "Package: {}\nVersion: {VERSION}\nArchitecture: {architecture}\nMaintainer: {MAINTAINER}\n\
          Installed-Size: {size}\n{depends}{}Section: admin\nPriority: optional\n\
-         Homepage: https://github.com/ghdwlsgur/vctl\nDescription: {summary}\n{lines}",
+         Homepage: https://github.com/ghdwlsgur/vctl\nDescription: {summary}\n {lines}\n",
         package.name, package.debian_relations
     ))
 }

@@ -10,6 +10,7 @@ mod programs;
 mod rpm;
 mod tarball;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -150,9 +151,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let bytes = fs::read(out.join(name))?;
         let digest = Sha256::digest(&bytes);
         for byte in &digest {
-            sums.push_str(&format!("{byte:02x}"));
+            let _ = write!(sums, "{byte:02x}");
         }
-        sums.push_str(&format!("  {name}\n"));
+        let _ = writeln!(sums, "  {name}");
         #[allow(clippy::cast_precision_loss, reason = "a size to read")]
         let mebibytes = bytes.len() as f64 / f64::from(1 << 20);
         say(&format!(

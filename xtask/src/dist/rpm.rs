@@ -1,5 +1,6 @@
 //! An RPM package, written by rpmbuild from a spec file without a build.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -95,12 +96,12 @@ fn text(build: &Build, root: &Path, paths: &[String]) -> Result<String> {
     for (section, name, arguments) in SCRIPTS {
         if let Some(script) = package.script(name)? {
             let script = script.replace('%', "%%");
-            text.push_str(&format!("%{section}\n{arguments}\n{script}\n"));
+            let _ = writeln!(text, "%{section}\n{arguments}\n{script}");
         }
     }
     text.push_str("%files\n%defattr(-,root,root)\n");
     for path in paths {
-        text.push_str(&format!("\"/{path}\"\n"));
+        let _ = writeln!(text, "\"/{path}\"");
     }
     Ok(text)
 }
