@@ -1,6 +1,7 @@
-//! Changes to the arguments before parsing: the command of `vctl ssh`, and an old flag of `dbedit`.
+//! Changes to the arguments before parsing: the command of `vctl ssh`, the program `dbedit` and its old flag.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::{Args as _, Command};
 
@@ -10,7 +11,18 @@ use crate::commands::ssh::SshArgs;
 /// Returns the arguments of this process, ready for the parser.
 pub(crate) fn words() -> Vec<OsString> {
     let words = std::env::args_os().collect();
-    separated(with_column_flag(words))
+    separated(with_column_flag(as_command(words)))
+}
+
+/// Returns the arguments of `vctl dbedit` if the program was called by its link `dbedit`.
+fn as_command(mut words: Vec<OsString>) -> Vec<OsString> {
+    let name = words
+        .first()
+        .and_then(|program| Path::new(program).file_name());
+    if name.is_some_and(|name| name == "dbedit") {
+        words.insert(1, OsString::from("dbedit"));
+    }
+    words
 }
 
 /// Replaces `-col` of `dbedit`, its old spelling with one dash.
@@ -160,6 +172,14 @@ mod tests {
         ] {
             assert_eq!(separated(words(line)), words(line), "{line}");
         }
+    }
+
+    #[test]
+    fn the_link_dbedit_is_the_command_of_that_name() {
+        let line = as_command(words("/usr/bin/dbedit -col dc web-1=seoul"));
+        assert_eq!(line, words("/usr/bin/dbedit dbedit -col dc web-1=seoul"));
+        let other = words("/opt/dbedit/vctl list");
+        assert_eq!(as_command(other.clone()), other);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod circles;
 mod command;
 mod demo;
 mod deny;
+mod dist;
 mod ebpf;
 mod failures;
 mod layers;
@@ -46,6 +47,8 @@ enum Task {
     /// Build the probe, or prove that the committed one matches its source
     #[command(subcommand)]
     Ebpf(ebpf::Task),
+    /// Write packages for Debian, RPM systems and any Linux
+    Dist(dist::Options),
     /// Check formatting, lints and house rules
     Check(check::Options),
     /// Check licences, sources and advisories of all dependencies (cargo-deny)
@@ -75,6 +78,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Ebpf(task) => ebpf::run(&task),
+        Task::Dist(options) => dist::run(&options),
         Task::Check(options) => check::run(&options),
         Task::Deny(options) => deny::run(&options),
         Task::Tidy(options) => tidy::run(&options),

@@ -41,6 +41,9 @@ pub(crate) const FOR_TEST: &[Need] = &[
     ("/usr/bin/zsh", "zsh"),
     ("/usr/bin/fish", "fish"),
     ("/usr/bin/man", "man-db"),
+    ("/usr/bin/lintian", "lintian"),
+    ("/usr/bin/rpmbuild", "rpm"),
+    ("/usr/bin/systemd-analyze", "systemd"),
     ("/usr/bin/groff", "groff"),
     ("/usr/sbin/update-ca-certificates", "ca-certificates"),
     (

@@ -22,6 +22,8 @@ done
 # Journals of labs outside: their locks cannot be seen from here, so they would be taken for dead.
 mkdir -p /var/lib/vctl-lab
 mount -t tmpfs -o mode=700 none /var/lib/vctl-lab
+# dpkg would build the index of all manual pages anew.
+rm -f /var/lib/man-db/auto-update
 touch /usr/local/bin/bao
 mount --bind "$bao" /usr/local/bin/bao
 for name in cargo systemctl; do
@@ -32,7 +34,7 @@ printf '#!/bin/sh\necho "terraform would run with a token of ${#VAULT_TOKEN} cha
     > /usr/local/bin/terraform
 chmod 755 /usr/local/bin/terraform
 mount -t tmpfs -o mode=755 none /run
-mkdir -p /run/sshd /run/lock /run/app
+mkdir -p /run/sshd /run/lock /run/app /run/systemd/system
 mount -t bpf none /sys/fs/bpf
 ip link set lo up
 # The address of the README's example host, and the name of its Postgres.

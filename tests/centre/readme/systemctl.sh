@@ -1,14 +1,16 @@
 #!/bin/sh
 # Stands in for systemd, which is not pid 1 where the tests run: does by hand what the unit says.
 set -e
-unit=/etc/systemd/system/vctl-collect.service
+unit=/usr/lib/systemd/system/vctl-collect.service
+drop_ins=/etc/systemd/system/vctl-collect.service.d
 start() {
-    command=$(cat "$unit" "$unit".d/*.conf 2> /dev/null | sed -n 's/^ExecStart=\(.\)/\1/p' | tail -n 1)
+    command=$(cat "$unit" "$drop_ins"/*.conf 2> /dev/null | sed -n 's/^ExecStart=\(.\)/\1/p' | tail -n 1)
     setsid $command < /dev/null > /run/collect.log 2>&1 &
     pid=$!
     echo $pid > /run/collect.pid
     for _ in $(seq 200); do
-        [ ! -S /run/vctl/agent.sock ] || exit 0
+        # The socket is there before the probe.
+        ! grep -q 'The collector is ready' /run/collect.log || exit 0
         kill -0 $pid
         sleep 0.1
     done
@@ -19,10 +21,19 @@ stop() {
     pid=$(cat /run/collect.pid)
     kill "$pid"
     while kill -0 "$pid" 2> /dev/null; do sleep 0.05; done
-    rm -f /run/vctl/agent.sock
+    rm -f /run/vctl/agent.sock /run/collect.pid
 }
 case "$*" in
-"enable --now vctl-collect")
+daemon-reload) ;;
+"is-active --quiet vctl-collect.service" | "is-enabled --quiet vctl-collect.service")
+    [ -f /run/collect.pid ]
+    ;;
+"is-active --quiet ssh.service") ;;
+"is-active --quiet "*) exit 3 ;;
+"reload ssh.service")
+    kill -HUP "$(cat /run/sshd.pid)"
+    ;;
+"enable --now vctl-collect.service")
     start
     ;;
 "restart vctl-collect vctl-node-agent")
@@ -31,8 +42,8 @@ case "$*" in
     # The unit of the node agent reports at once, too.
     /usr/sbin/vctl-agent node --once
     ;;
-"disable --now vctl-collect")
-    stop
+"disable --now vctl-collect.service" | "disable --now vctl-node-agent.service")
+    [ ! -f /run/collect.pid ] || stop
     ;;
 *)
     echo "systemctl: the test of the README has no substitute for \`systemctl $*\`" >&2

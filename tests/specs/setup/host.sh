@@ -13,6 +13,10 @@ cp "$programs/vctl-agent" "$programs/vctl" "$work/"
 cp "$repository/tests/specs/setup/systemctl.sh" "$work/"
 mount --bind "$work/etc" /etc
 mount -t overlay overlay -o "lowerdir=/usr,upperdir=$work/usr/up,workdir=$work/usr/work" /usr
+# Packages can be installed and removed here, with the dependencies of this machine.
+mkdir -p "$work/dpkg" "$work/dpkg-over/up" "$work/dpkg-over/work"
+mount -t overlay overlay \
+    -o "lowerdir=/var/lib/dpkg,upperdir=$work/dpkg-over/up,workdir=$work/dpkg-over/work" "$work/dpkg"
 # Directories of this machine's own packages of vctl, and its accounts of labs.
 rm -rf /etc/vctl /etc/tmpfiles.d/vctl.conf /etc/systemd/system/vctl-*
 install -m 755 "$work/vctl-agent" /usr/sbin/vctl-agent

@@ -1,6 +1,8 @@
 //! `vctl-agent setup` prepares a host once, and leaves a host that it refuses as it was.
 
 mod host;
+mod packages;
+mod units;
 
 use vctl_tests::lab::{missing, skip};
 

@@ -18,12 +18,15 @@ for unit in "$@"; do :; done
 start() {
     case "$unit" in
     vctl-collect.service)
-        command=$(cat /etc/systemd/system/$unit /etc/systemd/system/$unit.d/*.conf 2> /dev/null |
+        file=/etc/systemd/system/$unit
+        [ -f "$file" ] || file=/usr/lib/systemd/system/$unit
+        command=$(cat "$file" /etc/systemd/system/$unit.d/*.conf 2> /dev/null |
             sed -n 's/^ExecStart=\(.\)/\1/p' | tail -n 1)
         setsid $command < /dev/null > /run/collect.log 2>&1 &
         pid=$!
         for _ in $(seq 300); do
-            [ ! -S /run/vctl/agent.sock ] || break
+            # As systemd: when the agent says that it is ready. The socket is there before the probe.
+            ! grep -q 'The collector is ready' /run/collect.log || break
             kill -0 $pid
             sleep 0.1
         done
@@ -60,6 +63,12 @@ case "$1 $2" in
 "restart "*)
     stop
     start
+    ;;
+"try-restart "*)
+    shift
+    for unit in "$@"; do
+        [ ! -f "/run/$unit.pid" ] || { stop && start; }
+    done
     ;;
 "reload "*) kill -HUP "$(cat /run/sshd.pid)" ;;
 *)
