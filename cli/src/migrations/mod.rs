@@ -103,10 +103,8 @@ mod tests {
 
     #[test]
     fn versions_count_from_one_without_gaps() {
-        // 0023 is reserved.
-        let mut versions = (1..).filter(|version| *version != 23);
-        for migration in ALL {
-            let version = format!("{:04}_", versions.next().unwrap());
+        for (index, migration) in ALL.iter().enumerate() {
+            let version = format!("{:04}_", index + 1);
             assert!(migration.name.starts_with(&version), "{}", migration.name);
         }
     }
