@@ -2,12 +2,17 @@
 
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
-use super::{Build, VERSION, contents, quietly};
+use super::{Build, VERSION, contents, programs, quietly};
 
 /// Writes the tarball, and returns the name of its file.
 pub(super) fn write(build: &Build) -> Result<String> {
+    ensure!(
+        programs::glibc(&build.program)?.is_none(),
+        "`{}` is a dynamic program; a tarball needs a static one",
+        build.program.display()
+    );
     let name = format!(
         "{}-{VERSION}-linux-{}",
         build.package.name,
