@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::time::SystemTime;
 
 use vctl_common::centre::DbRole;
 use vctl_common::host::HostName;
 use vctl_common::pg::PgError;
+use vctl_common::time::wall_now;
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
@@ -66,6 +66,6 @@ pub(super) fn run(args: &ListArgs, globals: &Globals, approle_mount: &str) -> Re
     }
     let mut screen = Screen::for_people();
     let layout = screen.layout(args.output == OutputFormat::Wide);
-    enrolled::table::write(&mut screen, &hosts, SystemTime::now(), layout)?;
+    enrolled::table::write(&mut screen, &hosts, wall_now(), layout)?;
     Ok(screen.flush()?)
 }

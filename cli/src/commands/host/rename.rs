@@ -47,7 +47,7 @@ pub(super) struct RenameArgs {
     #[arg(long)]
     inventory_renamed: bool,
 
-    /// Revoke the old credentials also if the host still uses them
+    /// Revoke the old credentials without looking for a login with the new ones
     #[arg(long)]
     revoke_old: bool,
 
@@ -99,7 +99,7 @@ pub(super) async fn run(
             return revoke(&old_identity, old, new, &former, screen).await;
         }
         notice::note(&format!(
-            "the host does not use its credentials as `{new}` yet, so those of `{old}` stay valid; the host gets a new secret id"
+            "no login with the credentials of `{new}` is the newest of this host, so those of `{old}` stay valid, and it gets a new secret id; if the new credentials are installed and the host is idle, use `--revoke-old`"
         ));
     }
     let install = Installation::prepare(&args.install, new, Some(old), &loaded.config)?;
