@@ -11,7 +11,7 @@ use crate::exit_code::Exit;
 use crate::inventory;
 use crate::inventory::HostState;
 use crate::inventory::change::{NewHost, name};
-use crate::ui::ask::{Interaction, line};
+use crate::ui::ask::line;
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
 

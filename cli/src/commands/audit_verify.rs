@@ -188,10 +188,9 @@ fn refuse_hashed(log: &AuditLog) -> Result<(), CliError> {
         format!("`vault secrets tune -audit-non-hmac-response-keys=serial_number {mount}`")
     });
     let tune = tune.collect::<Vec<_>>().join(" and ");
-    let is_tuned = log
-        .signatures
-        .iter()
-        .any(|signature| signature.at > hashed.last_at);
+    let is_tuned = log.signatures.iter().any(|signature| {
+        signature.at > hashed.last_at && hashed.mounts.contains(log.names.text(signature.mount))
+    });
     let hint = if is_tuned {
         let since = time::seconds(hashed.last_at + Duration::from_secs(1));
         format!("the mount is tuned by now: compare the time since then with `--since {since}`")

@@ -6,7 +6,7 @@ use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory;
-use crate::ui::ask::{Interaction, confirmed};
+use crate::ui::ask::confirmed;
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
 

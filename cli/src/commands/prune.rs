@@ -18,7 +18,7 @@ use crate::rbac;
 use crate::rbac::command::GatedCommand;
 use crate::retention;
 use crate::retention::model::{Periods, Pruned};
-use crate::ui::ask::{Interaction, confirmed};
+use crate::ui::ask::confirmed;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 

@@ -25,7 +25,7 @@ use crate::inventory::order;
 use crate::ssh_ca::{self, Authority, Source};
 use crate::trust_ca;
 use crate::trust_ca::TrustSpec;
-use crate::ui::ask::{Interaction, confirmed};
+use crate::ui::ask::confirmed;
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, records, time};

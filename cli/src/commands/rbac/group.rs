@@ -10,7 +10,7 @@ use crate::exit_code::Exit;
 use crate::rbac::caller::EVERYONE;
 use crate::rbac::model::Group;
 use crate::rbac::{json, name, store, store_edit, table};
-use crate::ui::ask::{Interaction, confirmed};
+use crate::ui::ask::confirmed;
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;

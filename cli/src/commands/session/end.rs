@@ -18,7 +18,7 @@ use crate::fleet::model::SILENT_AFTER;
 use crate::session::end::store::{self, EndableSession};
 use crate::session::end::words;
 use crate::session::model::{Selector, SessionName};
-use crate::ui::ask::{Interaction, confirmed};
+use crate::ui::ask::confirmed;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{notice, time};
 
