@@ -80,22 +80,19 @@ impl Feed for AccessFeed {
         };
         let mut cursor = cursor.clone();
         let mut batch = Batch::default();
-        let found = match cursor.backlog {
-            Some(after) => {
-                let (found, last) = self.backlog(&transaction, &cursor, after).await?;
-                cursor.backlog = last;
-                found
+        let found = if let Some(after) = cursor.backlog {
+            let (found, last) = self.backlog(&transaction, &cursor, after).await?;
+            cursor.backlog = last;
+            found
+        } else {
+            let polled = cursor.arrivals.moved_to(arrivals(&transaction).await?)?;
+            let found = arrived(&transaction, &mut cursor).await?;
+            if found.is_empty() {
+                cursor.arrivals = polled;
+                cursor.finished.retain(|_, by| *by >= polled.oldest);
+                batch.is_last = true;
             }
-            None => {
-                let polled = cursor.arrivals.moved_to(arrivals(&transaction).await?)?;
-                let found = arrived(&transaction, &mut cursor).await?;
-                if found.is_empty() {
-                    cursor.arrivals = polled;
-                    cursor.finished.retain(|_, by| *by >= polled.oldest);
-                    batch.is_last = true;
-                }
-                found
-            }
+            found
         };
         let (records, notes) = self.read(&transaction, &found).await?;
         transaction.commit().await.map_err(failed)?;

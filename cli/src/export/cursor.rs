@@ -149,6 +149,10 @@ pub(crate) fn number(text: Option<&str>) -> Option<u64> {
 mod number_as_text {
     use serde::{Deserialize as _, Deserializer, Serializer, de};
 
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
     pub(super) fn serialize<S: Serializer>(number: &u64, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(number)
     }

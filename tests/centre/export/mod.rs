@@ -174,6 +174,14 @@ impl Exporter {
             .clone()
     }
 
+    /// Returns the number of lines. Counting does not slow the reader down.
+    fn count(&self) -> usize {
+        self.lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
     fn said(&self) -> String {
         self.said
             .lock()

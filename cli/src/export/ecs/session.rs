@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
+use vctl_common::person::Person;
 use vctl_common::session::{Gap, Origin};
 use vctl_common::time::wall_now;
 
@@ -36,7 +37,7 @@ impl<'a> SessionRecords<'a> {
     pub(crate) fn opened(&self) -> Record {
         let opened = &self.session.opened;
         let contradictions = self.session.identity.contradicting();
-        let contradictions: Vec<&str> = contradictions.map(|one| one.word()).collect();
+        let contradictions: Vec<&str> = contradictions.map(Contradiction::word).collect();
         let from = match &opened.origin {
             Origin::Detached { from: Some(from) } => Some(from.session.to_string()),
             _ => None,
@@ -231,8 +232,8 @@ fn common(session: &Session) -> Value {
         "vctl": {
             "session": { "id": opened.id.to_string() },
             "person": {
-                "name": person.map(|person| person.name()),
-                "display_name": person.map(|person| person.display_name()),
+                "name": person.map(Person::name),
+                "display_name": person.map(Person::display_name),
                 "verified": session.identity.is_proven(),
             },
             "certificate": {
