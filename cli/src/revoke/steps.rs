@@ -210,7 +210,7 @@ impl<'a> Revocation<'a> {
         };
         match user::disable(self.context.vault(), entity).await {
             Ok(()) => {
-                notice::note("disabled in Vault: it refuses all logins and tokens of the user")
+                notice::note("disabled in Vault: it refuses all logins and tokens of the user");
             }
             Err(error) => self
                 .missed
@@ -316,7 +316,7 @@ impl<'a> Revocation<'a> {
                         .is_some_and(|db| db.code().code() == "P0002") => {}
                 Err(error) => {
                     self.missed
-                        .push(format!("session {}: {}", session.id, WithCauses(&error)))
+                        .push(format!("session {}: {}", session.id, WithCauses(&error)));
                 }
             }
         }
@@ -341,7 +341,9 @@ impl<'a> Revocation<'a> {
                 match result {
                     Ok(lines) => {
                         ended += 1;
-                        lines.iter().for_each(|line| notice::note(line));
+                        for line in &lines {
+                            notice::note(line);
+                        }
                     }
                     Err(error) => {
                         let causes = [vec![error.message], error.causes].concat().join(": ");

@@ -34,7 +34,7 @@ fn each_gap_is_exported_once_also_after_the_end() {
     };
     found(&exporting, 71_001);
     let first = events_of(exporting.export(&checkpoint, &[]));
-    assert_eq!(Vec::from_iter(gaps_of(&first).keys()), [&71_001]);
+    assert_eq!(gaps_of(&first).keys().collect::<Vec<_>>(), [&71_001]);
     exporting.source.log_out(id).unwrap();
     exporting.wait_for_end(id);
     let closed = events_of(exporting.export(&checkpoint, &[]));
@@ -55,7 +55,7 @@ fn each_gap_is_exported_once_also_after_the_end() {
     found(&exporting, 71_003);
     let second = events_of(exporting.export(&checkpoint, &[]));
     let late = gaps_of(&second);
-    assert_eq!(Vec::from_iter(late.keys()), [&71_002, &71_003]);
+    assert_eq!(late.keys().collect::<Vec<_>>(), [&71_002, &71_003]);
     assert_eq!(late[&71_002]["vctl"]["session"]["id"], id.to_string());
     assert_eq!(late[&71_002]["vctl"]["gap"]["cause"], "spool_cap");
     assert_eq!(late[&71_002]["event"]["kind"], "pipeline_error");

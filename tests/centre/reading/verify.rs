@@ -151,7 +151,7 @@ fn each_certificate_without_one_of_its_records_is_listed() {
     let exceptions = document["exceptions"].as_array().unwrap();
     let failed = exceptions
         .iter()
-        .find(|exception| exception["serial"] == failed.to_string());
+        .find(|exception| exception["serial"] == *failed.to_string());
     assert_eq!(failed.unwrap()["failed_attempt"]["host"], "down-v");
     assert_eq!(failed.unwrap()["person"], "userpass-vera-v");
     let table = reading.verify(&[&log], &["--since", &since]);
@@ -248,7 +248,7 @@ fn a_truncated_log_is_named_and_read_to_its_cut() {
         return;
     };
     let log = Log::new(&reading, "truncated-v", &unique('y'));
-    let last = log.file("last.log", log.text[..log.text.len() - 9].as_bytes());
+    let last = log.file("last.log", &log.text.as_bytes()[..log.text.len() - 9]);
     let document = reading.compared(&[&last], &log.since);
     log.assert_one_exception(&document);
     assert_eq!(document["audit_log"]["last_line_incomplete"], true);

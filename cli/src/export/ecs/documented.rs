@@ -47,7 +47,9 @@ fn collect(path: &str, value: &Value, into: &mut BTreeSet<String>) {
             }
         }
         Value::Array(items) if items.iter().any(Value::is_object) => {
-            items.iter().for_each(|item| collect(path, item, into));
+            for item in items {
+                collect(path, item, into);
+            }
         }
         _ => drop(into.insert(path.to_owned())),
     }

@@ -27,9 +27,12 @@ pub(crate) enum Ending {
 impl ProgramFilter {
     /// `path` without a slash is the name of a file in any directory.
     pub(crate) fn new(path: Option<&str>, ending: Option<Ending>, root: bool) -> Self {
-        let path = path.map(|path| match path.contains('/') {
-            true => path.to_owned(),
-            false => format!("*/{path}"),
+        let path = path.map(|path| {
+            if path.contains('/') {
+                path.to_owned()
+            } else {
+                format!("*/{path}")
+            }
         });
         Self { path, ending, root }
     }
