@@ -11,7 +11,7 @@ use crate::commands::duration_arg;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::revoke::steps::{Revocation, write_krl};
-use crate::ui::ask::{Interaction, confirmed};
+use crate::ui::ask::confirmed;
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
 
@@ -67,8 +67,11 @@ pub(crate) fn run(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {
     let Some(name) = &args.user else {
         return write_list(args, globals);
     };
-    if !args.yes && !args.dry_run && globals.interaction() == Interaction::Never {
-        let message = "revoking access needs confirmation, and there is no terminal";
+    if !args.yes
+        && !args.dry_run
+        && let Some(reason) = globals.interaction().refusal()
+    {
+        let message = format!("revoking access needs confirmation, and {reason}");
         let hint = "look with `--dry-run`, then use `--yes`";
         return Err(CliError::new(Exit::Usage, message).hint(hint).into());
     }

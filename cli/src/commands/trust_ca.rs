@@ -48,7 +48,7 @@ Examples:
   vctl trust-ca web-1 --user ubuntu --sudo    As another user, with sudo
   vctl trust-ca root@192.0.2.1:2222 -i KEY    Not in the inventory; no login
   vctl trust-ca web-1 --verify                Test a login with a certificate
-  vctl trust-ca web-1 --scopes FILE           And accept certificates of its scopes
+  vctl trust-ca web-1 --scopes FILE           And accept its scopes
   vctl trust-ca --root /mnt/image             Change an image
   vctl trust-ca --cloud-init > user-data      For new machines; also `--script`")]
 #[command(group(clap::ArgGroup::new("where").required(true).args(["host", "root", "script", "cloud_init"])))]

@@ -203,7 +203,7 @@ mod tests {
             "perhaps for access 78 to web-2, which failed without a certificate",
             "access 77 of oidc-albert to web-1 with key id oidc-\\x1b[2J\\u202em",
             "session, not signed     7004    ?\\x1b[2J\\u202em",
-            "request, no response   -       mallory",
+            "request, no response    -       mallory",
         ] {
             assert!(shown.contains(part), "{part}:\n{shown}");
         }

@@ -27,7 +27,7 @@ use crate::exit_code::Exit;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 
-/// Create, list or revoke Vault identities of hosts, or rename a host
+/// Create, list, rename or revoke the identities of hosts
 ///
 /// Needs the policy `vctl-enroll`. A user with this policy can get any right in the database.
 #[derive(Debug, clap::Args)]
@@ -73,7 +73,6 @@ pub(crate) fn run(args: &HostArgs, globals: &Globals) -> Result<(), Stop> {
     if let Some(mount) = &args.approle_mount {
         loaded.config.approle_mount.clone_from(mount);
     }
-    let interaction = globals.interaction();
     if let HostCommand::List(args) = &args.command {
         return list::run(args, globals, &loaded.config.approle_mount);
     }
@@ -94,7 +93,7 @@ pub(crate) fn run(args: &HostArgs, globals: &Globals) -> Result<(), Stop> {
                 revoke(context, mount, args, &identity, &mut screen).await
             }
             HostCommand::Rename(args) => {
-                rename::run(context, &loaded, args, interaction, &mut screen).await
+                rename::run(context, &loaded, args, globals, &mut screen).await
             }
             HostCommand::List(_) => Ok(()),
         }

@@ -11,6 +11,7 @@ use super::enroll::current;
 use super::install::{InstallArgs, Installation};
 use super::record::{check_all_removed, former_names, note_enrolled, reserved};
 use crate::centre::context::Context;
+use crate::centre::globals::Globals;
 use crate::centre::host_identity::{FoundEnrolment, HostIdentity};
 use crate::completion;
 use crate::config::Loaded;
@@ -18,7 +19,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory;
 use crate::inventory::rename::{RenameError, Renamed};
-use crate::ui::ask::{Interaction, confirmed};
+use crate::ui::ask::confirmed;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 
@@ -59,7 +60,7 @@ pub(super) async fn run(
     context: &Context,
     loaded: &Loaded,
     args: &RenameArgs,
-    interaction: Interaction,
+    globals: &Globals,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
     let (old, new) = (&args.host, &args.new_name);
@@ -73,7 +74,7 @@ pub(super) async fn run(
 
     let is_done = former_names(context, new).await?.contains(old);
     if !is_done {
-        let by_edit = rename(context, args, interaction, &existing).await?;
+        let by_edit = rename(context, args, globals, &existing).await?;
         notice::note(&if by_edit {
             format!("the records of `{old}` are now those of `{new}`")
         } else {
@@ -122,7 +123,7 @@ pub(super) async fn run(
 async fn rename(
     context: &Context,
     args: &RenameArgs,
-    interaction: Interaction,
+    globals: &Globals,
     existing: &[FoundEnrolment],
 ) -> Result<bool, Stop> {
     let (old, new) = (&args.host, &args.new_name);
@@ -143,7 +144,8 @@ async fn rename(
             Ok(Renamed::Now | Renamed::Before) => return Ok(is_renamed),
             Err(RenameError::ByInventory(error)) => {
                 let question = format!("Is `{new}` the host that was `{old}`?");
-                if interaction == Interaction::Never || !confirmed(&question).await? {
+                let is_asked = globals.interaction().refusal().is_none();
+                if !is_asked || !confirmed(&question).await? {
                     let hint = format!(
                         "if `vctl edit {old} --name {new}` renamed the host: `vctl host rename {old} {new} --inventory-renamed`"
                     );
