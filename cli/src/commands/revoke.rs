@@ -29,7 +29,7 @@ Examples:
   vctl revoke albert --dry-run                      Show the access of the user
   vctl revoke albert --krl revoked.krl              Ask, then revoke everything
   vctl revoke oidc-albert --yes --reason INC-42     For scripts
-  vctl revoke --krl revoked.krl                     Write the list again: users of the last day",
+  vctl revoke --krl revoked.krl                     Write the list again",
 after_help = "\
 Exit status: 0 when everything is revoked, 1 when a part was not reached,
 66 when the user is not known.")]

@@ -158,11 +158,13 @@ impl Recorded {
             while cut > 0 && length - cut < 3 && is_continuation(rest.get(cut)) {
                 cut -= 1;
             }
-            // At a longer run of such bytes there is no character to keep whole.
-            let end = if is_continuation(rest.get(cut)) || cut == 0 {
-                length
-            } else {
-                cut
+            let end = match cut {
+                0 => first_character(rest)
+                    .filter(|end| *end <= most)
+                    .unwrap_or(length),
+                // At a longer run of such bytes there is no character to keep whole.
+                _ if is_continuation(rest.get(cut)) => length,
+                _ => cut,
             };
             let page = rest.get(..end).unwrap_or_default();
             let (text, invalid_utf8_bytes) = untrusted::block(page);
@@ -184,6 +186,12 @@ impl Recorded {
     pub(super) fn lost(&self) -> u64 {
         self.total - self.stored.len() as u64
     }
+}
+
+/// Returns the length of the character that the bytes begin with.
+fn first_character(bytes: &[u8]) -> Option<usize> {
+    let valid = bytes.utf8_chunks().next()?.valid();
+    valid.chars().next().map(char::len_utf8)
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -31,10 +31,10 @@ use crate::ui::{Screen, notice};
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl host rename web-1 www-1                        Rename, and print the steps for the host
-  vctl host rename web-1 www-1 --out www-1.json       Write the credentials to a file
-  vctl host rename web-1 www-1                        Again: revoke the credentials of web-1
-  vctl host rename web-1 www-1 --inventory-renamed    After `vctl edit web-1 --name www-1`")]
+  vctl host rename web-1 www-1                        Rename the host
+  vctl host rename web-1 www-1 --out www-1.json       Credentials to a file
+  vctl host rename web-1 www-1                        Later: revoke the old
+  vctl host rename web-1 www-1 --inventory-renamed    Complete `vctl edit`")]
 pub(super) struct RenameArgs {
     /// Present name of the host
     #[arg(add = completion::host())]
