@@ -88,6 +88,7 @@ fn as_root_with_nothing_skipped(built: &[Built], filter: Option<&str>) -> Result
             .context("the target directory's path is not UTF-8")?;
         let mut command = as_root("env");
         command.arg("VCTL_TEST_REQUIRE=1").args(toolchain());
+        command.arg(format!("RUST_TEST_THREADS={}", threads()));
         command.arg(program).args(filter);
         let (is_success, printed) = command::run_and_read(&mut command)?;
         if !is_success {
@@ -102,6 +103,14 @@ fn as_root_with_nothing_skipped(built: &[Built], filter: Option<&str>) -> Result
     }
     ensure!(failures.is_empty(), "specs failed");
     Ok(())
+}
+
+/// Number of specs that run at the same time: more than cores, because a spec waits for servers most of its time.
+fn threads() -> usize {
+    let chosen = std::env::var("RUST_TEST_THREADS").ok();
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let chosen = chosen.and_then(|number| number.parse().ok());
+    chosen.unwrap_or_else(|| cores() + cores().div_ceil(2))
 }
 
 /// Returns variables that let a spec build with the toolchain of this task: sudo hides it.
