@@ -64,6 +64,9 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
     ("trust-ca", &["no-such-host"]),
 ];
 
+/// Commands that serve their input: they end when it ends.
+const SERVERS: [&str; 1] = ["mcp"];
+
 /// The possible exit codes of a command without a user.
 const ENDINGS: [i32; 9] = [0, 1, 66, 69, 75, 76, 77, 78, 255];
 
@@ -158,8 +161,8 @@ fn ends_without_asking(centre: &Centre, command: &str, situation: &Situation<'_>
         .env("DISPLAY", ":0")
         .current_dir(home.path())
         .stdin(match situation.input {
-            Input::Nothing => Stdio::null(),
-            Input::Silent => Stdio::piped(),
+            Input::Silent if !SERVERS.contains(&command) => Stdio::piped(),
+            Input::Silent | Input::Nothing => Stdio::null(),
         })
         .stdout(output("stdout"))
         .stderr(output("stderr"));

@@ -92,7 +92,7 @@ const SPOILED: &[(&str, &str)] = &[
     ("0007_compat", "delete from vctl.schema_compat"),
     (
         "0008_enrolled",
-        "alter table vctl.servers drop column enrolled_at",
+        "alter table vctl.servers drop column enrolled_at cascade",
     ),
     (
         "0008_enrolled",
