@@ -2,11 +2,16 @@
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use super::postgres::{DB_ADMIN, DB_NAME, Postgres};
 use super::secret::Secret;
+
+/// Longest wait for a place among a role's connections.
+const PLACE: Duration = Duration::from_secs(10);
 
 /// A role that logs in to a database.
 #[derive(Clone, Copy)]
@@ -25,14 +30,22 @@ impl Postgres {
         self.psql_as(self.superuser(database), sql)
     }
 
-    /// Does the same as `psql`, for another role.
+    /// Does the same as `psql`, for another role. Waits for a place if the role has all its connections: Postgres may
+    /// still count one whose client has ended.
     pub fn psql_as(&self, login: Login<'_>, sql: &str) -> Result<String> {
-        let output = self
-            .psql_command(login, "verify-full", self.ca())
-            .args(["-c", sql])
-            .output()
-            .context("cannot run `psql`")?;
-        answer(output)
+        let began = Instant::now();
+        loop {
+            let output = self
+                .psql_command(login, "verify-full", self.ca())
+                .args(["-c", sql])
+                .output()
+                .context("cannot run `psql`")?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            if !said.contains("too many connections for role") || began.elapsed() > PLACE {
+                return answer(output);
+            }
+            sleep(Duration::from_millis(50));
+        }
     }
 
     /// Creates a database for one test.
