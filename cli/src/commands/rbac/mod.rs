@@ -89,7 +89,7 @@ impl Editor {
     }
 
     async fn groups(&self) -> Result<Vec<Group>, Stop> {
-        Ok(store::groups(&self.client, None).await?)
+        Ok(store::groups(&self.client).await?)
     }
 
     async fn users(&self) -> Result<Vec<User>, Stop> {
