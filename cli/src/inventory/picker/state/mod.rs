@@ -9,6 +9,7 @@ use unicode_width::UnicodeWidthStr as _;
 use vctl_common::charset;
 
 use super::context::PickerContext;
+use super::run::PickerState;
 use crate::inventory::table::{address, live};
 use crate::inventory::{Host, order};
 use crate::ui::sanitize;
@@ -34,10 +35,9 @@ pub(super) enum PickerKey {
 
 /// The result of a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum PickerStep {
+pub(super) enum PickerStep<T> {
     Stay,
-    /// Index of the chosen host.
-    Chosen(usize),
+    Chosen(T),
     Cancelled,
 }
 
@@ -69,6 +69,18 @@ const LONGEST: usize = 128;
 /// The help line, up to 80 columns.
 const KEYS: &str = "  Enter choose · ↑/↓ move · ←/→ data centre · Ctrl-U clear · Esc cancel";
 
+impl PickerState for Picker {
+    type Choice = usize;
+
+    fn press(&mut self, key: PickerKey) -> PickerStep<usize> {
+        Self::press(self, key)
+    }
+
+    fn draw(&mut self, columns: usize, rows: usize) -> Vec<ScreenLine> {
+        Self::draw(self, columns, rows)
+    }
+}
+
 impl Picker {
     /// Returns a picker. Recently used hosts come first, then the others by data centre and name.
     pub(super) fn new(mut hosts: Vec<Host>, known: &PickerContext) -> Self {
@@ -96,7 +108,8 @@ impl Picker {
         picker
     }
 
-    pub(super) fn press(&mut self, key: PickerKey) -> PickerStep {
+    /// Returns the index of the host when the user has chosen one.
+    pub(super) fn press(&mut self, key: PickerKey) -> PickerStep<usize> {
         match key {
             PickerKey::Cancel => return PickerStep::Cancelled,
             PickerKey::Enter => {
