@@ -198,7 +198,7 @@ pub(super) struct RevokeArgs {
     group: String,
 
     /// Grants, as `vctl rbac group show` lists them
-    #[arg(value_name = "COMMAND[:SCOPE]", value_parser = name::grant, required = true)]
+    #[arg(value_name = "COMMAND[:SCOPE]", value_parser = name::stored_grant, required = true)]
     grants: Vec<Grant>,
 }
 
