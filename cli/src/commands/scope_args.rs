@@ -14,11 +14,11 @@ use crate::ui::{Screen, sanitize};
 /// The scopes that a host accepts.
 #[derive(Debug, clap::Args)]
 pub(super) struct ScopeArgs {
-    /// Accept certificates of the scopes in this file that cover the host, and of no others
+    /// Accept certificates of the scopes in this file that cover the host, besides certificates for all hosts
     #[arg(long, value_name = "FILE", requires = "host", conflicts_with = "scope")]
     scopes: Option<PathBuf>,
 
-    /// Accept certificates of this scope, such as `dc=seoul-onprem`, and of no others; repeat for several
+    /// Accept certificates of this scope, such as `dc=seoul-onprem`, besides those for all hosts; repeat for several
     #[arg(long, value_name = "SCOPE", value_parser = placed_scope)]
     scope: Vec<Scope>,
 }

@@ -123,18 +123,20 @@ fn create(args: &GroupCreateArgs, globals: &Globals) -> Result<(), Stop> {
     let description = description.map(|text| name::description(&text)).transpose();
     let description = description.map_err(|why| CliError::new(Exit::Usage, why))?;
     let name = &args.group;
-    let changed = context::run(globals, async |context| {
+    let (existed, changed) = context::run(globals, async |context| {
         let editor = Editor::connect(context, "rbac group create").await?;
+        let groups = editor.groups().await?;
+        let existed = groups.iter().any(|group| group.name == *name);
         let (client, by) = (&editor.client, &editor.by);
         match store_edit::create_group(client, by, name, description.as_deref()).await {
-            Ok(changed) => Ok(changed),
+            Ok(changed) => Ok((existed, changed)),
             Err(error) => Err(editor.explain(error).await),
         }
     })?;
-    notice::note(&if changed {
-        format!("the group `{name}` is created or changed")
-    } else {
-        format!("the group `{name}` exists already; nothing changed")
+    notice::note(&match (existed, changed) {
+        (_, false) => format!("the group `{name}` exists already; nothing changed"),
+        (false, true) => format!("created the group `{name}`"),
+        (true, true) => format!("changed the description of the group `{name}`"),
     });
     Ok(())
 }
