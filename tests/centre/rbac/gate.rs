@@ -178,6 +178,14 @@ fn a_check_names_the_layer_that_denies() {
             yes,
             yes,
         ),
+        (&scoped, &["ssh", "deploy@check-1"], yes, yes),
+        // An address with a user is outside the inventory, also if a host has it.
+        (&scoped, &["ssh", "deploy@127.0.0.1"], no, yes),
+        (&no_policy, &["session", "end"], yes, no),
+        (&no_policy, &["host"], yes, no),
+        (&no_policy, &["ca", "ssh-rotate"], yes, no),
+        (&no_policy, &["ca", "ssh-print"], yes, yes),
+        (&no_policy, &["status"], yes, yes),
         (&admin, &["rbac"], yes, yes),
         (&admin, &["ssh"], yes, no),
         (&admin, &["sync"], yes, yes),
@@ -197,4 +205,6 @@ fn a_check_names_the_layer_that_denies() {
     assert_eq!(admin.run(&["rbac", "check", "frobnicate"]).code, 2);
     let at_host = ["rbac", "check", "exec", "--host", "check-1"];
     assert_eq!(admin.run(&at_host).code, 2);
+    let said = admin.run(&["rbac", "check", "ssh", "@x"]);
+    assert!(said.code == 2 && said.stderr.contains("is not a host"), "{said:?}");
 }

@@ -34,7 +34,7 @@ Examples:
   vctl rbac member add devs albert           Add a user who has logged in
   vctl rbac grant devs ssh:dc=seoul-onprem   Allow logins to one data centre
   vctl rbac revoke everyone '*'              Stop allowing everything to all
-  vctl rbac check ssh --host web-1           Show whether you may log in
+  vctl rbac check ssh web-1                  Show whether you may log in
   vctl rbac log                              List the last changes")]
 pub(crate) struct RbacArgs {
     #[command(subcommand)]
