@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use vctl_common::charset;
-
 use super::run::PickerState;
 use super::state::{PickerKey, PickerStep, ScreenLine};
 use crate::error::Stop;
@@ -12,9 +10,15 @@ use crate::ui::sanitize;
 /// Maximum length of the query.
 const LONGEST: usize = 128;
 
-const KEYS_OF_ONE: &str = "  Enter choose · ↑/↓ move · type to search · Esc cancel";
-const KEYS_OF_SEVERAL: &str =
-    "  Space select · Enter finish · ↑/↓ move · type to search · Esc cancel";
+/// The help line: for 80 columns, and for less.
+const KEYS_OF_ONE: [&str; 2] = [
+    "  Enter choose · ↑/↓ move · type to search · Esc cancel",
+    "  Enter choose · Esc cancel",
+];
+const KEYS_OF_SEVERAL: [&str; 2] = [
+    "  Space select · Enter finish · ↑/↓ move · type to search · Esc cancel",
+    "  Space select · Enter finish · Esc cancel",
+];
 
 /// Returns the index of the chosen line. The caller has checked that there is a terminal.
 pub(crate) async fn choose_one(title: &str, lines: Vec<String>) -> Result<usize, Stop> {
@@ -141,7 +145,7 @@ impl ListPicker {
                 Mode::One => KEYS_OF_ONE,
                 Mode::Several => KEYS_OF_SEVERAL,
             };
-            frame.push(ScreenLine::dim(charset::shown(keys).into_owned()));
+            frame.push(ScreenLine::keys(keys, columns));
         }
         let room = rows.saturating_sub(frame.len());
         self.page = room.max(1);
@@ -187,6 +191,22 @@ mod tests {
     fn picker(mode: Mode) -> ListPicker {
         let lines = ["*  every command", "ssh", "exec", "trust-ca"];
         ListPicker::new("Grant", lines.map(str::to_owned).to_vec(), mode)
+    }
+
+    #[test]
+    fn a_narrow_terminal_still_shows_how_to_finish_and_cancel() {
+        let mut picker = picker(Mode::Several);
+        for (columns, shown) in [
+            (80, "type to search"),
+            (60, "Enter finish"),
+            (45, "Esc cancel"),
+        ] {
+            let keys = picker.draw(columns, 24).swap_remove(2).text;
+            assert!(
+                keys.contains(shown) && keys.ends_with("Esc cancel"),
+                "{keys}"
+            );
+        }
     }
 
     #[test]

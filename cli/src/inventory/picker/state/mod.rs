@@ -66,8 +66,11 @@ pub(super) struct Picker {
 /// Maximum length of the query, so that a large paste by mistake does not take long.
 const LONGEST: usize = 128;
 
-/// The help line, up to 80 columns.
-const KEYS: &str = "  Enter choose · ↑/↓ move · ←/→ data centre · Ctrl-U clear · Esc cancel";
+/// The help line: for 80 columns, and for less.
+const KEYS: [&str; 2] = [
+    "  Enter choose · ↑/↓ move · ←/→ data centre · Ctrl-U clear · Esc cancel",
+    "  Enter choose · ←/→ data centre · Esc cancel",
+];
 
 impl PickerState for Picker {
     type Choice = usize;
@@ -214,7 +217,7 @@ impl Picker {
             lines.push(ScreenLine::dim(self.summary()));
         }
         if rows >= 6 {
-            lines.push(ScreenLine::dim(charset::shown(KEYS).into_owned()));
+            lines.push(ScreenLine::keys(KEYS, columns));
         }
         let room = rows.saturating_sub(lines.len());
         self.page = room.max(1);
@@ -300,6 +303,13 @@ impl ScreenLine {
             is_here: false,
             is_dim: false,
         }
+    }
+
+    /// Returns the first help line that fits, or the last one.
+    pub(super) fn keys(lines: [&str; 2], columns: usize) -> Self {
+        let [wide, narrow] = lines.map(charset::shown);
+        let fits = wide.width() <= columns;
+        Self::dim(if fits { wide } else { narrow }.into_owned())
     }
 
     pub(super) fn dim(text: String) -> Self {
