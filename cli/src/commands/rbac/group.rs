@@ -155,7 +155,7 @@ fn delete(args: &GroupDeleteArgs, globals: &Globals) -> Result<(), Stop> {
     let deleted = context::run(globals, async |context| {
         let editor = Editor::connect(context, "rbac group delete").await?;
         let groups = editor.groups().await?;
-        let group = choose::group(Some(name), &groups, interaction).await?;
+        let group = choose::group(Some(name), &groups, |_| true, interaction).await?;
         let (members, grants) = (group.members.len(), group.grants.len());
         let question =
             format!("Delete the group `{name}` with {members} members and {grants} grants?");
