@@ -205,6 +205,12 @@ fn a_check_names_the_layer_that_denies() {
     assert_eq!(admin.run(&["rbac", "check", "frobnicate"]).code, 2);
     let at_host = ["rbac", "check", "exec", "--host", "check-1"];
     assert_eq!(admin.run(&at_host).code, 2);
+    let said = admin.run(&["rbac", "check", "session", "frobnicate"]);
+    let reason = "`vctl session` has no subcommand `frobnicate`";
+    assert!(said.code == 2 && said.stderr.contains(reason), "{said:?}");
     let said = admin.run(&["rbac", "check", "ssh", "@x"]);
-    assert!(said.code == 2 && said.stderr.contains("is not a host"), "{said:?}");
+    assert!(
+        said.code == 2 && said.stderr.contains("is not a host"),
+        "{said:?}"
+    );
 }

@@ -28,8 +28,8 @@ use crate::ui::{Screen, sanitize};
 /// Show whether you may run a command, and which layer denies it
 ///
 /// Two layers decide: the grants of your groups, and the policies of your token in Vault. The exit status
-/// is 77 if one of them denies the command; the error names the layer and the next step. Nothing is
-/// run or changed.
+/// is 77 if one of them denies the command, and 69 if the grants cannot be looked up; the error names the
+/// layer and the next step. Nothing is run or changed.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -81,6 +81,16 @@ pub(super) fn run(args: &CheckArgs, globals: &Globals) -> Result<(), Stop> {
         None => command.get_name().to_owned(),
     };
     let host = args.host.as_deref().or(place.filter(|_| below.is_none()));
+    if let (Some(place), None, true) = (place, below, command.has_subcommands()) {
+        let place = sanitize::text(place);
+        let message = format!("`vctl {name}` has no subcommand `{place}`");
+        let names: Vec<&str> = command
+            .get_subcommands()
+            .map(|one| one.get_name())
+            .collect();
+        let hint = format!("its subcommands: {}", names.join(", "));
+        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+    }
     if (host.is_some() || args.user.is_some())
         && class_of(&name) != CommandClass::Gated(GatedCommand::Ssh)
     {
