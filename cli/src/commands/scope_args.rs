@@ -70,6 +70,11 @@ fn placed_scope(text: &str) -> Result<Scope, String> {
             "every host accepts this scope; expected a condition `dc` or `host`".to_owned(),
         );
     }
+    if let Some(user) = scope.user() {
+        return Err(format!(
+            "a host accepts the certificates of all accounts in a scope; leave out `user={user}`"
+        ));
+    }
     Ok(scope)
 }
 
