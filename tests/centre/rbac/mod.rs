@@ -10,6 +10,7 @@ mod pickers;
 mod relay;
 mod round_trips;
 mod scopes;
+mod slow;
 
 use std::fs;
 use std::path::PathBuf;
