@@ -36,12 +36,17 @@ fn without_a_grant_no_gated_command_does_anything() {
         ("sync", &["sync", "--dry-run", "--config", config]),
         ("trust-ca", &["trust-ca", "gate-1", "--dry-run"]),
     ] {
-        let said = if args[0] == "proxy" {
-            user.messages(args)
+        // The proxy sends its reason to `ssh`, after a greeting of its own.
+        let (said, stdout) = if args[0] == "proxy" {
+            (user.messages(args), "SSH-2.0-vctl\r")
         } else {
-            user.run(args)
+            (user.run(args), "")
         };
-        assert_eq!((said.code, &*said.stdout), (77, ""), "{args:?}: {said:?}");
+        assert_eq!(
+            (said.code, &*said.stdout),
+            (77, stdout),
+            "{args:?}: {said:?}"
+        );
         let refused = format!("`gate-none` may not run `vctl {command}`");
         assert!(said.stderr.contains(&refused), "{args:?}: {said:?}");
         let line = format!("`vctl rbac grant GROUP {command}`");

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use vctl_tests::centre::DATABASE;
 use vctl_tests::lab::{exempt, installed};
 
-use super::{Enforced, applied, enforced};
+use super::{applied, enforced};
 
 const TERRAFORM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/vault/terraform/");
 
