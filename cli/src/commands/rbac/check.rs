@@ -86,7 +86,7 @@ pub(super) fn run(args: &CheckArgs, globals: &Globals) -> Result<(), Stop> {
         let message = format!("`vctl {name}` has no subcommand `{place}`");
         let names: Vec<&str> = command
             .get_subcommands()
-            .map(|one| one.get_name())
+            .map(clap::Command::get_name)
             .collect();
         let hint = format!("its subcommands: {}", names.join(", "));
         return Err(CliError::new(Exit::Usage, message).hint(hint).into());

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::run::PickerState;
-use super::state::{PickerKey, PickerStep, ScreenLine};
+use super::state::{PickerKey, PickerState, PickerStep, ScreenLine};
 use crate::error::Stop;
 use crate::ui::sanitize;
 

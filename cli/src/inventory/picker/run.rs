@@ -3,18 +3,9 @@
 use std::io;
 
 use super::screen::{self, Input, PickerScreen};
-use super::state::{PickerKey, PickerStep, ScreenLine};
+use super::state::{PickerState, PickerStep};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-
-/// A picker without its terminal.
-pub(super) trait PickerState {
-    type Choice;
-
-    fn press(&mut self, key: PickerKey) -> PickerStep<Self::Choice>;
-
-    fn draw(&mut self, columns: usize, rows: usize) -> Vec<ScreenLine>;
-}
 
 /// Returns the choice. Draws on stderr, because stdout belongs to the output of the command.
 ///

@@ -9,7 +9,6 @@ use unicode_width::UnicodeWidthStr as _;
 use vctl_common::charset;
 
 use super::context::PickerContext;
-use super::run::PickerState;
 use crate::inventory::table::{address, live};
 use crate::inventory::{Host, order};
 use crate::ui::sanitize;
@@ -39,6 +38,15 @@ pub(super) enum PickerStep<T> {
     Stay,
     Chosen(T),
     Cancelled,
+}
+
+/// A picker without its terminal.
+pub(super) trait PickerState {
+    type Choice;
+
+    fn press(&mut self, key: PickerKey) -> PickerStep<Self::Choice>;
+
+    fn draw(&mut self, columns: usize, rows: usize) -> Vec<ScreenLine>;
 }
 
 /// A picker. It does not know the size of the screen, except the lines of a page.
