@@ -70,7 +70,8 @@ pub(crate) async fn require_admin(context: &Context, what: &str) -> Result<(), C
     if admin_policy(&info).is_some() {
         return Ok(());
     }
-    let user = sanitize::text(&info.display_name);
+    let user = Person::new(&*info.display_name);
+    let user = sanitize::text(user.name());
     let message =
         format!("`{user}` may not run `vctl {what}`: only a user with an admin policy may");
     Err(CliError::new(Exit::Permission, message).hint(ask_for_admin_policy()))

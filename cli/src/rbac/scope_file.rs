@@ -90,6 +90,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<EnforcedScope>, CliError> {
             format!("cannot read the scope file `{name}`"),
         )
         .caused_by(&error)
+        .hint("docs/rbac-scopes.md shows a scope file")
     })?;
     parse(&text).map_err(|reason| {
         CliError::new(

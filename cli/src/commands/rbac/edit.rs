@@ -108,7 +108,7 @@ async fn change_members(
         let (whole, is_known) = name::display_name(user, &known)?;
         if !is_known && edit == Edit::Add {
             notice::note(&format!(
-                "`{}` has not logged in yet: the name must be the whole display name in Vault, such as `oidc-albert`",
+                "`{}` has not logged in yet, so it is stored as it is: the name must be the whole display name in Vault, such as `oidc-albert`",
                 sanitize::text(&whole)
             ));
         }

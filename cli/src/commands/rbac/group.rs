@@ -1,6 +1,7 @@
 //! `vctl rbac group`: lists, shows, creates and deletes groups of users.
 
 use vctl_common::centre::DbRole;
+use vctl_common::count::counted;
 
 use super::{Editor, choose, no_group, show};
 use crate::centre::context;
@@ -156,9 +157,9 @@ fn delete(args: &GroupDeleteArgs, globals: &Globals) -> Result<(), Stop> {
         let editor = Editor::connect(context, "rbac group delete").await?;
         let groups = editor.groups().await?;
         let group = choose::group(Some(name), &groups, |_| true, interaction).await?;
-        let (members, grants) = (group.members.len(), group.grants.len());
-        let question =
-            format!("Delete the group `{name}` with {members} members and {grants} grants?");
+        let members = counted(group.members.len(), "member");
+        let grants = counted(group.grants.len(), "grant");
+        let question = format!("Delete the group `{name}` with {members} and {grants}?");
         if !args.yes && group.name != EVERYONE && !confirmed(&question).await? {
             return Ok(false);
         }
