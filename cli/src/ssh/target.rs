@@ -190,16 +190,16 @@ async fn without_inventory(directory: &HostLookup<'_>) -> (Option<String>, Looke
         Ok((mount.ok(), grants?))
     };
     let mut asked = pin!(asked);
-    let answer = match timeout(deadlines::SIGNING_MOUNT, asked.as_mut()).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            let slow = PostgresAway::Slow(deadlines::SIGNING_MOUNT);
-            if let Ok(grants) = grants_lookup::cached(context, &slow).await {
-                directory.note_away();
-                return (None, Ok(grants));
-            }
-            asked.await
+    let in_time = timeout(deadlines::SIGNING_MOUNT, asked.as_mut()).await;
+    let answer = if let Ok(answer) = in_time {
+        answer
+    } else {
+        let slow = PostgresAway::Slow(deadlines::SIGNING_MOUNT);
+        if let Ok(grants) = grants_lookup::cached(context, &slow).await {
+            directory.note_away();
+            return (None, Ok(grants));
         }
+        asked.await
     };
     match answer {
         Ok((mount, grants)) => (mount, grants_lookup::of_answer(context, Ok(grants)).await),
