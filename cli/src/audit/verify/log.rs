@@ -153,11 +153,47 @@ struct LogReader<'a> {
     query: &'a LogQuery,
     log: AuditLog,
     /// Requests to sign whose response was not read yet.
-    asked: HashMap<u128, Signature>,
+    asked: HashMap<u128, Asked>,
     /// All requests with a response. The files may be in any order, and several audit devices write each entry.
     answered: HashSet<u128>,
     /// The last lines of files, if they are incomplete.
     cut_off: Vec<Unreadable>,
+}
+
+/// A request to sign. Vault may refuse it, so its texts, which any client can choose, are not stored with the names.
+struct Asked {
+    at: SystemTime,
+    mount: Box<str>,
+    role: Box<str>,
+    person: Box<str>,
+    address: Box<str>,
+    place: Place,
+}
+
+impl Asked {
+    fn of(signing: &Signing<'_>, at: SystemTime, place: Place) -> Self {
+        Self {
+            at,
+            mount: (&*signing.mount).into(),
+            role: (&*signing.role).into(),
+            person: (&*signing.person).into(),
+            address: (&*signing.address).into(),
+            place,
+        }
+    }
+
+    fn signature(&self, names: &mut Names, request: Option<u128>) -> Signature {
+        Signature {
+            serial: None,
+            request,
+            at: self.at,
+            mount: names.of(&self.mount),
+            role: names.of(&self.role),
+            person: names.of(&self.person),
+            address: names.of(&self.address),
+            place: self.place,
+        }
+    }
 }
 
 impl LogReader<'_> {
@@ -189,7 +225,7 @@ impl LogReader<'_> {
             let unreadable = Unreadable {
                 place: Place {
                     file: index,
-                    line: lines.number() + u64::from(is_over),
+                    line: self.log.files[index].lines + u64::from(is_over),
                 },
                 reason: problem.to_string(),
             };
@@ -204,8 +240,7 @@ impl LogReader<'_> {
             }
         }
         progress.finish();
-        let file = &mut self.log.files[index];
-        file.lines = lines.number();
+        let file = &self.log.files[index];
         match first_problem {
             Some(problem) if file.entries == 0 => Err(no_entries(&file.name, file.lines, &problem)),
             _ => Ok(()),
@@ -213,6 +248,7 @@ impl LogReader<'_> {
     }
 
     fn read_line(&mut self, file: usize, line: &Line<'_>) -> Result<(), Problem> {
+        self.log.files[file].lines += 1;
         let (bytes, is_last) = match *line {
             Line::TooLong => {
                 return Err(Problem::Line("the line is longer than 64 MiB".to_owned()));
@@ -222,8 +258,6 @@ impl LogReader<'_> {
                 is_last_without_newline,
             } => (bytes, is_last_without_newline),
         };
-        let number = self.log.files[file].lines + 1;
-        self.log.files[file].lines = number;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
@@ -243,11 +277,12 @@ impl LogReader<'_> {
             return Err(problem("the entry has no time that can be read".to_owned()));
         };
         let file_read = &mut self.log.files[file];
+        let line = file_read.lines;
         file_read.entries += 1;
         let span = file_read.span.get_or_insert(Span { from: at, to: at });
         (span.from, span.to) = (span.from.min(at), span.to.max(at));
         if let Entry::Signing(signing) = entry {
-            self.take(&signing, at, Place { file, line: number });
+            self.take(&signing, at, Place { file, line });
         }
         Ok(())
     }
@@ -263,21 +298,16 @@ impl LogReader<'_> {
             }
             return;
         }
-        let names = &mut self.log.names;
+        let accessors = self.log.accessors.entry(signing.mount.clone()).or_default();
+        // Bounded: the files may be of any number of servers.
+        if !signing.accessor.is_empty() && accessors.len() < MOST_LISTED {
+            accessors.insert(signing.accessor.to_string());
+        }
         let request = request_number(&signing.request_id);
-        let mut signature = Signature {
-            serial: None,
-            request,
-            at,
-            mount: names.of(&signing.mount),
-            role: names.of(&signing.role),
-            person: names.of(&signing.person),
-            address: names.of(&signing.address),
-            place,
-        };
         if signing.step == Step::Requested {
-            if let Some(request) = request {
-                self.asked.entry(request).or_insert(signature);
+            if let Some(request) = request.filter(|request| !self.answered.contains(request)) {
+                let asked = self.asked.entry(request);
+                asked.or_insert_with(|| Asked::of(signing, at, place));
             }
             return;
         }
@@ -285,20 +315,26 @@ impl LogReader<'_> {
             self.asked.remove(&request);
             self.answered.insert(request)
         });
-        match signing.step {
-            Step::Requested | Step::Refused => self.log.refused += u64::from(is_new),
-            Step::Signed(serial) => {
-                signature.serial = Some(serial);
-                self.log.signatures.push(signature);
+        let serial = match signing.step {
+            Step::Signed(serial) => Some(serial),
+            Step::NoSerial => None,
+            Step::Requested | Step::Refused => {
+                self.log.refused += u64::from(is_new);
+                return;
             }
-            Step::NoSerial => self.log.signatures.push(signature),
-            Step::Hashed => self.take_hashed(signing, at, place),
-        }
-        let accessors = self.log.accessors.entry(signing.mount.clone()).or_default();
-        // Bounded: the files may be of any number of servers.
-        if !signing.accessor.is_empty() && accessors.len() < MOST_LISTED {
-            accessors.insert(signing.accessor.to_string());
-        }
+            Step::Hashed => {
+                if is_new {
+                    self.take_hashed(signing, at, place);
+                }
+                return;
+            }
+        };
+        let signature = Asked::of(signing, at, place).signature(&mut self.log.names, request);
+        let signature = Signature {
+            serial,
+            ..signature
+        };
+        self.log.signatures.push(signature);
     }
 
     fn take_hashed(&mut self, signing: &Signing<'_>, at: SystemTime, place: Place) {
@@ -339,9 +375,10 @@ impl LogReader<'_> {
         for cut in older {
             log.note_unreadable(cut);
         }
-        let asked = self.asked.into_iter();
-        let unanswered = asked.filter(|(request, _)| !self.answered.contains(request));
-        log.unanswered = unanswered.map(|(_, signature)| signature).collect();
+        let unanswered = self.asked.into_iter();
+        log.unanswered = unanswered
+            .map(|(request, asked)| asked.signature(&mut log.names, Some(request)))
+            .collect();
         log.unanswered.sort_by_key(|request| request.at);
         log.signatures
             .sort_by_key(|one| (one.serial, one.request, one.at));
@@ -398,6 +435,12 @@ mod tests {
     fn serial(minute: u32, serial: u32) -> [String; 2] {
         let data = format!("{{\"serial_number\":\"{serial:x}\"}}");
         signed(minute, serial, "ssh", &data)
+    }
+
+    /// Returns a refused request for a role with a name of its own.
+    fn refused(id: u32) -> [String; 2] {
+        let lines = signed(1, id, "ssh", "{\"error\":\"hmac-sha256:1\"}");
+        lines.map(|line| line.replace("/sign/r", &format!("/sign/r{id}")))
     }
 
     struct Files {
@@ -572,6 +615,41 @@ mod tests {
     }
 
     #[test]
+    fn a_line_over_the_limit_has_a_number_too() {
+        let long = vec![b' '; (64 << 20) + 1];
+        let (before, after) = (serial(1, 1).concat(), serial(2, 2).concat());
+        let text = [
+            before.as_bytes(),
+            &long,
+            b"\n",
+            after.as_bytes(),
+            b"plain\n",
+        ]
+        .concat();
+        let log = Files::of(&[&text]).read().unwrap();
+        let places: Vec<_> = log.unreadable.iter().map(|line| line.place.line).collect();
+        assert_eq!(places, [3, 6]);
+        let lines: Vec<_> = log.signatures.iter().map(|one| one.place.line).collect();
+        assert_eq!((lines, log.files[0].lines), (vec![2, 5], 6));
+    }
+
+    #[test]
+    fn names_in_refused_requests_use_no_memory() {
+        let signed = serial(1, 1).concat();
+        let refused: String = (2..100)
+            .map(|id| {
+                let [request, response] = refused(id);
+                request + &response
+            })
+            .collect();
+        let log = Files::of(&[signed.as_bytes(), refused.as_bytes()]);
+        let log = log.read().unwrap();
+        assert_eq!((log.refused, log.unanswered.len()), (98, 0));
+        let expected = Files::of(&[signed.as_bytes()]).read().unwrap();
+        assert_eq!(log.names.len(), expected.names.len());
+    }
+
+    #[test]
     fn a_cut_compressed_file_is_read_to_its_cut() {
         // Random enough for several blocks.
         let text: String = (0..20_000)
@@ -611,9 +689,11 @@ mod tests {
     #[test]
     fn other_mounts_and_hashed_serials_are_counted() {
         let hashed = signed(1, 1, "ssh", "{\"serial_number\":\"hmac-sha256:1\"}").concat();
+        // The file of another audit device.
+        let again = hashed.replace("54.6Z", "54.7Z");
         let other = signed(1, 2, "team", "{\"serial_number\":\"1f\"}").concat();
         let refused = signed(1, 3, "ssh", "{\"error\":\"hmac-sha256:1\"}").concat();
-        let text = [&hashed, &other, &refused, &*serial(2, 5).concat()].concat();
+        let text = [&hashed, &again, &other, &refused, &*serial(2, 5).concat()].concat();
         let log = Files::of(&[text.as_bytes()]).read().unwrap();
         assert_eq!(log.hashed.as_ref().unwrap().count, 1);
         assert_eq!(
