@@ -8,8 +8,7 @@ use vctl_common::centre::DbRole;
 use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::commands::duration_arg;
-use crate::error::{CliError, Stop};
-use crate::exit_code::Exit;
+use crate::error::Stop;
 use crate::revoke::steps::{Revocation, write_krl};
 use crate::ui::ask::confirmed;
 use crate::ui::help::TEMPLATE;
@@ -67,13 +66,10 @@ pub(crate) fn run(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {
     let Some(name) = &args.user else {
         return write_list(args, globals);
     };
-    if !args.yes
-        && !args.dry_run
-        && let Some(reason) = globals.interaction().refusal()
-    {
-        let message = format!("revoking access needs confirmation, and {reason}");
+    let interaction = globals.interaction();
+    if !args.yes && !args.dry_run {
         let hint = "look with `--dry-run`, then use `--yes`";
-        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+        interaction.require("revoking access needs confirmation", hint)?;
     }
     context::run(globals, async |context| {
         let revocation = Revocation::find(context, name).await?;
@@ -82,7 +78,7 @@ pub(crate) fn run(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {
             return Ok(());
         }
         let question = format!("Revoke the access of {}?", revocation.names());
-        if !args.yes && !confirmed(&question).await? {
+        if !args.yes && !confirmed(interaction, &question).await? {
             notice::note("nothing was revoked");
             return Ok(());
         }

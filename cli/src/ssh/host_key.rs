@@ -254,7 +254,8 @@ impl<'a> HostKeys<'a> {
         let kind = key.algorithm();
         notice::done(&format!("The host key of `{host}` is not known."));
         notice::done(&format!("{kind} {fingerprint}"));
-        let answer = confirmed("Is this the right key? It is then added to known_hosts.").await;
+        let question = "Is this the right key? It is then added to known_hosts.";
+        let answer = confirmed(interaction, question).await;
         if !matches!(answer, Ok(true)) {
             return Err(HostKeyError::Declined { host });
         }

@@ -68,12 +68,9 @@ fn wait(text: &str) -> Result<Duration, String> {
 
 pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
-    if !args.yes
-        && let Some(reason) = interaction.refusal()
-    {
-        let message = format!("ending a session needs confirmation, and {reason}");
+    if !args.yes {
         let hint = "use `--yes` to end it without confirmation";
-        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+        interaction.require("ending a session needs confirmation", hint)?;
     }
     let lines = context::run(globals, async |context| {
         let client = context.connect(&context.pool(DbRole::SessionEnd)?).await?;
@@ -90,7 +87,7 @@ pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
         }
         let described = words::described(&session, wall_now());
         let question = format!("End session {} of {described}?", session.id);
-        if !args.yes && !confirmed(&question).await? {
+        if !args.yes && !confirmed(interaction, &question).await? {
             return Ok(vec!["no session was ended".to_owned()]);
         }
         let name = context.display_name().await?;
