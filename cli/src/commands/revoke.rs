@@ -94,7 +94,7 @@ pub(crate) fn run(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {
 fn write_list(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {
     let Some(path) = &args.krl else { return Ok(()) };
     context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::SessionEnd)?).await?;
+        let client = context.connect(&context.pool(DbRole::Revoke)?).await?;
         write_krl(&client, path).await
     })
 }

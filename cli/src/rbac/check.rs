@@ -154,7 +154,7 @@ fn credentials_of(name: &str, vault: &VaultSettings) -> Vec<Need> {
         "sync" | "rbac" | "add" | "edit" | "delete" | "dbedit" => &[DbRole::Rw],
         "trust-ca" => &[DbRole::Ro, DbRole::Rw],
         "prune" => &[DbRole::Pruner],
-        "revoke" => &[DbRole::SessionEnd],
+        "revoke" => &[DbRole::Revoke],
         "migrate" => &[DbRole::Migrator],
         _ => &[],
     };

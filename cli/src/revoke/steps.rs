@@ -74,7 +74,7 @@ impl<'a> Revocation<'a> {
             return Err(CliError::new(Exit::Usage, message).hint(hint).into());
         }
         let mut missed = Vec::new();
-        let pool = context.pool(DbRole::SessionEnd)?;
+        let pool = context.pool(DbRole::Revoke)?;
         let client = match context.connect(&pool).await {
             Ok(client) => Some(client),
             Err(error) if error.is_away() && !error.is_vault_away() => {
