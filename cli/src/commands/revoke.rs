@@ -1,5 +1,6 @@
 //! `vctl revoke`
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use crate::centre::globals::Globals;
 use crate::commands::duration_arg;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::revoke::steps::{Revocation, write_krl};
+use crate::revoke::sshd_list;
+use crate::revoke::steps::Revocation;
 use crate::ui::ask::confirmed;
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
@@ -95,6 +97,6 @@ fn write_list(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {
     let Some(path) = &args.krl else { return Ok(()) };
     context::run(globals, async |context| {
         let client = context.connect(&context.pool(DbRole::Revoke)?).await?;
-        write_krl(&client, path).await
+        Ok(sshd_list::write(&client, path, &BTreeSet::new()).await?)
     })
 }
