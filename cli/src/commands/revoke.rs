@@ -8,7 +8,7 @@ use vctl_common::centre::DbRole;
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
-use crate::commands::duration_arg;
+use crate::commands::{duration_arg, reason_arg};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::revoke::sshd_list;
@@ -45,7 +45,7 @@ pub(crate) struct RevokeArgs {
     krl: Option<PathBuf>,
 
     /// Reason for the record
-    #[arg(long, value_name = "TEXT", requires = "user")]
+    #[arg(long, value_name = "TEXT", requires = "user", value_parser = reason_arg::reason)]
     reason: Option<String>,
 
     /// Show the access, and revoke nothing
