@@ -224,7 +224,7 @@ fn a_mistaken_name_revokes_nothing() {
     };
     let long = "x".repeat(501);
     for (arguments, status, part) in [
-        (&["revoke", "careful", "--yes"], 2, "your own access"),
+        (&["revoke", "careful", "--yes"][..], 2, "your own access"),
         (
             &["revoke", "approle", "--yes"],
             2,
