@@ -154,7 +154,7 @@ fn credentials_of(name: &str, vault: &VaultSettings) -> Vec<Need> {
         "sync" | "rbac" | "add" | "edit" | "delete" | "dbedit" => &[DbRole::Rw],
         "trust-ca" => &[DbRole::Ro, DbRole::Rw],
         "prune" => &[DbRole::Pruner],
-        "revoke" => &[DbRole::SessionEnd],
+        "revoke" => &[DbRole::Revoke],
         "migrate" => &[DbRole::Migrator],
         _ => &[],
     };
@@ -202,6 +202,14 @@ mod tests {
             meta: BTreeMap::new(),
             entity_id: None,
         }
+    }
+
+    #[test]
+    fn revoking_needs_its_own_credential() {
+        let vault = VaultSettings::new("https://vault.example");
+        let needs = credentials_of("revoke", &vault);
+        let paths: Vec<_> = needs.iter().map(|need| need.path.as_str()).collect();
+        assert_eq!(paths, ["database/creds/vctl-revoke"]);
     }
 
     /// Class of the command, policies of the user, grants of the user: the class rules.

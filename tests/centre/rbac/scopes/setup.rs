@@ -94,6 +94,10 @@ fn setup_refuses_a_wrong_scope_file() {
             "`ttl_s` of `user=b` is 7201, above its `max_ttl_s`, 7200",
         ),
         (
+            r#"{"user=b": {"max_ttl_s": 86401}}"#,
+            "`max_ttl_s` of `user=b` is 86401; expected at most 86400 seconds",
+        ),
+        (
             r#"{"dc=A": {"users": ["a"]}, "dc=a": {"users": ["a"]}}"#,
             "have the same name in Vault, `vctl-scope-dc-a`",
         ),
