@@ -92,7 +92,8 @@ pub fn preview(options: &LineOptions) -> Result<Preview, EditError> {
             let words = &stamp.arguments;
             return Ok(Preview::Unchanged {
                 place: stamp.place(),
-                is_strict: words.windows(2).any(|pair| pair == ["--mode", "strict"]),
+                is_strict: words.windows(2).any(|pair| pair == ["--mode", "strict"])
+                    || words.iter().any(|word| word == "--mode=strict"),
             });
         }
         several => {
@@ -359,6 +360,23 @@ mod tests {
         assert!(matches!(add(&options), Ok(Change::Added { .. })));
         assert_eq!(text(&options).matches("vctl-agent stamp").count(), 1);
         assert!(!fs::read_to_string(vendor).unwrap().contains("vctl"));
+    }
+
+    #[test]
+    fn both_forms_of_a_strict_line_are_read() {
+        for (mode, strict) in [
+            ("--mode strict", true),
+            ("--mode=strict", true),
+            ("--mode=best-effort", false),
+            ("", false),
+        ] {
+            let line = format!("session required pam_exec.so /usr/sbin/vctl-agent stamp {mode}\n");
+            let (_root, options) = image(&line);
+            let Ok(Preview::Unchanged { is_strict, .. }) = preview(&options) else {
+                panic!("{mode}: the line is not found");
+            };
+            assert_eq!(is_strict, strict, "{mode}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::{CentreError, ConfigError};
-use crate::pam::EditError;
+use crate::pam::{EditError, StampLine};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
@@ -74,8 +74,8 @@ pub enum SetupError {
     },
     #[error("`{command}` failed: {why}")]
     Command { command: String, why: String },
-    #[error("the stamp line at {place} was not added by setup")]
-    LineOfOthers { place: String },
+    #[error("the stamp line at {} line {} was not added by setup", .0.file, .0.line)]
+    LineOfOthers(StampLine),
     #[error("the step failed, and the steps before it are undone")]
     RolledBack(#[source] Box<SetupError>),
     #[error("the step failed ({step}), and {left} could not be restored")]
@@ -111,7 +111,15 @@ impl SetupError {
             Self::Enrolment { .. } => "write it with `vctl host enroll HOST --out FILE`",
             Self::OtherValue { .. } => "change that line, or move the file away",
             Self::NoAuthority { .. } => "copy the CA certificate to that path",
-            Self::LineOfOthers { .. } => "vctl-agent pam-line remove",
+            Self::LineOfOthers(line) => {
+                return Some(match line.file.strip_prefix("/etc/pam.d/") {
+                    Some("sshd") => "remove it: vctl-agent pam-line remove".to_owned(),
+                    Some(service) => {
+                        format!("remove it: vctl-agent pam-line remove --service {service}")
+                    }
+                    None => "remove that line by hand".to_owned(),
+                });
+            }
             Self::RolledBack(cause) => return cause.hint(),
             Self::HalfDone { .. } | Self::NotRestored { .. } => {
                 "fix the cause, then run `vctl-agent setup --undo` again"

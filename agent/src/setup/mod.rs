@@ -90,11 +90,12 @@ pub fn run(options: &SetupOptions, user: &mut dyn User) -> Result<Option<Report>
 /// A part could not be restored. The journal still lists it, so the command can be run again.
 pub fn undo(options: &SetupOptions, user: &mut dyn User) -> Result<(), SetupError> {
     let host = Host::lock(&options.root)?;
-    let Some(journal) = Journal::load(&host)? else {
+    let journal = Journal::load(&host)?;
+    undo::check(&host, journal.as_ref())?;
+    let Some(journal) = journal else {
         user.tell("Nothing to undo: setup changed nothing on this host.\n");
         return Ok(());
     };
-    undo::check(&host, &journal)?;
     let mut text = "Steps of the undo:\n".to_owned();
     for (number, step) in (1..).zip(undo::describe(&journal)) {
         let _ = writeln!(text, "  {number}. {step}");

@@ -12,29 +12,18 @@ use super::error::SetupError;
 use super::host::Host;
 use super::journal::{self, Before, Change, Journal, copy, digest, unwritable};
 use super::{sshd, systemd};
-use crate::pam::{self, LineOptions, PamFiles};
+use crate::pam::{self, EditError, LineOptions};
 use crate::probe;
 
-/// Refuses to stop the collector while a stamp line of another author needs it.
-pub(super) fn check(host: &Host, journal: &Journal) -> Result<(), SetupError> {
-    let ours = journal.changes.iter().find_map(|change| match change {
-        Change::PamLine { service, .. } => Some(service.clone()),
+/// Refuses while any PAM file has a stamp line that setup did not add: it needs the collector and the program.
+pub(super) fn check(host: &Host, journal: Option<&Journal>) -> Result<(), SetupError> {
+    let changes = journal.map_or(&[][..], |journal| &journal.changes);
+    let ours = changes.iter().find_map(|change| match change {
+        Change::PamLine { service, .. } => Some(service.as_str()),
         _ => None,
     });
-    if ours.is_some()
-        || !journal
-            .changes
-            .iter()
-            .any(|change| matches!(change, Change::Unit { .. }))
-    {
-        return Ok(());
-    }
-    let (_, service) = crate::check::sshd(&sshd::settings(host));
-    let stack = pam::session_stack(&PamFiles::read(host.root()), &service).unwrap_or_default();
-    match pam::stamps(&stack).first() {
-        Some(stamp) => Err(SetupError::LineOfOthers {
-            place: stamp.place(),
-        }),
+    match pam::stamp_lines(host.root(), ours).into_iter().next() {
+        Some(line) => Err(SetupError::LineOfOthers(line)),
         None => Ok(()),
     }
 }
@@ -95,8 +84,12 @@ pub(super) fn undo(
             }
         }
     }
-    if reloads_sshd && let Err(error) = sshd::test(host).and_then(|()| sshd::reload(host)) {
-        left.push(format!("sshd ({error})"));
+    if reloads_sshd {
+        match sshd::test(host).and_then(|()| sshd::reload(host)) {
+            // Removed since the setup.
+            Ok(()) | Err(SetupError::NoSshd) => {}
+            Err(error) => left.push(format!("sshd ({error})")),
+        }
     }
     if systemd::runs(host) {
         let _ = systemd::systemctl(host, &["daemon-reload"]);
@@ -212,8 +205,11 @@ fn restore(host: &Host, change: &Change) -> Result<Option<String>, SetupError> {
                 program: String::new(),
                 strict: false,
             };
-            pam::remove(&line)?;
-            Ok(None)
+            match pam::remove(&line) {
+                // The service was removed with its file, and the line with it.
+                Err(EditError::NoService { .. }) if !host.at(path).exists() => Ok(None),
+                removed => removed.map(|_| None).map_err(SetupError::from),
+            }
         }
         Change::Unit { name } => {
             if systemd::runs(host) {

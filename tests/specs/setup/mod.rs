@@ -65,6 +65,27 @@ fn setup_records_the_next_login_and_undo_restores_the_host() {
     );
 }
 
+#[test]
+fn undo_refuses_while_a_line_added_by_hand_needs_it() {
+    let Some(host) = host() else { return };
+    host.ok("vctl-agent pam-line add");
+    let before = host.files("");
+    let refused = host.run("vctl-agent setup --undo --yes");
+    assert_eq!(refused.code, Some(1), "{}", refused.text);
+    let reason = "was not added by setup\nhint: remove it: vctl-agent pam-line remove\n";
+    assert!(refused.text.contains(reason), "{}", refused.text);
+    assert_eq!(host.files(""), before);
+}
+
+#[test]
+fn undo_works_after_sshd_was_removed() {
+    let Some(host) = host() else { return };
+    host.ok(SETUP);
+    host.ok("rm /etc/pam.d/sshd /usr/sbin/sshd");
+    host.ok("vctl-agent setup --undo --yes");
+    host.ok("test ! -e /etc/pam.d/sshd; test ! -e /var/lib/vctl/setup");
+}
+
 /// How a host is damaged, how it is repaired, and a part of the reason.
 const REFUSED: &[(&str, &str, &str)] = &[
     (
