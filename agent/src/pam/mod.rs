@@ -2,6 +2,7 @@
 
 mod edit;
 mod files;
+mod inside;
 mod lines;
 mod needs;
 mod place;
@@ -9,5 +10,6 @@ mod stack;
 
 pub use edit::{Change, EditError, LineOptions, Preview, add, line, preview, remove};
 pub use files::PamFiles;
+pub use inside::{LeavesRoot, inside};
 pub use needs::{StampLine, stamp_lines};
 pub use stack::{Module, session_stack, stamp_programs, stamps};

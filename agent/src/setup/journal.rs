@@ -13,7 +13,8 @@ use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 use super::error::SetupError;
 use super::host::Host;
 
-const DIRECTORY: &str = "/var/lib/vctl/setup";
+/// Contains the journal and the copies.
+pub(super) const DIRECTORY: &str = "/var/lib/vctl/setup";
 const VERSION: u32 = 1;
 
 /// Paths are those of the host, also in the tree of an image.
@@ -102,7 +103,7 @@ impl Journal {
         {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(unwritable(file, source)),
+            Err(source) => return Err(unreadable(file, source)),
         };
         let before = Before {
             copy: format!("{}.before", self.changes.len()),
@@ -112,6 +113,14 @@ impl Journal {
         };
         write_private(&copy(host, &before), &bytes)?;
         Ok(Some(before))
+    }
+
+    /// Returns the digest of the text that setup wrote last to a file.
+    pub(super) fn wrote(&self, path: &str) -> Option<&str> {
+        match self.changes.get(self.file(path)?) {
+            Some(Change::File { wrote, .. }) => Some(wrote),
+            _ => None,
+        }
     }
 
     /// Returns the change of a file, if there is one already.
@@ -162,6 +171,13 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 
 pub(super) fn unwritable(path: &Path, source: io::Error) -> SetupError {
     SetupError::Write {
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+pub(super) fn unreadable(path: &Path, source: io::Error) -> SetupError {
+    SetupError::Read {
         path: path.display().to_string(),
         source,
     }

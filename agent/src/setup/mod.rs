@@ -15,6 +15,7 @@ mod shipped;
 mod sshd;
 mod systemd;
 mod undo;
+mod wanted;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -63,6 +64,9 @@ pub fn run(options: &SetupOptions, user: &mut dyn User) -> Result<Option<Report>
         return Err(SetupError::Interrupted);
     }
     let plan = plan::plan(&host, options, journal.as_ref())?;
+    for path in &plan.edited {
+        user.tell(&format!("kept: {path} was edited after the setup\n"));
+    }
     if plan.steps.is_empty() {
         user.tell("Nothing to do: this host is set up.\n");
     } else {
@@ -103,7 +107,7 @@ pub fn undo(options: &SetupOptions, user: &mut dyn User) -> Result<(), SetupErro
     user.tell(&text);
     ask(user)?;
     let config = host.config().unwrap_or_else(|_| Config::default());
-    undo::undo(&host, journal, Some(&config.pin_dir), user)
+    undo::undo(&host, journal, &config.pin_dir, user)
 }
 
 fn ask(user: &mut dyn User) -> Result<(), SetupError> {

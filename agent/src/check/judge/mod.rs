@@ -233,6 +233,22 @@ fn audit_ids(facts: &HostFacts) -> Finding {
     }
 }
 
+/// Judges the SELinux of an image by its `/etc/selinux/config`; `None` unless it will be enforcing.
+pub(crate) fn selinux_of_image(config: &str) -> Option<Finding> {
+    let is_enforcing = |line: &str| {
+        let value = line.trim().strip_prefix("SELINUX=");
+        value.is_some_and(|value| value.trim().eq_ignore_ascii_case("enforcing"))
+    };
+    let facts = HostFacts {
+        selinux_enforcing: Some(true),
+        ..HostFacts::default()
+    };
+    config
+        .lines()
+        .any(is_enforcing)
+        .then(|| mandatory_access(&facts))
+}
+
 fn mandatory_access(facts: &HostFacts) -> Finding {
     let id = "mac";
     let confined = facts.apparmor_profiles.as_deref().and_then(|profiles| {
