@@ -178,7 +178,8 @@ fn a_debian_package_upgrades_without_a_gap_and_purges_all() {
     );
     host.ok(&format!("{login} true"));
     // A line that setup has not added: without the program no login would work.
-    host.ok(&format!("{dpkg} -i {agent} && vctl-agent pam-line add"));
+    let again = host.ok(&format!("{dpkg} -i {agent} && vctl-agent pam-line add"));
+    assert!(again.contains("run `vctl-agent setup`"), "{again}");
     let refused = host.run(&format!("{dpkg} -r vctl-agent"));
     assert_eq!(refused.code, Some(1), "{}", refused.text);
     let reason = "was not added by setup\nhint: remove it: vctl-agent pam-line remove\n";
@@ -202,7 +203,8 @@ fn an_rpm_package_starts_nothing_and_undoes_the_setup() {
     assert_eq!(host.ok("cat /run/systemctl.log"), "daemon-reload\n");
     host.ok("/usr/sbin/sshd; until [ -s /run/sshd.pid ]; do sleep 0.05; done; cp /run/sshd.pid /run/ssh.service.pid");
     host.ok(SETUP);
-    host.ok(&format!("{rpm} -U --replacepkgs {agent}"));
+    let upgraded = host.ok(&format!("{rpm} -U --replacepkgs {agent}"));
+    assert!(!upgraded.contains("nothing records yet"), "{upgraded}");
     host.ok("grep -q 'vctl-agent stamp' /etc/pam.d/sshd");
     // A second service has a line, added by hand: nothing of the setup is undone before the refusal.
     host.ok("mv /etc/pam.conf $WORK/; cp /etc/pam.d/login $WORK/login");
