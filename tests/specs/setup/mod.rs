@@ -1,5 +1,6 @@
 //! `vctl-agent setup` prepares a host once, and leaves a host that it refuses as it was.
 
+mod confinement;
 mod host;
 mod packages;
 mod units;

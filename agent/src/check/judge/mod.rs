@@ -259,7 +259,7 @@ fn mandatory_access(facts: &HostFacts) -> Finding {
         (Some(true), _) => Finding::warn(
             id,
             "SELinux is enforcing: sshd_t may not run the stamper or reach its socket",
-            "list the refusals with `ausearch -m avc -c vctl-agent`, and allow them: `audit2allow -M vctl`",
+            "build and load deploy/audit/selinux/vctl_stamp.te; its first lines are the commands",
         ),
         (_, Some(profile)) => Finding::warn(
             id,
