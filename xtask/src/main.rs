@@ -14,6 +14,7 @@ mod named_specs;
 mod named_things;
 mod packages;
 mod prose;
+mod rust_code;
 mod sentences;
 mod stack;
 mod subjects;
