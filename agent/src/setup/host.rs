@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use vctl_common::file_lock::{self, Tried};
 
 use super::error::SetupError;
-use super::journal;
 use crate::config::{self, Config, ConfigError, DEFAULT_FILE};
 use crate::pam;
+
+/// Contains the journal and the copies of replaced files.
+pub(super) const JOURNAL: &str = "/var/lib/vctl/setup";
 
 /// Directories below which setup reads and writes without a look at each link.
 const DIRECTORIES: [&str; 5] = [
@@ -17,7 +19,7 @@ const DIRECTORIES: [&str; 5] = [
     "/etc/ssh",
     "/etc/systemd/system",
     "/etc/vctl",
-    journal::DIRECTORY,
+    JOURNAL,
 ];
 
 #[derive(Debug)]

@@ -11,10 +11,8 @@ use sha2::{Digest as _, Sha256};
 use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 
 use super::error::SetupError;
-use super::host::Host;
+use super::host::{Host, JOURNAL};
 
-/// Contains the journal and the copies.
-pub(super) const DIRECTORY: &str = "/var/lib/vctl/setup";
 const VERSION: u32 = 1;
 
 /// Paths are those of the host, also in the tree of an image.
@@ -92,7 +90,7 @@ impl Journal {
             let path = "/var/lib/vctl".to_owned();
             self.changes.insert(0, Change::Directory { path });
         }
-        create_directory(&host.at(DIRECTORY), 0o700)?;
+        create_directory(&host.at(JOURNAL), 0o700)?;
         let text = serde_json::to_vec_pretty(self).unwrap_or_default();
         write_private(&path(host), &text)
     }
@@ -132,7 +130,7 @@ impl Journal {
 
 /// Removes journal and copies.
 pub(super) fn remove(host: &Host) -> Result<(), SetupError> {
-    let directory = host.at(DIRECTORY);
+    let directory = host.at(JOURNAL);
     match fs::remove_dir_all(&directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritable(&directory, error)),
         _ => Ok(()),
@@ -142,7 +140,7 @@ pub(super) fn remove(host: &Host) -> Result<(), SetupError> {
 pub(super) fn copy(host: &Host, before: &Before) -> PathBuf {
     // A name from the journal stays in its directory.
     let name = Path::new(&before.copy).file_name().unwrap_or_default();
-    host.at(DIRECTORY).join(name)
+    host.at(JOURNAL).join(name)
 }
 
 /// Creates a directory; returns false if it exists.
@@ -184,7 +182,7 @@ pub(super) fn unreadable(path: &Path, source: io::Error) -> SetupError {
 }
 
 fn path(host: &Host) -> PathBuf {
-    host.at(DIRECTORY).join("journal.json")
+    host.at(JOURNAL).join("journal.json")
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 
@@ -15,7 +16,7 @@ use super::preflight::{collector_answers, machine_is_ready, pam_line, program_ru
 use super::shipped::{
     AGENT, CENTRE_CONF, COLLECT, DIRECTORIES, NODE, SSHD_SNIPPET, SSHD_SNIPPET_FILE, TMPFILES, Unit,
 };
-use super::wanted::{NewText, Wanted, directory, push_files, steps_of};
+use super::wanted::{NewText, Wanted, steps_of};
 use super::{sshd, systemd};
 use crate::check::{self, SshdFact};
 use crate::config::{Config, DEFAULT_FILE};
@@ -276,4 +277,41 @@ fn push_units(
             });
         }
     }
+}
+
+/// Adds the steps that write files, with the directories that they need.
+fn push_files(
+    host: &Host,
+    files: Vec<NewText>,
+    made: &mut BTreeSet<String>,
+    steps: &mut Vec<Step>,
+) {
+    for file in files {
+        let parent = Path::new(&file.path).parent().unwrap_or(Path::new("/"));
+        let parent = parent.to_string_lossy().into_owned();
+        let mode = if parent == "/etc/vctl" { 0o700 } else { 0o755 };
+        directory(host, &parent, mode, made, steps);
+        steps.push(Step::File(file));
+    }
+}
+
+/// Adds the directory and its missing parents.
+fn directory(
+    host: &Host,
+    path: &str,
+    mode: u32,
+    made: &mut BTreeSet<String>,
+    steps: &mut Vec<Step>,
+) {
+    if host.at(path).is_dir() || made.contains(path) {
+        return;
+    }
+    if let Some(parent) = Path::new(path).parent() {
+        directory(host, &parent.to_string_lossy(), 0o755, made, steps);
+    }
+    made.insert(path.to_owned());
+    steps.push(Step::Directory {
+        path: path.to_owned(),
+        mode,
+    });
 }

@@ -158,6 +158,9 @@ pub(super) fn roll_back(
             left.push(error.to_string());
         }
     }
+    if let Err(error) = directories(host, &journal.changes, user) {
+        left.push(error.to_string());
+    }
     // The units of the earlier setup may run with the files of this one.
     if systemd::runs(host) {
         let restarted = systemd::systemctl(host, &["daemon-reload"])

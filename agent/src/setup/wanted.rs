@@ -1,14 +1,11 @@
-//! The files that setup writes: their content, and the steps that are missing.
+//! The files that setup writes: their content, and those that do not have it yet.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use super::error::SetupError;
 use super::host::Host;
 use super::journal::{Journal, digest, unreadable};
-use super::plan::Step;
 
 /// A file with the content that it should have.
 pub(super) struct Wanted {
@@ -100,41 +97,4 @@ pub(super) fn steps_of(
         });
     }
     Ok(steps)
-}
-
-/// Adds the steps that write files, with the directories that they need.
-pub(super) fn push_files(
-    host: &Host,
-    files: Vec<NewText>,
-    made: &mut BTreeSet<String>,
-    steps: &mut Vec<Step>,
-) {
-    for file in files {
-        let parent = Path::new(&file.path).parent().unwrap_or(Path::new("/"));
-        let parent = parent.to_string_lossy().into_owned();
-        let mode = if parent == "/etc/vctl" { 0o700 } else { 0o755 };
-        directory(host, &parent, mode, made, steps);
-        steps.push(Step::File(file));
-    }
-}
-
-/// Adds the directory and its missing parents.
-pub(super) fn directory(
-    host: &Host,
-    path: &str,
-    mode: u32,
-    made: &mut BTreeSet<String>,
-    steps: &mut Vec<Step>,
-) {
-    if host.at(path).is_dir() || made.contains(path) {
-        return;
-    }
-    if let Some(parent) = Path::new(path).parent() {
-        directory(host, &parent.to_string_lossy(), 0o755, made, steps);
-    }
-    made.insert(path.to_owned());
-    steps.push(Step::Directory {
-        path: path.to_owned(),
-        mode,
-    });
 }

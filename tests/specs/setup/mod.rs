@@ -212,8 +212,8 @@ fn an_unfit_host_is_refused_with_a_fix_and_stays_unchanged() {
 fn a_failed_step_undoes_the_steps_before_it() {
     let Some(host) = host() else { return };
     let before = host.files("");
-    // The unit does not start; then the disk is full when the PAM file, the tmpfiles file, the journal or the unit is
-    // written.
+    // The unit does not start; then the disk is full when the PAM file, the tmpfiles file or the unit is written. A
+    // full disk of the spool and the journal is refused before the first step.
     let small = |at: &str| {
         format!(
             "mkdir -p $WORK/small && cp -a {at} $WORK/small/ && mount -t tmpfs -o mode=755,size=256k none {at} &&
@@ -239,7 +239,7 @@ fn a_failed_step_undoes_the_steps_before_it() {
         (
             small("/var/lib"),
             "umount /var/lib".to_owned(),
-            "No space left on device",
+            "the check `spool` fails",
         ),
         (
             small("/etc/systemd/system"),
