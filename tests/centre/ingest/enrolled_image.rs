@@ -14,6 +14,7 @@ fn image(work: &Path) {
         ("tree/etc/pam.d/sshd", "session required pam_loginuid.so\n"),
         ("tree/etc/ssh/sshd_config", ""),
         ("tree/usr/sbin/sshd", ""),
+        ("tree/var/lib/dpkg/status", ""),
         ("tree/usr/sbin/vctl-agent", ""),
         // `sshd -t` and `sshd -T`.
         ("bin/chroot", "#!/bin/sh\necho usepam yes\n"),

@@ -217,7 +217,7 @@ fn an_rpm_package_starts_nothing_and_undoes_the_setup() {
         ),
         // A program that undoes everything: the script itself looks, too.
         (
-            "printf '#!/bin/sh\n' > /usr/sbin/vctl-agent;",
+            "rm /usr/sbin/vctl-agent; printf '#!/bin/sh\n' > /usr/sbin/vctl-agent; chmod 755 /usr/sbin/vctl-agent;",
             "not removed, because these PAM lines need it:\n/etc/pam.d/login:session required",
         ),
     ];
