@@ -41,9 +41,17 @@ impl EnforcedScope {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
+    #[serde(default, deserialize_with = "given")]
     users: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "given")]
     ttl_s: Option<u32>,
+    #[serde(default, deserialize_with = "given")]
     max_ttl_s: Option<u32>,
+}
+
+/// Reads a value that is given. setup.sh and Terraform refuse `null`, which serde takes for a missing value.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// The entries of the file in their order. serde's maps would drop all but one of equal keys.
@@ -83,6 +91,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<EnforcedScope>, CliError> {
             format!("cannot read the scope file `{name}`"),
         )
         .caused_by(&error)
+        .hint("docs/rbac-scopes.md shows a scope file")
     })?;
     parse(&text).map_err(|reason| {
         CliError::new(
@@ -182,6 +191,14 @@ mod tests {
         );
         assert_eq!((scopes[0].ttl_s, scopes[0].max_ttl_s), (TTL_S, MAX_TTL_S));
         assert_eq!((scopes[2].ttl_s, scopes[2].max_ttl_s), (900, 3600));
+    }
+
+    #[test]
+    fn files_that_setup_refuses_are_refused() {
+        let files = include_str!("../../../tests/centre/rbac/scopes/wrong-files.txt");
+        for file in files.lines() {
+            assert!(parse(file).is_err(), "{file}");
+        }
     }
 
     #[test]

@@ -35,6 +35,9 @@ with pattern as (
     select format('`%s` has the unknown key `%s`; expected `users`, `ttl_s` and `max_ttl_s`', scope, key)
     from entry, json_object_keys(settings) key where key not in ('users', 'ttl_s', 'max_ttl_s')
     union all
+    select format('`%s` has the key `%s` several times', scope, key)
+    from entry, json_object_keys(settings) key group by scope, key having count(*) > 1
+    union all
     select format('`%s` names its account already; remove `users`', scope)
     from entry where only_user is not null and settings -> 'users' is not null
     union all
