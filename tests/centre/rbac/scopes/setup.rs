@@ -1,14 +1,13 @@
 //! The scope file: setup.sh and Terraform create the same objects from it, and refuse a wrong file.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use serde_json::{Value, json};
 use vctl_tests::centre::DATABASE;
 use vctl_tests::lab::installed;
 
 use super::{Enforced, applied, enforced};
+use crate::fixture::terraform;
 
 const TERRAFORM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/vault/terraform/");
 
@@ -199,28 +198,7 @@ fn terraform_and_setup_create_equal_scopes() {
 
 /// Returns the roles that Terraform would create for the scope file.
 fn evaluated(enforced: &Enforced) -> Value {
-    let work = tempfile::tempdir().unwrap();
-    let vault = work.path().join("vault");
-    for directory in ["terraform/scopes", "sql"] {
-        fs::create_dir_all(vault.join(directory)).unwrap();
-    }
-    for file in ["terraform/scopes/main.tf", "scope-policy.hcl"] {
-        let from = Path::new(TERRAFORM).join("..").join(file);
-        fs::copy(from, vault.join(file)).unwrap();
-    }
-    let terraform = |args: &[&str]| {
-        let output = Command::new("terraform")
-            .args(args)
-            .current_dir(vault.join("terraform/scopes"))
-            .env("CHECKPOINT_DISABLE", "1")
-            .env("TF_CLI_CONFIG_FILE", "/dev/null")
-            .env("TF_VAR_file", enforced.file())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        output.stdout
-    };
-    terraform(&["init", "-input=false"]);
-    terraform(&["apply", "-input=false", "-auto-approve"]);
-    serde_json::from_slice(&terraform(&["output", "-json", "roles"])).unwrap()
+    let file = enforced.file();
+    let file = file.to_str().unwrap();
+    terraform::outputs("scopes", "scope-policy.hcl", &[("file", file)])["roles"].take()
 }
