@@ -14,6 +14,7 @@ mod named_specs;
 mod named_things;
 mod packages;
 mod prose;
+mod release;
 mod rust_code;
 mod sentences;
 mod stack;
@@ -22,6 +23,8 @@ mod test;
 mod test_names;
 mod third_party;
 mod tidy;
+mod tool_cache;
+mod trivy;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -50,10 +53,14 @@ enum Task {
     Ebpf(ebpf::Task),
     /// Write packages for Debian, RPM systems and any Linux
     Dist(dist::Options),
+    /// Build the files of a release, and check the release workflow
+    Release(release::Options),
     /// Check formatting, lints and house rules
     Check(check::Options),
     /// Check licences, sources and advisories of all dependencies (cargo-deny)
     Deny(deny::Options),
+    /// Scan for vulnerable dependencies, secrets and unsafe configuration (Trivy)
+    Trivy(trivy::Options),
     /// Check the house rules that the compiler does not check
     Tidy(tidy::Options),
     /// Check that each carried crate is the published one with our patches
@@ -80,8 +87,10 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Bench(options) => bench::run(&options),
         Task::Ebpf(task) => ebpf::run(&task),
         Task::Dist(options) => dist::run(&options),
+        Task::Release(options) => release::run(&options),
         Task::Check(options) => check::run(&options),
         Task::Deny(options) => deny::run(&options),
+        Task::Trivy(options) => trivy::run(&options),
         Task::Tidy(options) => tidy::run(&options),
         Task::ThirdParty(options) => third_party::run(&options),
     }
