@@ -25,6 +25,7 @@ pub fn judge(facts: &HostFacts, config: &Config) -> Report {
         kernel(facts),
         lockdown(facts),
         bpf(facts),
+        pid_namespace(facts),
         tracepoints(facts),
         bpffs(facts, config),
         pins(facts, config),
@@ -101,6 +102,23 @@ fn bpf(facts: &HostFacts) -> Finding {
             "run as root outside a container, on a kernel with CONFIG_BPF_SYSCALL",
         ),
         None => Finding::warn(id, "the BPF system call was not tried", "run as root"),
+    }
+}
+
+fn pid_namespace(facts: &HostFacts) -> Finding {
+    let id = "pid_namespace";
+    match facts.has_host_pids {
+        Some(true) => Finding::pass(id, "this process is in the PID namespace of the host"),
+        Some(false) => Finding::fail(
+            id,
+            "this process has a PID namespace of its own: /proc has no process of the host",
+            "run it on the host, or give its container the PID namespace of the host: --pid=host, hostPID: true",
+        ),
+        None => Finding::warn(
+            id,
+            "/proc/self/ns/pid cannot be read",
+            "mount /proc, and run this as root",
+        ),
     }
 }
 
