@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use vctl_common::centre::DbRole;
 use vctl_redact::Redactor;
 
-use super::answer::{self, Answer, wrong_argument};
+use super::answer::{self, Answer, Count, wrong_argument};
 use super::open_context::OpenContext;
 use super::output::{OutputStore, PAGE, Recording};
 use super::untrusted;
@@ -55,9 +55,10 @@ pub(super) struct Arguments {
     /// Command for the shell of the login user. It has no terminal and no input
     command: String,
     /// Login user, instead of the inventory's
+    #[serde(default, deserialize_with = "answer::text_or_empty")]
     user: Option<String>,
-    /// Time limit for connecting and running, 1 to 600; 60 by default
-    timeout_seconds: Option<u64>,
+    /// Time limit for connecting and running: 60 by default, at most 600
+    timeout_seconds: Option<Count>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -153,7 +154,8 @@ impl ExecTool {
             ));
         }
         let started = Instant::now();
-        let limit = wanted.timeout_seconds.map(Duration::from_secs);
+        let limit = wanted.timeout_seconds;
+        let limit = limit.map(|seconds| Duration::from_secs(seconds.0));
         let limit = limit.unwrap_or(USUAL_TIMEOUT);
         let limit = limit.clamp(Duration::from_secs(1), LONGEST_TIMEOUT);
         let access = AccessLog::with_pool(

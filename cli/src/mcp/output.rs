@@ -8,7 +8,7 @@ use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, wrong_argument};
+use super::answer::{Answer, Count, wrong_argument};
 use super::untrusted;
 use crate::error::Stop;
 use crate::ssh::OutputStream;
@@ -205,7 +205,7 @@ pub(super) struct Arguments {
     stream: StreamName,
     /// Byte to begin with: `next_offset` of the last page
     #[serde(default)]
-    offset: u64,
+    offset: Count,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -257,11 +257,12 @@ pub(super) fn call(store: &OutputStore, wanted: &Arguments) -> Result<OutputAnsw
         StreamName::Stdout => &output.stdout,
         StreamName::Stderr => &output.stderr,
     };
-    let page = recorded.page(wanted.offset, PAGE);
+    let offset = wanted.offset.0;
+    let page = recorded.page(offset, PAGE);
     Ok(OutputAnswer {
         output_id: wanted.output_id.clone(),
         stream: wanted.stream,
-        offset: wanted.offset,
+        offset,
         text: page.text,
         invalid_utf8_bytes: page.invalid_utf8_bytes,
         next_offset: page.next_offset,
