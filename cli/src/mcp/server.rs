@@ -70,10 +70,15 @@ impl McpServer {
                 };
                 self.with(arguments, call).await
             }
-            _ => {
+            output::NAME => {
                 let wanted = parsed(arguments);
                 let read = wanted.and_then(|wanted| output::call(&self.exec.outputs, &wanted));
                 read.map_or_else(|stop| answer::failure(&stop), |read| answer::result(&read))
+            }
+            _ => {
+                let message = format!("there is no tool `{name}`");
+                let hint = "`tools/list` has the names of the tools";
+                answer::failure(&wrong_argument(message, hint))
             }
         }
     }
