@@ -18,7 +18,7 @@ use vctl_redact::Redactor;
 
 use super::answer::{self, Answer, Count, wrong_argument};
 use super::open_context::OpenContext;
-use super::output::{OutputStore, PAGE, Recording};
+use super::output::{OutputStore, Recording};
 use super::untrusted;
 use crate::config::Config;
 use crate::error::Stop;
@@ -77,10 +77,12 @@ pub(super) struct ExecAnswer {
     stderr: String,
     stdout_bytes: u64,
     stderr_bytes: u64,
-    /// `stdout` or `stderr` is not complete: read the rest with `vctl_output`
+    /// `stdout` or `stderr` is not complete: `vctl_output` reads the rest, except for `lost_bytes`
     truncated: bool,
     /// For `vctl_output`; null if nothing is left to read
     output_id: Option<String>,
+    /// Bytes at the end of the streams that were too many to store
+    lost_bytes: u64,
     stdout_next_offset: Option<u64>,
     stderr_next_offset: Option<u64>,
     /// Bytes of `stdout` and `stderr` that are not UTF-8, written as `\xNN`
@@ -265,8 +267,7 @@ fn answer(
     recording: Recording<'_>,
     duration: Duration,
 ) -> ExecAnswer {
-    let (output, output_id) = recording.finish();
-    let (stdout, stderr) = (output.stdout.page(0, PAGE), output.stderr.page(0, PAGE));
+    let output = recording.finish();
     let (target, exit_code, error) = match done {
         Ok(Executed { target, end }) => match end {
             CaptureEnd::Exited(code) => (target, Some(code), None),
@@ -288,15 +289,16 @@ fn answer(
         addr: target.as_ref().map(|target| target.addr.to_string()),
         user: target.as_ref().map(|target| untrusted::line(&target.user)),
         exit_code,
-        stdout: stdout.text,
-        stderr: stderr.text,
-        stdout_bytes: output.stdout.total,
-        stderr_bytes: output.stderr.total,
-        truncated: output_id.is_some(),
-        output_id,
-        stdout_next_offset: stdout.next_offset,
-        stderr_next_offset: stderr.next_offset,
-        invalid_utf8_bytes: stdout.invalid_utf8_bytes + stderr.invalid_utf8_bytes,
+        truncated: output.is_truncated(),
+        stdout: output.stdout.text,
+        stderr: output.stderr.text,
+        stdout_bytes: output.stdout_bytes,
+        stderr_bytes: output.stderr_bytes,
+        output_id: output.id,
+        lost_bytes: output.lost_bytes,
+        stdout_next_offset: output.stdout.next_offset,
+        stderr_next_offset: output.stderr.next_offset,
+        invalid_utf8_bytes: output.stdout.invalid_utf8_bytes + output.stderr.invalid_utf8_bytes,
         duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         error,
     }
