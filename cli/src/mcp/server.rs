@@ -36,7 +36,7 @@ pub(super) struct McpServer {
 impl McpServer {
     pub(super) fn new(loaded: Loaded, read_only: bool, over: watch::Receiver<bool>) -> Self {
         Self {
-            contexts: Rc::new(OpenContexts::new(loaded)),
+            contexts: Rc::new(OpenContexts::new(loaded, over.clone())),
             exec: ExecTool::new(over),
             tools: tools(read_only),
         }
