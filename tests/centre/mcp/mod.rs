@@ -1,6 +1,5 @@
 //! `vctl mcp`: tools for AI agents on a real sshd, OpenBao and Postgres.
 
-mod client;
 mod exec;
 mod idle;
 mod protocol;
@@ -10,7 +9,7 @@ use vctl_tests::centre::Host;
 
 use crate::ssh::Operator;
 
-pub(crate) use client::Client;
+pub(crate) use vctl_tests::mcp_client::Client;
 
 /// Adds the shared host to the inventory, without its key in `known_hosts`.
 fn host_of(operator: &Operator<'_>, name: &str, host: &Host) {
