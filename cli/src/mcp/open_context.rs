@@ -117,14 +117,6 @@ impl OpenContexts {
         let mut login = Login::new(&self.loaded, Interaction::Never);
         login.use_cache(self.cache.borrow().clone());
         let token = login.valid_token().await?;
-        if let Some(open) = &*current
-            && open.token.expose() == token.value().expose()
-        {
-            return Ok(used(open).await);
-        }
-        if let Some(old) = current.take() {
-            self.close_unused(old);
-        }
         let method = match &token {
             Token::FromEnv(_) => None,
             Token::Cached(token) => Some(token.method.clone()),
@@ -132,6 +124,14 @@ impl OpenContexts {
         if method != Some(Method::AppRole.to_string()) {
             // The file decides: `vctl login` in another process replaces the token there.
             self.cache.replace(TokenCache::in_dir(login.state()));
+        }
+        if let Some(open) = &*current
+            && open.token.expose() == token.value().expose()
+        {
+            return Ok(used(open).await);
+        }
+        if let Some(old) = current.take() {
+            self.close_unused(old);
         }
         let open = Rc::new(OpenContext {
             context: Context::with_token(&login, &token).await?,
