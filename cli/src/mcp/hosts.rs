@@ -166,7 +166,8 @@ pub(super) async fn resolve(
 
 fn lookup(open: &OpenContext) -> Result<HostLookup<'_>, Stop> {
     let pool = open.pool(DbRole::Ro)?;
-    Ok(HostLookup::with_pool(&open.context, DbRole::Ro, pool))
+    let lookup = HostLookup::with_pool(&open.context, DbRole::Ro, pool);
+    Ok(lookup.with_file(open.hosts.clone()))
 }
 
 fn is_cache(source: &HostSource<'_>) -> bool {

@@ -17,6 +17,7 @@ use crate::config::{Loaded, Method};
 use crate::error::Stop;
 use crate::exit_code::Exit;
 use crate::files::state_dir::StateDir;
+use crate::inventory::cache::SnapshotFile;
 use crate::login::{Login, Token, TokenCache};
 use crate::ui::ask::Interaction;
 
@@ -29,6 +30,8 @@ pub(super) struct OpenContext {
     /// Login method of the token; `None` for the token in `VAULT_TOKEN`.
     pub(super) method: Option<String>,
     token: Secret<String>,
+    /// The cached hosts.
+    pub(super) hosts: SnapshotFile,
     pools: RefCell<Vec<(DbRole, Pool)>>,
     /// Locked for reading by each call. The connections are closed under a lock for writing.
     calls: Arc<RwLock<()>>,
@@ -137,6 +140,7 @@ impl OpenContexts {
             context: Context::with_token(&login, &token).await?,
             method,
             token: token.value().clone(),
+            hosts: SnapshotFile::in_dir(login.state(), login.settings()),
             pools: RefCell::default(),
             calls: Arc::default(),
         });
