@@ -57,18 +57,28 @@ fn a_stop_before_the_login_has_a_row() {
     served
         .operator
         .inventory("mcp-hole-2", "127.0.0.1", port, "root");
-    let arguments = json!({"host": "mcp-hole-2", "command": "true", "timeout_seconds": 1});
-    let result = served.client.result(1, "vctl_ssh_exec", &arguments);
-    assert_eq!(
-        result["structuredContent"]["error"], "not done within 1 s; the command was not started",
-        "{result}"
-    );
-    let rows = served.operator.accesses("mcp-hole-2");
-    assert_eq!(rows.len(), 1, "{rows:?}");
-    assert_eq!(
-        (&rows[0]["result"], &rows[0]["error"]),
-        (&json!("closed"), &json!("not done within 1 s"))
-    );
+    // A later stop needs no new login at Postgres.
+    served.run(1, "true");
+    for (id, seconds) in [(2, 2), (3, 8)] {
+        let why = format!("not done within {seconds} s");
+        let arguments =
+            json!({"host": "mcp-hole-2", "command": "true", "timeout_seconds": seconds});
+        let result = served.client.result(id, "vctl_ssh_exec", &arguments);
+        assert_eq!(
+            result["structuredContent"]["error"],
+            format!("{why}; the command was not started"),
+            "{result}"
+        );
+        let rows = served.operator.accesses("mcp-hole-2");
+        if let [row] = &rows[..] {
+            let expected = (&json!("closed"), &json!(why));
+            assert_eq!((&row["result"], &row["error"]), expected);
+            return;
+        }
+        // On a busy machine, the first stop can come before the lookup of the host.
+        assert!(rows.is_empty(), "{rows:?}");
+    }
+    panic!("the access log has no row");
 }
 
 #[test]
@@ -95,8 +105,9 @@ fn a_cancelled_command_ends_on_the_host() {
         let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}});
         served.client.send(&cancel);
         await_that("the command has ended", || !runs(pid));
+        // Far above the usual 0.4 s, for a busy machine, and far below the 60 s of the command.
         assert!(
-            since.elapsed() < Duration::from_secs(1),
+            since.elapsed() < Duration::from_secs(5),
             "{:?}",
             since.elapsed()
         );
@@ -119,13 +130,20 @@ fn a_broken_connection_does_not_prove_the_end() {
     };
     // The parent of the shell is the sshd of this connection.
     let dies = "trap 'kill -9 $PPID' TERM; while :; do sleep 0.05; done";
-    let arguments = json!({"host": served.host, "command": dies, "timeout_seconds": 1});
-    let stopped = served.client.result(1, "vctl_ssh_exec", &arguments);
-    let error =
-        "not done within 1 s; the host did not confirm the end of the command, so it may still run";
-    assert_eq!(stopped["structuredContent"]["error"], error, "{stopped}");
+    let mut stopped = Value::Null;
+    for (id, seconds) in [(1, 2), (2, 8)] {
+        let arguments = json!({"host": served.host, "command": dies, "timeout_seconds": seconds});
+        stopped = served.client.result(id, "vctl_ssh_exec", &arguments);
+        // On a busy machine, the first stop can come before the login at the host.
+        if stopped["structuredContent"]["addr"].is_string() {
+            break;
+        }
+    }
+    let error = "the host did not confirm the end of the command, so it may still run";
+    let stopped = stopped["structuredContent"]["error"].as_str().unwrap();
+    assert!(stopped.ends_with(error), "{stopped}");
     // Without a stop, the answer has the host too.
-    let lost = served.run(2, "kill -9 $PPID; sleep 60");
+    let lost = served.run(3, "kill -9 $PPID; sleep 60");
     assert_eq!(lost["isError"], true);
     let answer = &lost["structuredContent"];
     assert_eq!(answer["host"], "mcp-broken-1", "{lost}");
