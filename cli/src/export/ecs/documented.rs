@@ -93,7 +93,7 @@ fn records() -> Vec<Record> {
             .map(|(seq, event)| of.event(seq, Ok(event.clone()))),
     );
     for access in &accesses() {
-        records.extend([false, true].map(|is_end| access::record("7.16384", 42, access, is_end)));
+        records.extend([false, true].map(|is_end| access::record(42, access, is_end)));
     }
     records
 }
