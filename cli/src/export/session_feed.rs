@@ -175,8 +175,9 @@ impl Work<'_> {
         if self.pending.is_empty()
             && let Some(polled) = self.polled.take()
         {
+            let host = self.filter.host.as_ref();
             let finished: Vec<i64> = self.cursor.finished_gaps.keys().copied().collect();
-            let gaps = gap::arrived(transaction, self.cursor.arrivals, &finished).await?;
+            let gaps = gap::arrived(transaction, self.cursor.arrivals, &finished, host).await?;
             self.export_gaps(transaction, &gaps, &mut batch).await?;
             let arrived = gaps.iter().filter_map(|gap| Some((gap.id, gap.by?)));
             self.cursor.finished_gaps.extend(arrived);
@@ -199,7 +200,8 @@ impl Work<'_> {
         after: i64,
     ) -> Result<Batch<Record>, Stop> {
         let mut batch = Batch::default();
-        let gaps = gap::backlog(transaction, self.cursor.arrivals, after).await?;
+        let host = self.filter.host.as_ref();
+        let gaps = gap::backlog(transaction, self.cursor.arrivals, after, host).await?;
         self.export_gaps(transaction, &gaps, &mut batch).await?;
         self.cursor.backlog = match gaps.last() {
             Some(last) => Backlog::GapsAfter(last.id),

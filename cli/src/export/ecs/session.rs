@@ -183,8 +183,8 @@ pub(crate) fn unreadable_record(id: Uuid, unreadable: &Unreadable) -> Record {
 }
 
 fn gap_kind(gap: &GapRow) -> Kind {
-    // Two hosts may report the same boot id.
-    let content = format!("{} {} {}", gap.host, gap.boot, gap.sha256);
+    // Two hosts may report the same boot id. The number of the host, because its name may change.
+    let content = format!("{} {} {}", gap.host_id, gap.boot, gap.sha256);
     Kind {
         id: format!("gap-{}", hex(&Sha256::digest(content)[..16])),
         action: MISSING,
