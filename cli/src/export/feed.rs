@@ -7,6 +7,7 @@ use serde::Serialize;
 use vctl_common::backoff::Backoff;
 
 use super::checkpoint::{Checkpoint, Selection};
+use super::ecs::Record;
 use super::sink::Sink;
 use crate::error::Stop;
 use crate::ui::notice;
@@ -18,13 +19,29 @@ const AWAY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(
 /// While nothing happens, the position moves on without events. It is written this often.
 const IDLE_WRITE: Duration = Duration::from_secs(30);
 /// Maximum number of records in a batch; the rows that were read together may exceed it.
-pub(crate) const MOST_RECORDS: usize = 1_000;
+const MOST_RECORDS: usize = 1_000;
+/// Maximum size of the text in a batch, likewise. A program may have 128 KiB of arguments.
+const MOST_BYTES: usize = 8 << 20;
 
 /// Events that are sent together.
 pub(crate) struct Batch<T> {
     pub(crate) records: Vec<T>,
     /// Nothing more is stored now.
     pub(crate) is_last: bool,
+    /// Size of the text, if the feed counts it.
+    bytes: usize,
+}
+
+impl Batch<Record> {
+    pub(crate) fn push(&mut self, record: Record) {
+        self.bytes += record.text_bytes();
+        self.records.push(record);
+    }
+
+    /// Returns whether the batch must be sent before more is read.
+    pub(crate) fn is_full(&self) -> bool {
+        self.records.len() >= MOST_RECORDS || self.bytes >= MOST_BYTES
+    }
 }
 
 impl<T> Default for Batch<T> {
@@ -32,6 +49,7 @@ impl<T> Default for Batch<T> {
         Self {
             records: Vec::new(),
             is_last: false,
+            bytes: 0,
         }
     }
 }
@@ -132,7 +150,51 @@ fn note_outage(stop: &Stop, is_known: bool) {
     {
         notice::note(&format!(
             "the central store cannot be read: {}; the export continues when it is back",
-            error.message
+            error.one_line()
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use serde_json::json;
+
+    use super::super::ecs::{Kind, Severity};
+    use super::*;
+
+    fn record(arguments: &[&str]) -> Record {
+        let kind = Kind {
+            id: String::new(),
+            action: "exec",
+            category: "process",
+            phase: "start",
+            outcome: None,
+            dataset: "vctl.session",
+            severity: Severity::Event,
+        };
+        Record::new(
+            kind,
+            UNIX_EPOCH,
+            json!({ "process": { "args": arguments } }),
+        )
+    }
+
+    #[test]
+    fn a_batch_is_bounded_in_records_and_in_bytes() {
+        let mut batch = Batch::default();
+        for _ in 1..MOST_RECORDS {
+            batch.push(record(&["x"]));
+        }
+        assert!(!batch.is_full());
+        batch.push(record(&["x"]));
+        assert!(batch.is_full());
+        let mut batch = Batch::default();
+        let half = "x".repeat(MOST_BYTES / 2);
+        batch.push(record(&["x", &half]));
+        assert!(!batch.is_full());
+        batch.push(record(&["x", &half]));
+        assert!(batch.is_full());
     }
 }

@@ -20,7 +20,7 @@ use crate::session::model::{Event, Filter, History, Selector};
 /// Rows fetched at a time: each batch is decoded before the next is fetched.
 const CHUNK: i32 = 4096;
 /// The same for [`EventReader`]. A row holds up to 128 KiB of arguments.
-const FEW: i32 = 256;
+const FEW: i32 = 64;
 
 impl Store {
     /// Reads all events of a session.
