@@ -6,6 +6,7 @@ mod incomplete;
 mod late;
 mod once;
 mod otlp;
+mod selection;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read};
