@@ -9,6 +9,7 @@ use vctl_common::backoff::Backoff;
 use super::checkpoint::{Checkpoint, Selection};
 use super::ecs::Record;
 use super::sink::Sink;
+use crate::centre::outage::Outage;
 use crate::error::Stop;
 use crate::ui::notice;
 
@@ -86,22 +87,21 @@ impl<S> Export<S> {
     where
         S: Sink<F::Item>,
     {
+        let mut outage = Outage::default();
         let mut away = Backoff::new(AWAY.0, AWAY.1);
         let mut written: Option<Instant> = None;
         loop {
             let batch = match feed.next().await {
                 Ok(batch) => batch,
-                Err(stop) if self.follow && is_transient(&stop) => {
-                    note_outage(&stop, away.is_failing());
+                Err(stop) if self.follow => {
+                    outage.begin(stop, "the export")?;
                     tokio::time::sleep(away.next_pause()).await;
                     continue;
                 }
                 Err(stop) => return Err(stop),
             };
-            if away.is_failing() {
-                away.reset();
-                notice::note("the central store can be read again");
-            }
+            away.reset();
+            outage.end();
             for note in feed.take_notes() {
                 notice::note(&note);
             }
@@ -138,21 +138,6 @@ pub(crate) fn selection<const N: usize>(options: [(&str, Option<String>); N]) ->
         .into_iter()
         .filter_map(|(name, value)| Some((name.to_owned(), value?)));
     given.collect::<BTreeMap<_, _>>()
-}
-
-fn is_transient(stop: &Stop) -> bool {
-    matches!(stop, Stop::Error(error) if error.exit.is_transient())
-}
-
-fn note_outage(stop: &Stop, is_known: bool) {
-    if let Stop::Error(error) = stop
-        && !is_known
-    {
-        notice::note(&format!(
-            "the central store cannot be read: {}; the export continues when it is back",
-            error.one_line()
-        ));
-    }
 }
 
 #[cfg(test)]
