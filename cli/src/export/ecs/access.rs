@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use vctl_common::hex;
 
-use super::text::hex;
 use super::{Kind, Record, Severity, merge};
 use crate::audit::model::{Access, Hop};
 use crate::ui::time;
@@ -44,7 +44,7 @@ pub(crate) fn record(id: i64, access: &Access, is_end: bool) -> Record {
 fn identity(id: i64, access: &Access) -> String {
     let (opened_at, person) = (time::nanos(access.opened_at), access.person.display_name());
     let content = format!("{id} {opened_at} {person}");
-    hex(&Sha256::digest(content)[..16])
+    hex::encode(&Sha256::digest(content)[..16])
 }
 
 fn common(id: i64, access: &Access) -> Value {

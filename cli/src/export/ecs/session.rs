@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
+use vctl_common::hex;
 use vctl_common::person::Person;
 use vctl_common::session::{Gap, Origin};
 use vctl_common::time::wall_now;
 
-use super::text::hex;
 use super::{Kind, Record, Severity, merge, process};
 use crate::export::gap::GapRow;
 use crate::session::centre::Unreadable;
@@ -186,7 +186,7 @@ fn gap_kind(gap: &GapRow) -> Kind {
     // Two hosts may report the same boot id. The number of the host, because its name may change.
     let content = format!("{} {} {}", gap.host_id, gap.boot, gap.sha256);
     Kind {
-        id: format!("gap-{}", hex(&Sha256::digest(content)[..16])),
+        id: format!("gap-{}", hex::encode(&Sha256::digest(content)[..16])),
         action: MISSING,
         category: "process",
         phase: "info",
