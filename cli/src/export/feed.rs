@@ -23,6 +23,8 @@ const IDLE_WRITE: Duration = Duration::from_secs(30);
 const MOST_RECORDS: usize = 1_000;
 /// Maximum size of the text in a batch, likewise. A program may have 128 KiB of arguments.
 const MOST_BYTES: usize = 8 << 20;
+/// Maximum number of events of a batch that were read and do not match, likewise: a transaction stays short.
+const MOST_SKIPPED: usize = 20_000;
 
 /// Events that are sent together.
 pub(crate) struct Batch<T> {
@@ -31,6 +33,7 @@ pub(crate) struct Batch<T> {
     pub(crate) is_last: bool,
     /// Size of the text, if the feed counts it.
     bytes: usize,
+    skipped: usize,
 }
 
 impl Batch<Record> {
@@ -39,9 +42,16 @@ impl Batch<Record> {
         self.records.push(record);
     }
 
+    /// Counts an event that does not match.
+    pub(crate) fn skip(&mut self) {
+        self.skipped += 1;
+    }
+
     /// Returns whether the batch must be sent before more is read.
     pub(crate) fn is_full(&self) -> bool {
-        self.records.len() >= MOST_RECORDS || self.bytes >= MOST_BYTES
+        self.records.len() >= MOST_RECORDS
+            || self.bytes >= MOST_BYTES
+            || self.skipped >= MOST_SKIPPED
     }
 }
 
@@ -51,6 +61,7 @@ impl<T> Default for Batch<T> {
             records: Vec::new(),
             is_last: false,
             bytes: 0,
+            skipped: 0,
         }
     }
 }
@@ -167,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_bounded_in_records_and_in_bytes() {
+    fn a_batch_is_bounded_in_records_bytes_and_read_events() {
         let mut batch = Batch::default();
         for _ in 1..MOST_RECORDS {
             batch.push(record(&["x"]));
@@ -180,6 +191,11 @@ mod tests {
         batch.push(record(&["x", &half]));
         assert!(!batch.is_full());
         batch.push(record(&["x", &half]));
+        assert!(batch.is_full());
+        let mut batch = Batch::<Record>::default();
+        (1..MOST_SKIPPED).for_each(|_| batch.skip());
+        assert!(!batch.is_full());
+        batch.skip();
         assert!(batch.is_full());
     }
 }

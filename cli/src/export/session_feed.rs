@@ -14,16 +14,19 @@ use super::ecs::session::{SessionRecords, host_gap, unreadable_record};
 use super::feed::{Batch, Feed};
 use super::gap::{self, GapRow};
 use super::pending::{self, Pending, PendingSource, backlog};
+use super::programs::Programs;
 use crate::error::Stop;
 use crate::session::centre::events::EventReader;
 use crate::session::centre::sessions::{SessionQuery, look_up};
 use crate::session::centre::{Store, StoredSession, Unreadable, failed, snapshot};
 use crate::session::model::Filter;
+use crate::session::model::program_filter::ProgramFilter;
 
 /// Reads sessions for an export.
 pub(crate) struct SessionFeed {
     store: Store,
     filter: Filter,
+    programs: ProgramFilter,
     /// The database and the position in it; `None` before the first batch of a new export.
     position: Option<(String, SessionCursor)>,
     /// Sessions that the last poll found, and that are not exported yet.
@@ -43,11 +46,13 @@ impl SessionFeed {
     pub(crate) fn new(
         store: Store,
         filter: Filter,
+        programs: ProgramFilter,
         position: Option<(String, SessionCursor)>,
     ) -> Self {
         Self {
             store,
             filter,
+            programs,
             retries_unreadable: position.is_some(),
             position,
             pending: VecDeque::new(),
@@ -84,6 +89,7 @@ impl Feed for SessionFeed {
             is_within_session: std::mem::take(&mut self.is_within_session),
             notes: Vec::new(),
             filter: &self.filter,
+            programs: &self.programs,
         };
         let batch = work.run(&transaction).await?;
         transaction.commit().await.map_err(failed)?;
@@ -127,6 +133,7 @@ struct Work<'a> {
     is_within_session: bool,
     notes: Vec<String>,
     filter: &'a Filter,
+    programs: &'a ProgramFilter,
 }
 
 impl Work<'_> {
@@ -280,12 +287,12 @@ impl Work<'_> {
                 batch.push(records.contradicted(contradiction));
             }
         }
+        let mut programs = Programs::new(self.programs);
         let mut reader = EventReader::new(transaction, row, parts.events.up_to()).await?;
         while let Some(rows) = reader.next_rows().await? {
-            for (seq, event) in rows {
-                if parts.events.insert(seq) {
-                    batch.push(records.event(seq, event));
-                }
+            for row in rows {
+                let sent = &mut parts.events;
+                programs.push(&reader, &records, row, sent, batch).await?;
             }
             if batch.is_full() {
                 break;

@@ -6,6 +6,7 @@ mod incomplete;
 mod late;
 mod once;
 mod otlp;
+mod programs;
 mod selection;
 
 use std::collections::BTreeMap;

@@ -1,55 +1,15 @@
 //! `--path`, `--exit`, `--failed` and `--root` find the same programs in the centre and in the spool.
 
-use std::mem::offset_of;
-
 use serde_json::Value;
 use vctl_common::id::SessionId;
-use vctl_common::wire::{Exec, Header};
-use vctl_tests::ship::{exec, exit};
 
 use super::Reading;
 
 /// Stores a program of `uid` that ends with `status`, as wait(2) gives it.
 fn program(reading: &mut Reading, id: SessionId, path: &str, uid: u32, status: u32) {
-    let seq = reading.source.sessions[&id] + 1;
-    let at = reading.source.tick();
-    let argv = format!("{path}\0x\0");
-    let mut record = exec(
-        id,
-        seq,
-        at,
-        [path.as_bytes(), b"/srv", path.as_bytes(), argv.as_bytes()],
-    );
-    let euid = offset_of!(Exec, euid);
-    record[euid..euid + 4].copy_from_slice(&uid.to_le_bytes());
-    reading.source.event(id, &record).unwrap();
-    let at = reading.source.tick();
-    reading
-        .source
-        .event(id, &exit(id, seq + 1, at, status))
-        .unwrap();
-}
-
-/// Stores a process that runs `first`, replaces it by `second`, and ends with `status`.
-fn replaced(reading: &mut Reading, id: SessionId, [first, second]: [&str; 2], status: u32) {
-    let seq = reading.source.sessions[&id] + 1;
-    for (seq, path) in [(seq, first), (seq + 1, second)] {
-        let at = reading.source.tick();
-        let path = path.as_bytes();
-        let record = exec(id, seq, at, [path, b"/srv", path, path]);
-        reading.source.event(id, &record).unwrap();
-    }
-    let at = reading.source.tick();
-    let mut record = exit(id, seq + 2, at, status);
-    // The process of the two programs.
-    let of_program = exec(id, seq + 1, at, [b""; 4]);
-    for (from, to) in [
-        (offset_of!(Header, tgid), offset_of!(Header, cpu)),
-        (offset_of!(Header, start), size_of::<Header>()),
-    ] {
-        record[from..to].copy_from_slice(&of_program[from..to]);
-    }
-    reading.source.event(id, &record).unwrap();
+    let source = &mut reading.source;
+    let program = source.start_program(id, path, uid).unwrap();
+    source.end_program(id, program, status).unwrap();
 }
 
 #[test]
@@ -63,7 +23,13 @@ fn filters_find_programs_by_path_end_and_user() {
     program(&mut reading, id, "/usr/bin/grep", 1000, 1 << 8);
     program(&mut reading, id, "/opt/my_tool", 1000, 15);
     program(&mut reading, id, "/usr/bin/grep", 1000, 0);
-    replaced(&mut reading, id, ["/opt/wrapper", "/opt/last"], 3 << 8);
+    let wrapper = reading.source.start_program(id, "/opt/wrapper", 1000);
+    let wrapper = wrapper.unwrap();
+    let source = &mut reading.source;
+    source
+        .replace_program(id, wrapper, "/opt/last", 1000)
+        .unwrap();
+    source.end_program(id, wrapper, 3 << 8).unwrap();
     reading.log_out(id, 11);
     reading.wait_for(id, 11);
     let id = id.to_string();

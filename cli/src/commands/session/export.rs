@@ -3,9 +3,11 @@
 use crate::centre::globals::Globals;
 use crate::commands::export_args::{ExportOptions, Period};
 use crate::completion;
-use crate::error::Stop;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
 use crate::export::session_feed::SessionFeed;
 use crate::session::model::Filter;
+use crate::session::model::program_filter::{Ending, ProgramFilter};
 use crate::ui::help::TEMPLATE;
 
 /// Send sessions and their events to a SIEM, with the field names of ECS
@@ -20,6 +22,7 @@ Examples:
   vctl session export --follow --checkpoint siem.pos  Print events as they come
   vctl session export --follow --checkpoint siem.pos \\
       --otlp https://collector:4318                   Send them by OTLP
+  vctl session export --failed --root                 Of programs, only those of root that failed
   vctl session export | jq -c .process.args           For programs")]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
@@ -28,10 +31,43 @@ pub(crate) struct ExportArgs {
     /// Only sessions of this person: `albert`, or the full display name `oidc-albert`
     #[arg(long, value_name = "NAME", add = completion::person())]
     user: Option<String>,
+
+    /// Of programs, only those of this path: `/usr/bin/*`, or a name in any directory: `passwd`. `*` is
+    /// any text, `?` one byte
+    #[arg(long, value_name = "GLOB")]
+    path: Option<String>,
+
+    /// Of programs, only those that ended with this exit status
+    #[arg(long, value_name = "STATUS", conflicts_with = "failed")]
+    exit: Option<u8>,
+
+    /// Of programs, only those that failed: exit status not 0, ended by a signal, or not started
+    #[arg(long)]
+    failed: bool,
+
+    /// Of programs, only those that ran as root
+    #[arg(long)]
+    root: bool,
 }
 
 pub(super) fn run(args: &ExportArgs, globals: &Globals) -> Result<(), Stop> {
-    let more = [("user", args.user.clone())];
+    if args.path.as_deref() == Some("") {
+        let error = CliError::new(Exit::Usage, "`--path` is empty");
+        let hint = "`vctl session export` without it sends all programs";
+        return Err(error.hint(hint).into());
+    }
+    let programs = ProgramFilter::new(
+        args.path.as_deref(),
+        Ending::of_options(args.exit, args.failed),
+        args.root,
+    );
+    let more = [
+        ("user", args.user.clone()),
+        ("path", args.path.clone()),
+        ("exit", args.exit.map(|status| status.to_string())),
+        ("failed", args.failed.then(String::new)),
+        ("root", args.root.then(String::new)),
+    ];
     args.options
         .run(globals, more, |store, Period { since, until }, position| {
             let filter = Filter {
@@ -40,6 +76,6 @@ pub(super) fn run(args: &ExportArgs, globals: &Globals) -> Result<(), Stop> {
                 since,
                 until,
             };
-            SessionFeed::new(store, filter, position)
+            SessionFeed::new(store, filter, programs, position)
         })
 }

@@ -96,7 +96,7 @@ fn records() -> Vec<Record> {
     records.extend(
         (1..)
             .zip(history.events.iter())
-            .map(|(seq, event)| of.event(seq, Ok(event.clone()))),
+            .map(|(seq, event)| of.event(seq, event)),
     );
     for access in &accesses() {
         records.extend([false, true].map(|is_end| access::record(42, access, is_end)));

@@ -59,13 +59,8 @@ impl<'a> SessionRecords<'a> {
         self.record(kind, self.session.opened_at(), fields)
     }
 
-    /// Returns the record of an event; of a gap if its record cannot be decoded.
-    pub(crate) fn event(&self, seq: u64, event: Result<Event, Gap>) -> Record {
-        let event = match event {
-            Ok(event) => event,
-            Err(gap) => return self.undecodable(seq, &gap),
-        };
-        let parts = process::parts(&event, self.session.boot_id);
+    pub(crate) fn event(&self, seq: u64, event: &Event) -> Record {
+        let parts = process::parts(event, self.session.boot_id);
         let kind = Kind {
             outcome: parts.outcome,
             ..self.kind(&seq.to_string(), parts.action, "process", parts.phase)
@@ -114,7 +109,7 @@ impl<'a> SessionRecords<'a> {
     }
 
     /// Returns the record of an event that cannot be decoded.
-    fn undecodable(&self, seq: u64, gap: &Gap) -> Record {
+    pub(crate) fn undecodable(&self, seq: u64, gap: &Gap) -> Record {
         let wall = self.session.wall;
         let (from, to) = (wall.wall_time(gap.from), wall.wall_time(gap.to));
         let fields = json!({
