@@ -1,6 +1,5 @@
 //! The journal of a setup: each change, and the old content of each replaced file.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -9,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
+use vctl_common::hex;
 
 use super::error::SetupError;
 use super::host::{Host, JOURNAL};
@@ -160,11 +160,7 @@ pub(super) fn create_directory(path: &Path, mode: u32) -> Result<bool, SetupErro
 }
 
 pub(super) fn digest(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in Sha256::digest(bytes) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    hex::encode(&Sha256::digest(bytes))
 }
 
 pub(super) fn unwritable(path: &Path, source: io::Error) -> SetupError {
