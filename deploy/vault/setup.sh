@@ -119,7 +119,7 @@ sql() {
         psql -X -q -w -A -t -v ON_ERROR_STOP=1 -h "$PG_HOST" -p "$PG_PORT" -U "$PG_ADMIN_USER" -d "$1" -f -
 }
 
-groups=(vctl_ro vctl_rw vctl_identity vctl_audit_ro vctl_audit_writer vctl_audit_ingest vctl_status vctl_pruner vctl_session_end)
+groups=(vctl_ro vctl_rw vctl_identity vctl_audit_ro vctl_audit_writer vctl_audit_ingest vctl_status vctl_pruner vctl_session_end vctl_revoke)
 
 # Prints one line for each scope of the file: `scope|NAME|SCOPE|PRINCIPALS|TTL|MAX_TTL`. Postgres parses the JSON.
 read_scopes() {

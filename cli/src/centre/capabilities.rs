@@ -57,7 +57,7 @@ struct DatabaseLogin {
 }
 
 /// The database logins of commands; the first one is needed by every user. `exec` only looks up its grants with it.
-const LOGINS: [DatabaseLogin; 8] = [
+const LOGINS: [DatabaseLogin; 9] = [
     DatabaseLogin {
         label: "fleet",
         role: DbRole::Ro,
@@ -116,7 +116,12 @@ const LOGINS: [DatabaseLogin; 8] = [
     DatabaseLogin {
         label: "session end",
         role: DbRole::SessionEnd,
-        commands: &["session end", "revoke"],
+        commands: &["session end"],
+    },
+    DatabaseLogin {
+        label: "revoke",
+        role: DbRole::Revoke,
+        commands: &["revoke"],
     },
     DatabaseLogin {
         label: "migrate",

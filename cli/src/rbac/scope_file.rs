@@ -15,8 +15,9 @@ use crate::exit_code::Exit;
 const TTL_S: u32 = 1800;
 const MAX_TTL_S: u32 = 7200;
 
-/// Highest lifetime that the file may have, as in read-scopes.sql.
-const HIGHEST_S: u32 = 9_999_999;
+/// Highest lifetime that the file may have, as in read-scopes.sql. The list of `vctl revoke --krl` has the certificates
+/// of a day.
+const HIGHEST_S: u32 = 86_400;
 
 /// A scope of the file, with the limits of its certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,6 +229,10 @@ mod tests {
             (
                 r#"{"user=b": {"ttl_s": 0}}"#,
                 "`ttl_s` of `user=b` is 0; expected 1 to",
+            ),
+            (
+                r#"{"user=b": {"max_ttl_s": 86401}}"#,
+                "`max_ttl_s` of `user=b` is 86401; expected 1 to 86400 seconds",
             ),
             (
                 r#"{"user=b": {"ttl_s": 7201}}"#,

@@ -50,6 +50,9 @@ with pattern as (
     union all
     select format('`ttl_s` or `max_ttl_s` of `%s` is not a whole number of seconds', scope) from timed where not is_timed
     union all
+    select format('`max_ttl_s` of `%s` is %s; expected at most 86400 seconds', scope, max_ttl)
+    from timed where case when is_timed then max_ttl::text::int > 86400 end
+    union all
     select format('`ttl_s` of `%s` is %s, above its `max_ttl_s`, %s', scope, ttl, max_ttl)
     from timed where case when is_timed then ttl::text::int > max_ttl::text::int end
 )

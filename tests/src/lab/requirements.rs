@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 /// The checks of the kernel only. The lab itself creates the conditions for the other checks.
-const KERNEL_CHECKS: &[&str] = &["kernel", "btf", "bpf", "tracepoints", "lockdown"];
+const KERNEL_CHECKS: &[&str] = &["kernel", "btf", "bpf", "pid_namespace", "lockdown"];
 
 /// Programs under test, from the build.
 #[derive(Clone, Debug)]

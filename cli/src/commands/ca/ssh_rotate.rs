@@ -26,7 +26,7 @@ use crate::inventory::order;
 use crate::ssh_ca::{self, Authority, Source};
 use crate::trust_ca;
 use crate::trust_ca::TrustSpec;
-use crate::ui::ask::confirmed;
+use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, records, time};
@@ -98,13 +98,10 @@ pub(super) struct SshRotateArgs {
 pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
     let options = globals.options();
-    if !args.plan
-        && !args.yes
-        && let Some(reason) = globals.interaction().refusal()
-    {
-        let message = format!("changing the SSH CA needs confirmation, and {reason}");
+    let interaction = globals.interaction();
+    if !args.plan && !args.yes {
         let hint = "look with `--plan`, then use `--yes`";
-        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+        interaction.require("changing the SSH CA needs confirmation", hint)?;
     }
     context::run(globals, async |context| {
         let role = if args.plan { DbRole::Ro } else { DbRole::Rw };
@@ -121,6 +118,7 @@ pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
             client: &client,
             config: &loaded.config,
             options: &options,
+            interaction,
             without: without(&args.force_without, &hosts)?,
             hosts,
             scopes: GrantedScopes::read(&client).await?,
@@ -150,6 +148,7 @@ struct Rotation<'a> {
     client: &'a Client,
     config: &'a Config,
     options: &'a [String],
+    interaction: Interaction,
     hosts: Vec<RotationHost>,
     scopes: GrantedScopes,
     without: BTreeSet<String>,
@@ -310,7 +309,7 @@ impl Rotation<'_> {
 
     /// Asks for confirmation.
     async fn agreed(&self, question: &str) -> Result<bool, Stop> {
-        let agreed = self.args.yes || confirmed(question).await?;
+        let agreed = self.args.yes || confirmed(self.interaction, question).await?;
         if !agreed {
             notice::note("nothing was changed");
         }
@@ -358,8 +357,7 @@ impl Rotation<'_> {
                     notice::done(&format!("{}: done", host.name));
                 }
                 Err(error) => {
-                    let why = std::iter::once(error.message).chain(error.causes);
-                    let why = why.collect::<Vec<_>>().join(": ");
+                    let why = error.one_line();
                     notice::done(&format!("{}: {why}", host.name));
                     let host = host.name.clone();
                     missing.push(FailedHost { host, why });

@@ -114,10 +114,5 @@ pub(super) async fn new_grants(
 }
 
 fn require_terminal(interaction: Interaction, what: &str, list: &str) -> Result<(), CliError> {
-    let Some(reason) = interaction.refusal() else {
-        return Ok(());
-    };
-    let message = format!("{what}, and {reason}");
-    let hint = format!("give it on the command line: see `{list}`");
-    Err(CliError::new(Exit::Usage, message).hint(hint))
+    interaction.require(what, &format!("give it on the command line: see `{list}`"))
 }

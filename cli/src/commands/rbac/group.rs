@@ -144,13 +144,9 @@ fn create(args: &GroupCreateArgs, globals: &Globals) -> Result<(), Stop> {
 
 fn delete(args: &GroupDeleteArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
-    if !args.yes
-        && let Some(reason) = interaction.refusal()
-    {
-        let message = format!("deleting a group needs confirmation, and {reason}");
-        let error = CliError::new(Exit::Usage, message);
+    if !args.yes {
         let hint = "use `--yes` to delete it without confirmation";
-        return Err(error.hint(hint).into());
+        interaction.require("deleting a group needs confirmation", hint)?;
     }
     let name = &args.group;
     let deleted = context::run(globals, async |context| {
@@ -160,7 +156,7 @@ fn delete(args: &GroupDeleteArgs, globals: &Globals) -> Result<(), Stop> {
         let members = counted(group.members.len(), "member");
         let grants = counted(group.grants.len(), "grant");
         let question = format!("Delete the group `{name}` with {members} and {grants}?");
-        if !args.yes && group.name != EVERYONE && !confirmed(&question).await? {
+        if !args.yes && group.name != EVERYONE && !confirmed(interaction, &question).await? {
             return Ok(false);
         }
         let (client, by) = (&editor.client, &editor.by);

@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use vctl_tests::centre::DATABASE;
 use vctl_tests::lab::{exempt, installed};
 
 use super::{applied, enforced};
+use crate::fixture::terraform::Module;
 
 const TERRAFORM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/vault/terraform/");
 
@@ -120,6 +119,10 @@ fn setup_refuses_a_wrong_scope_file() {
             "`ttl_s` of `user=b` is 7201, above its `max_ttl_s`, 7200",
         ),
         (
+            r#"{"user=b": {"max_ttl_s": 86401}}"#,
+            "`max_ttl_s` of `user=b` is 86401; expected at most 86400 seconds",
+        ),
+        (
             r#"{"dc=A": {"users": ["a"]}, "dc=a": {"users": ["a"]}}"#,
             "have the same name in Vault, `vctl-scope-dc-a`",
         ),
@@ -215,8 +218,8 @@ fn terraform_and_setup_create_equal_scopes() {
         exempt("the scopes of Terraform are not evaluated: `terraform` is not installed");
         return;
     }
-    let module = Module::new();
-    let roles = module.roles(&enforced.file());
+    let module = Module::new("scopes", "scope-policy.hcl");
+    let roles = &module.outputs(&[("file", enforced.file().to_str().unwrap())])["roles"];
     let roles = roles.as_object().unwrap();
     assert_eq!(roles.len(), 4, "{roles:?}");
     for (name, wanted) in roles {
@@ -246,58 +249,19 @@ fn terraform_refuses_a_wrong_scope_file() {
         exempt("wrong scope files are not given to Terraform: `terraform` is not installed");
         return;
     }
-    let module = Module::new();
-    let file = module.directory.path().join("wrong.json");
+    let module = Module::new("scopes", "scope-policy.hcl");
+    let work = tempfile::tempdir().unwrap();
+    let file = work.path().join("wrong.json");
     for text in include_str!("wrong-files.txt").lines() {
         // Terraform takes the last of equal keys.
         let has_double = ["\"ttl_s\"", "\"user=b\""].map(|key| text.matches(key).count() > 1);
         fs::write(&file, text).unwrap();
-        let output = module.run(&["plan", "-input=false"], &file);
+        let output = module.plan(&[("file", file.to_str().unwrap())]);
         let is_refused = !output.status.success();
         assert_eq!(
             is_refused,
             !has_double.contains(&true),
             "{text}: {output:?}"
         );
-    }
-}
-
-/// Terraform's module of scopes, in a directory of its own.
-struct Module {
-    directory: tempfile::TempDir,
-}
-
-impl Module {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let vault = directory.path().join("vault");
-        fs::create_dir_all(vault.join("terraform/scopes")).unwrap();
-        for file in ["terraform/scopes/main.tf", "scope-policy.hcl"] {
-            let from = Path::new(TERRAFORM).join("..").join(file);
-            fs::copy(from, vault.join(file)).unwrap();
-        }
-        let module = Self { directory };
-        let output = module.run(&["init", "-input=false"], Path::new(""));
-        assert!(output.status.success(), "{output:?}");
-        module
-    }
-
-    /// Returns the roles that Terraform would create for a scope file.
-    fn roles(&self, file: &Path) -> Value {
-        let output = self.run(&["apply", "-input=false", "-auto-approve"], file);
-        assert!(output.status.success(), "{output:?}");
-        let output = self.run(&["output", "-json", "roles"], file);
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    fn run(&self, args: &[&str], file: &Path) -> Output {
-        Command::new("terraform")
-            .args(args)
-            .current_dir(self.directory.path().join("vault/terraform/scopes"))
-            .env("CHECKPOINT_DISABLE", "1")
-            .env("TF_CLI_CONFIG_FILE", "/dev/null")
-            .env("TF_VAR_file", file)
-            .output()
-            .unwrap()
     }
 }
