@@ -273,6 +273,15 @@ mod tests {
     }
 
     #[test]
+    fn revoking_needs_its_own_credential() {
+        let logins = LOGINS
+            .iter()
+            .filter(|login| login.commands.contains(&"revoke"));
+        let roles: Vec<&DbRole> = logins.map(|login| &login.role).collect();
+        assert!(matches!(roles[..], [DbRole::Revoke]));
+    }
+
+    #[test]
     fn a_subcommand_has_its_own_needs_or_those_above_it() {
         for (name, wanted) in [
             ("session end", Some("session end")),

@@ -197,14 +197,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn revoking_needs_its_own_credential() {
-        let vault = VaultSettings::new("https://vault.example");
-        let needs = credentials_of("revoke", &vault);
-        let paths: Vec<_> = needs.iter().map(|need| need.path.as_str()).collect();
-        assert_eq!(paths, ["database/creds/vctl-revoke"]);
-    }
-
     /// Class of the command, policies of the user, grants of the user: the class rules.
     #[test]
     fn the_class_of_a_command_decides_who_may_run_it() {
