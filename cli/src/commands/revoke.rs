@@ -1,5 +1,6 @@
 //! `vctl revoke`
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,9 +8,10 @@ use vctl_common::centre::DbRole;
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
-use crate::commands::duration_arg;
+use crate::commands::{duration_arg, reason_arg};
 use crate::error::Stop;
-use crate::revoke::steps::{Revocation, write_krl};
+use crate::revoke::sshd_list;
+use crate::revoke::steps::Revocation;
 use crate::ui::ask::confirmed;
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
@@ -42,7 +44,7 @@ pub(crate) struct RevokeArgs {
     krl: Option<PathBuf>,
 
     /// Reason for the record
-    #[arg(long, value_name = "TEXT", requires = "user")]
+    #[arg(long, value_name = "TEXT", requires = "user", value_parser = reason_arg::reason)]
     reason: Option<String>,
 
     /// Show the access, and revoke nothing
@@ -90,7 +92,7 @@ pub(crate) fn run(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {
 fn write_list(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {
     let Some(path) = &args.krl else { return Ok(()) };
     context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::SessionEnd)?).await?;
-        write_krl(&client, path).await
+        let client = context.connect(&context.pool(DbRole::Revoke)?).await?;
+        Ok(sshd_list::write(&client, path, &BTreeSet::new()).await?)
     })
 }

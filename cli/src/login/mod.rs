@@ -123,6 +123,11 @@ impl<'a> Login<'a> {
         self.asks = false;
     }
 
+    /// Uses the cache of an earlier login of this process, which may hold a token that could not be written.
+    pub(crate) fn use_cache(&mut self, cache: TokenCache) {
+        self.cache = cache;
+    }
+
     /// Sets the timeout for each answer of Vault.
     pub(crate) fn answer_within(&mut self, limit: Duration) {
         self.settings.vault.timeout = limit;

@@ -144,6 +144,14 @@ pub fn start_or_skip<T>(missing: Option<String>, start: impl FnOnce() -> Result<
     Some(start().unwrap_or_else(|error| panic!("{error:?}")))
 }
 
+/// Reports a part of a spec that needs a program which is not a package of the distribution, so that CI does not have
+/// it. It is not a failure: tests/README.md lists these parts.
+pub fn exempt(why: &str) {
+    let thread = std::thread::current();
+    let spec = thread.name().unwrap_or("a spec");
+    let _ = writeln!(std::io::stderr(), "exempt: {spec}: {why}");
+}
+
 /// Reports that a spec cannot run here. With `VCTL_TEST_REQUIRE` this is a failure.
 ///
 /// Written without libtest, which hides the output of a spec that passes.

@@ -251,6 +251,22 @@ fn audit_ids(facts: &HostFacts) -> Finding {
     }
 }
 
+/// Judges the SELinux of an image by its `/etc/selinux/config`; `None` unless it will be enforcing.
+pub(crate) fn selinux_of_image(config: &str) -> Option<Finding> {
+    let is_enforcing = |line: &str| {
+        let value = line.trim().strip_prefix("SELINUX=");
+        value.is_some_and(|value| value.trim().eq_ignore_ascii_case("enforcing"))
+    };
+    let facts = HostFacts {
+        selinux_enforcing: Some(true),
+        ..HostFacts::default()
+    };
+    config
+        .lines()
+        .any(is_enforcing)
+        .then(|| mandatory_access(&facts))
+}
+
 fn mandatory_access(facts: &HostFacts) -> Finding {
     let id = "mac";
     let confined = facts.apparmor_profiles.as_deref().and_then(|profiles| {
@@ -261,7 +277,7 @@ fn mandatory_access(facts: &HostFacts) -> Finding {
         (Some(true), _) => Finding::warn(
             id,
             "SELinux is enforcing: sshd_t may not run the stamper or reach its socket",
-            "list the refusals with `ausearch -m avc -c vctl-agent`, and allow them: `audit2allow -M vctl`",
+            "build and load deploy/audit/selinux/vctl_stamp.te; its first lines are the commands",
         ),
         (_, Some(profile)) => Finding::warn(
             id,

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use vctl_common::centre::DbRole;
-use vctl_common::pg::{Client, PgError};
+use vctl_common::pg::Client;
 use vctl_common::time::wall_now;
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
-use crate::commands::duration_arg;
+use crate::commands::{duration_arg, reason_arg};
 use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -50,7 +50,7 @@ pub(crate) struct EndArgs {
     named: SessionName,
 
     /// Reason for the record
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = reason_arg::reason)]
     reason: Option<String>,
 
     /// Do not ask for confirmation
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
         let requested = store::request(&client, &name, session.id, reason).await;
         let (request, is_new) = match requested {
             Ok(requested) => requested,
-            Err(error) if is_over(&error) => {
+            Err(error) if store::is_over(&error) => {
                 let (id, host) = (session.id, &session.host);
                 return Ok(vec![format!("session {id} on {host} has ended meanwhile")]);
             }
@@ -195,11 +195,4 @@ async fn await_answer(
         }
         sleep(LOOK).await;
     }
-}
-
-/// Returns whether the session has ended since it was found.
-fn is_over(error: &PgError) -> bool {
-    error
-        .db_error()
-        .is_some_and(|db| db.code().code() == "P0002")
 }
