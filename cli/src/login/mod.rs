@@ -31,10 +31,9 @@ use vctl_common::vault::{self, Auth, Granted, TokenInfo, Vault, VaultError};
 use crate::config::{self, Loaded, Method};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::ui::ask;
+use crate::files::state_dir::StateDir;
+use crate::ui::ask::{self, Interaction};
 
-use super::files::state_dir::StateDir;
-use super::ui::ask::Interaction;
 pub(crate) use approle::AppRoleIds;
 pub(crate) use cache::{CachedToken, TokenCache, TokenLock, VaultScope};
 use env_token::env_token;
@@ -307,8 +306,7 @@ impl<'a> Login<'a> {
         policy: CachePolicy,
     ) -> Result<CachedToken, Stop> {
         let granted = self.grant(method, choices).await?;
-        // Another request gets the owner and the remaining lifetime: the user may have taken minutes after the token was
-        // issued.
+        // Another request gets the remaining lifetime: the user may have taken minutes since the token was issued.
         let vault = Vault::connect(&self.settings.vault, Auth::Token(granted.token.clone()))?;
         let asked = Timestamp::now();
         let info = vault.lookup_self().await;
@@ -328,8 +326,7 @@ impl<'a> Login<'a> {
         }
         // A given token is not a method for the next login.
         if method != Method::Token {
-            let username = choices.username.clone();
-            let login = LastLogin::new(self.binding(), method, username);
+            let login = LastLogin::new(self.binding(), method, choices.username.clone());
             last_method::record(&self.state, login);
         }
         if method != Method::AppRole {

@@ -1,10 +1,12 @@
 //! Duration and memory of whole processes.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::io;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -28,7 +30,31 @@ pub(crate) fn times(rounds: u32, command: impl Fn(u32) -> Result<Command>) -> Re
 /// Returns the highest resident memory of a process in KiB, as the kernel counts it at the end.
 pub(crate) fn peak_memory(mut command: Command) -> Result<f64> {
     silent(&mut command);
-    let mut child = command.spawn().context("cannot run vctl")?;
+    let child = command.spawn().context("cannot run vctl")?;
+    peak_of(child, &command)
+}
+
+/// Like [`peak_memory`]; `write` writes the standard input of the process.
+pub(crate) fn peak_memory_reading(
+    mut command: Command,
+    write: impl FnOnce(ChildStdin) -> io::Result<()> + Send,
+) -> Result<f64> {
+    silent(&mut command);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("cannot run vctl")?;
+    let input = child.stdin.take().context("no standard input")?;
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| write(input));
+        let peak = peak_of(child, &command)?;
+        let written = writer.join();
+        written.map_err(|_| anyhow!("the writer panicked"))??;
+        Ok(peak)
+    })
+}
+
+fn peak_of(mut child: Child, command: &Command) -> Result<f64> {
     let peak = at_its_end(&child);
     if peak.is_err() {
         let _ = child.kill();

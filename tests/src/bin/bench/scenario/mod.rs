@@ -23,6 +23,7 @@ mod stall;
 mod reading;
 mod picker;
 mod mcp;
+mod audit_verify;
 mod ingest_faults;
 mod soak;
 
@@ -80,6 +81,8 @@ pub(crate) enum Scenario {
     Picker,
     /// `vctl mcp`: its first answer, and a warm `vctl_list`
     Mcp,
+    /// `vctl audit verify` of an audit log of 2 GiB with 17,000 signatures: memory and rate
+    AuditVerify,
     /// Postgres and the agent killed, connections cut, Vault sealed, while the agent ships events
     IngestFaults,
     /// Memory over an hour of load
@@ -116,6 +119,7 @@ impl Scenario {
             Self::Reading => reading::run(bench),
             Self::Picker => picker::run(bench),
             Self::Mcp => mcp::run(bench),
+            Self::AuditVerify => audit_verify::run(bench),
             Self::IngestFaults => ingest_faults::run(bench),
             Self::Soak => soak::run(bench),
         }
