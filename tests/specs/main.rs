@@ -19,3 +19,4 @@ mod socket;
 mod full;
 mod hostile;
 mod redaction;
+mod release;
