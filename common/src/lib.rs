@@ -17,6 +17,8 @@ pub mod count;
 #[cfg(feature = "std")]
 pub mod event;
 #[cfg(feature = "std")]
+pub mod hex;
+#[cfg(feature = "std")]
 pub mod host;
 #[cfg(feature = "std")]
 pub mod id;

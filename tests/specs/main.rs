@@ -14,6 +14,7 @@ mod metrics;
 mod modes;
 mod setup;
 mod probe_btf;
+mod pid_namespace;
 mod pins;
 mod socket;
 mod full;

@@ -17,6 +17,7 @@ mod prose;
 mod release;
 mod rust_code;
 mod sentences;
+mod specs;
 mod stack;
 mod subjects;
 mod test;
@@ -25,6 +26,7 @@ mod third_party;
 mod tidy;
 mod tool_cache;
 mod trivy;
+mod versions;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -46,6 +48,8 @@ enum Task {
     Stack(stack::Options),
     /// Run all tests, including those on a real sshd and this kernel
     Test(test::Options),
+    /// Run specs on Postgres 14 to 18, and on HashiCorp Vault if it is on PATH
+    Versions(versions::Options),
     /// Measure what the project promises, as root and on release builds
     Bench(bench::Options),
     /// Build the probe, or prove that the committed one matches its source
@@ -84,6 +88,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Demo(options) => demo::run(&options),
         Task::Stack(options) => stack::run(&options),
         Task::Test(options) => test::run(&options),
+        Task::Versions(options) => versions::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Ebpf(task) => ebpf::run(&task),
         Task::Dist(options) => dist::run(&options),

@@ -5,3 +5,4 @@ pub(crate) mod context;
 pub(crate) mod globals;
 pub(crate) mod host_identity;
 pub(crate) mod instant;
+pub(crate) mod outage;

@@ -2,25 +2,20 @@
 
 use std::net::IpAddr;
 
-use clap::builder::PossibleValue;
-
 use crate::audit;
 use crate::audit::model::AccessFilter;
 use crate::audit::table;
-use crate::centre::context;
-use crate::centre::context::Context;
 use crate::centre::globals::Globals;
-use crate::commands::export_args::{Start, TargetArgs, time_of};
+use crate::commands::export_args::{ExportOptions, Period};
 use crate::completion;
 use crate::error::Stop;
-use crate::export::access_feed::{AccessChange, AccessFeed, AccessRecords};
-use crate::export::feed::{Export, Feed as _, selection};
+use crate::export::access_feed::{AccessChange, AccessFeed};
+use crate::export::feed::{Export, selection};
 use crate::export::sink::Sink;
 use crate::session::centre::Store;
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
-use crate::ui::moment::Moment;
-use crate::ui::{Screen, moment, records, time};
+use crate::ui::{Screen, records};
 
 /// Send the access log to a SIEM, with the field names of ECS
 ///
@@ -35,16 +30,8 @@ Examples:
   vctl audit export --follow --checkpoint siem.pos \\
       --otlp https://collector:4318                 Send them by OTLP")]
 pub(crate) struct AccessExportArgs {
-    /// Wait for new accesses until Ctrl-C
-    #[arg(long, short)]
-    follow: bool,
-
     #[command(flatten)]
-    target: TargetArgs,
-
-    /// Only hosts with this text in their name
-    #[arg(long, add = completion::host())]
-    host: Option<String>,
+    options: ExportOptions,
 
     /// Only people with this text in their display name
     #[arg(long, value_name = "NAME", add = completion::person())]
@@ -54,60 +41,30 @@ pub(crate) struct AccessExportArgs {
     #[arg(long, value_name = "IP")]
     source_ip: Option<IpAddr>,
 
-    #[arg(long, value_name = "TIME", help = format!("Only connections at this time or later: {}", moment::FORMS))]
-    since: Option<Moment>,
-
-    /// Only connections before this time
-    #[arg(long, value_name = "TIME")]
-    until: Option<Moment>,
-
     /// Only connections that failed or were refused. Their beginning is sent only if it arrives together
     /// with the end
     #[arg(long)]
     failed: bool,
-
-    /// Output format
-    #[arg(long, short, value_name = "FORMAT", default_value = "jsonl",
-        value_parser = [PossibleValue::new("jsonl").help("One JSON object a line")])]
-    output: String,
 }
 
 pub(super) fn run(args: &AccessExportArgs, globals: &Globals) -> Result<(), Stop> {
-    let text = |moment: Option<Moment>| moment.map(|Moment(at)| time::nanos(at));
-    let given = selection([
-        ("host", args.host.clone()),
+    let more = [
         ("user", args.user.clone()),
         ("source-ip", args.source_ip.map(|ip| ip.to_string())),
-        ("since", text(args.since)),
-        ("until", text(args.until)),
         ("failed", args.failed.then(String::new)),
-    ]);
-    let sink = args.target.sink(args.follow)?;
-    let start = args.target.start(AccessFeed::EXPORT, given)?;
-    context::run(globals, async |context: &Context| {
-        let store = Store::new(context)?;
-        let filter = AccessFilter {
-            host: args.host.clone(),
-            user: args.user.clone(),
-            source_ip: args.source_ip,
-            since: time_of(&start.selection, "since"),
-            until: time_of(&start.selection, "until"),
-            failed: args.failed,
-        };
-        let Start {
-            checkpoint,
-            position,
-            selection,
-        } = start.of_store(&store).await?;
-        let export = Export {
-            sink,
-            checkpoint,
-            selection,
-            follow: args.follow,
-        };
-        let feed = AccessFeed::new(store, filter, position, true);
-        export.run(AccessRecords(feed)).await
-    })
+    ];
+    args.options
+        .run(globals, more, |store, Period { since, until }, position| {
+            let filter = AccessFilter {
+                host: args.options.host.clone(),
+                user: args.user.clone(),
+                source_ip: args.source_ip,
+                since,
+                until,
+                failed: args.failed,
+            };
+            AccessFeed::new(store, filter, position, true)
+        })
 }
 
 /// Writes the accesses that match as they arrive; with a `since`, the stored ones first.

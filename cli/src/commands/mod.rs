@@ -29,6 +29,7 @@ pub(crate) mod known_hosts;
 pub(crate) mod token;
 pub(crate) mod trust_ca;
 mod duration_arg;
+mod reason_arg;
 mod export_args;
 mod operator_ssh;
 mod scope_args;

@@ -3,7 +3,6 @@
 //! A record has the path of the file and the SHA-256 of its bytes: a changed file, or the same file in
 //! another place, is not trusted.
 
-use std::fmt::Write as _;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -12,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use vctl_common::config::{self, FileText, Origin, Source};
+use vctl_common::hex;
 
 use super::keys::{TABLE, defaults};
 use super::problem::{failure, invalid};
@@ -200,9 +200,5 @@ pub(super) fn of_working_directory(bytes: &[u8]) -> bool {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    hex::encode(&Sha256::digest(bytes))
 }

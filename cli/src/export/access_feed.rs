@@ -9,6 +9,7 @@ use vctl_common::pg::tokio_postgres::Transaction;
 use super::cursor::{AccessCursor, arrivals, number, store_id};
 use super::ecs::{Record, access};
 use super::feed::{Batch, Feed};
+use super::sink::{ExportSink, Sink};
 use crate::audit::model::{Access, AccessFilter};
 use crate::audit::store::look_up_accesses;
 use crate::error::Stop;
@@ -202,34 +203,11 @@ async fn arrived(
     Ok(found)
 }
 
-/// The changes of the access log as records of ECS.
-pub(crate) struct AccessRecords(pub(crate) AccessFeed);
-
-impl Feed for AccessRecords {
-    type Item = Record;
-    type Cursor = AccessCursor;
-    const EXPORT: &'static str = AccessFeed::EXPORT;
-
-    async fn next(&mut self) -> Result<Batch<Record>, Stop> {
-        let batch = self.0.next().await?;
-        let store = self
-            .0
-            .position()
-            .map(|(store, _)| store)
-            .unwrap_or_default();
+impl Sink<AccessChange> for ExportSink {
+    async fn send(&mut self, changes: &[AccessChange]) -> Result<(), Stop> {
         let record =
-            |change: &AccessChange| access::record(store, change.id, &change.access, change.is_end);
-        Ok(Batch {
-            records: batch.records.iter().map(record).collect(),
-            is_last: batch.is_last,
-        })
-    }
-
-    fn position(&self) -> Option<(&str, &AccessCursor)> {
-        self.0.position()
-    }
-
-    fn take_notes(&mut self) -> Vec<String> {
-        self.0.take_notes()
+            |change: &AccessChange| access::record(change.id, &change.access, change.is_end);
+        let records: Vec<Record> = changes.iter().map(record).collect();
+        self.send(&records).await
     }
 }

@@ -1,11 +1,12 @@
 -- Runs as vctl-audit-ro. Sessions that were stored before an export began, oldest first.
--- $1 part of a host's name, $2 person, $3 and $4 opened since and before, $5 and $6 where the export began: the oldest
+-- $1 part of a present or former name of a host, $2 person, $3 and $4 opened since and before, $5 and $6 where the export began: the oldest
 -- transaction that was running, and the time; $7 and $8 the last session of the previous page, $9 maximum number of rows.
 select s.id, to_char(s.opened_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'
 from vctl.audit_session s
 where s.opened is not null
   and ($1::text is null or s.host_id in
-          (select id from vctl.audit_host where position(lower($1) in lower(hostname)) > 0))
+          (select id from vctl.audit_host where position(lower($1) in lower(hostname)) > 0
+           union select host_id from vctl.host_former_name where position(lower($1) in lower(hostname)) > 0))
   and ($2::text is null or s.vault_user = $2 or vctl.person(s.vault_user) = $2
        or s.vault_user is null and (s.key_id = $2 or vctl.person(s.key_id) = $2))
   and ($3::timestamptz is null or s.opened_at >= $3)

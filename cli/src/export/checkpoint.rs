@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use vctl_common::file_lock::{self, Tried};
@@ -182,7 +184,24 @@ impl Checkpoint {
         CliError::new(Exit::Usage, message).hint(hint)
     }
 
-    fn damaged(&self, error: &serde_json::Error) -> CliError {
+    /// Returns a time of the selection that was read.
+    ///
+    /// # Errors
+    /// It is not a time. Without it the export would send more than was selected.
+    pub(crate) fn time_of(
+        &self,
+        selection: &Selection,
+        name: &str,
+    ) -> Result<Option<SystemTime>, CliError> {
+        let Some(text) = selection.get(name) else {
+            return Ok(None);
+        };
+        let time: Result<Timestamp, _> = text.parse();
+        let time = time.map_err(|error| self.damaged(&error))?;
+        Ok(Some(time.into()))
+    }
+
+    fn damaged(&self, error: &dyn std::error::Error) -> CliError {
         let message = format!("the checkpoint `{}` is damaged", self.path.display());
         let hint = "restore the file, or remove it and export again with `--since`; the receiver can drop repeated \
                     events by `event.id`";

@@ -55,6 +55,9 @@ pub(crate) struct SessionCursor {
     pub(crate) backlog: Backlog,
     /// Sessions whose end is not exported.
     pub(crate) open: BTreeMap<Uuid, ExportedParts>,
+    /// Sessions that could not be read, with their parts that were exported before. Each start tries them again: a
+    /// later version of vctl may read them.
+    pub(crate) unreadable: BTreeMap<Uuid, ExportedParts>,
     /// Sessions that arrived at or after `arrivals` and need no export any more, with their transactions.
     pub(crate) finished: BTreeMap<Uuid, u64>,
     /// The same for gaps.
@@ -88,6 +91,7 @@ impl SessionCursor {
             arrivals,
             backlog: Backlog::After(None),
             open: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             finished: BTreeMap::new(),
             finished_gaps: BTreeMap::new(),
         }

@@ -7,7 +7,9 @@ use serde::Serialize;
 use vctl_common::backoff::Backoff;
 
 use super::checkpoint::{Checkpoint, Selection};
+use super::ecs::Record;
 use super::sink::Sink;
+use crate::centre::outage::Outage;
 use crate::error::Stop;
 use crate::ui::notice;
 
@@ -18,13 +20,39 @@ const AWAY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(
 /// While nothing happens, the position moves on without events. It is written this often.
 const IDLE_WRITE: Duration = Duration::from_secs(30);
 /// Maximum number of records in a batch; the rows that were read together may exceed it.
-pub(crate) const MOST_RECORDS: usize = 1_000;
+const MOST_RECORDS: usize = 1_000;
+/// Maximum size of the text in a batch, likewise. A program may have 128 KiB of arguments.
+const MOST_BYTES: usize = 8 << 20;
+/// Maximum number of events of a batch that were read and do not match, likewise: a transaction stays short.
+const MOST_SKIPPED: usize = 20_000;
 
 /// Events that are sent together.
 pub(crate) struct Batch<T> {
     pub(crate) records: Vec<T>,
     /// Nothing more is stored now.
     pub(crate) is_last: bool,
+    /// Size of the text, if the feed counts it.
+    bytes: usize,
+    skipped: usize,
+}
+
+impl Batch<Record> {
+    pub(crate) fn push(&mut self, record: Record) {
+        self.bytes += record.text_bytes();
+        self.records.push(record);
+    }
+
+    /// Counts an event that does not match.
+    pub(crate) fn skip(&mut self) {
+        self.skipped += 1;
+    }
+
+    /// Returns whether the batch must be sent before more is read.
+    pub(crate) fn is_full(&self) -> bool {
+        self.records.len() >= MOST_RECORDS
+            || self.bytes >= MOST_BYTES
+            || self.skipped >= MOST_SKIPPED
+    }
 }
 
 impl<T> Default for Batch<T> {
@@ -32,6 +60,8 @@ impl<T> Default for Batch<T> {
         Self {
             records: Vec::new(),
             is_last: false,
+            bytes: 0,
+            skipped: 0,
         }
     }
 }
@@ -68,22 +98,21 @@ impl<S> Export<S> {
     where
         S: Sink<F::Item>,
     {
+        let mut outage = Outage::default();
         let mut away = Backoff::new(AWAY.0, AWAY.1);
         let mut written: Option<Instant> = None;
         loop {
             let batch = match feed.next().await {
                 Ok(batch) => batch,
-                Err(stop) if self.follow && is_transient(&stop) => {
-                    note_outage(&stop, away.is_failing());
+                Err(stop) if self.follow => {
+                    outage.begin(stop, "the export")?;
                     tokio::time::sleep(away.next_pause()).await;
                     continue;
                 }
                 Err(stop) => return Err(stop),
             };
-            if away.is_failing() {
-                away.reset();
-                notice::note("the central store can be read again");
-            }
+            away.reset();
+            outage.end();
             for note in feed.take_notes() {
                 notice::note(&note);
             }
@@ -122,17 +151,51 @@ pub(crate) fn selection<const N: usize>(options: [(&str, Option<String>); N]) ->
     given.collect::<BTreeMap<_, _>>()
 }
 
-fn is_transient(stop: &Stop) -> bool {
-    matches!(stop, Stop::Error(error) if error.exit.is_transient())
-}
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
 
-fn note_outage(stop: &Stop, is_known: bool) {
-    if let Stop::Error(error) = stop
-        && !is_known
-    {
-        notice::note(&format!(
-            "the central store cannot be read: {}; the export continues when it is back",
-            error.message
-        ));
+    use serde_json::json;
+
+    use super::super::ecs::{Kind, Severity};
+    use super::*;
+
+    fn record(arguments: &[&str]) -> Record {
+        let kind = Kind {
+            id: String::new(),
+            action: "exec",
+            category: "process",
+            phase: "start",
+            outcome: None,
+            dataset: "vctl.session",
+            severity: Severity::Event,
+        };
+        Record::new(
+            kind,
+            UNIX_EPOCH,
+            json!({ "process": { "args": arguments } }),
+        )
+    }
+
+    #[test]
+    fn a_batch_is_bounded_in_records_bytes_and_read_events() {
+        let mut batch = Batch::default();
+        for _ in 1..MOST_RECORDS {
+            batch.push(record(&["x"]));
+        }
+        assert!(!batch.is_full());
+        batch.push(record(&["x"]));
+        assert!(batch.is_full());
+        let mut batch = Batch::default();
+        let half = "x".repeat(MOST_BYTES / 2);
+        batch.push(record(&["x", &half]));
+        assert!(!batch.is_full());
+        batch.push(record(&["x", &half]));
+        assert!(batch.is_full());
+        let mut batch = Batch::<Record>::default();
+        (1..MOST_SKIPPED).for_each(|_| batch.skip());
+        assert!(!batch.is_full());
+        batch.skip();
+        assert!(batch.is_full());
     }
 }

@@ -20,6 +20,10 @@ const PAGE: i64 = 1_000;
 pub(crate) struct GapRow {
     pub(crate) id: i64,
     pub(crate) host: String,
+    /// The number of the host, which a rename does not change.
+    pub(crate) host_id: i32,
+    /// Whether a present or former name of the host is selected.
+    pub(crate) is_of_host: bool,
     pub(crate) boot: Uuid,
     /// `None` if it cannot be known whose events are missing.
     pub(crate) session: Option<Uuid>,
@@ -39,8 +43,7 @@ pub(crate) struct GapRow {
 impl GapRow {
     /// Returns whether a gap of no session matches: it may hide events of any person on its host.
     pub(crate) fn matches(&self, filter: &Filter) -> bool {
-        let is_host = |part: &String| self.host.to_lowercase().contains(&part.to_lowercase());
-        filter.host.as_ref().is_none_or(is_host)
+        self.is_of_host
             && filter
                 .since
                 .is_none_or(|since| self.to.is_none_or(|to| to >= since))
@@ -61,6 +64,8 @@ impl GapRow {
             to: row.get::<_, Instant>(7).0,
             sha256: row.get(8),
             by: number(row.get(9)),
+            host_id: row.get(10),
+            is_of_host: row.get(11),
         }
     }
 }
@@ -70,13 +75,15 @@ pub(crate) async fn backlog(
     transaction: &Transaction<'_>,
     start: Arrivals,
     after: i64,
+    host: Option<&String>,
 ) -> Result<Vec<GapRow>, Stop> {
     let (oldest, began) = (start.oldest.to_string(), SystemTime::from(start.began));
-    let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+    let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
         (&after, Type::INT8),
         (&oldest, Type::TEXT),
         (&began, Type::TIMESTAMPTZ),
         (&PAGE, Type::INT8),
+        (&host, Type::TEXT),
     ];
     let rows = transaction.query_typed(include_str!("gap_backlog.sql"), &parameters);
     Ok(rows.await.map_err(failed)?.iter().map(GapRow::of).collect())
@@ -87,12 +94,14 @@ pub(crate) async fn arrived(
     transaction: &Transaction<'_>,
     since: Arrivals,
     finished: &[i64],
+    host: Option<&String>,
 ) -> Result<Vec<GapRow>, Stop> {
     let (oldest, began) = (since.oldest.to_string(), SystemTime::from(since.began));
-    let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+    let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
         (&oldest, Type::TEXT),
         (&began, Type::TIMESTAMPTZ),
         (&finished, Type::INT8_ARRAY),
+        (&host, Type::TEXT),
     ];
     let rows = transaction.query_typed(include_str!("gap_arrived.sql"), &parameters);
     Ok(rows.await.map_err(failed)?.iter().map(GapRow::of).collect())

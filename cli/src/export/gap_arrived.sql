@@ -1,5 +1,6 @@
 -- Runs as vctl-audit-ro, every second. Gaps that arrived. A gap of a session arrives with it, if the opening is later.
--- $1 a transaction: gaps stored by it or by a later one have arrived; $2 time when the export began; $3 exported gaps.
+-- $1 a transaction: gaps stored by it or by a later one have arrived; $2 time when the export began; $3 exported gaps;
+-- $4 part of a present or former name of a host, null for any.
 with wanted as (
     select id from vctl.audit_gap
     where arrived >= $1::text::xid8 and arrived < pg_snapshot_xmax(pg_current_snapshot())
@@ -11,7 +12,10 @@ with wanted as (
 )
 select g.id, h.hostname, g.boot_id, g.session_id, left(g.cause, 64), g.events, g.from_at, g.to_at,
     encode(g.sha256, 'hex'),
-    greatest(g.arrived, s.arrived)::text
+    greatest(g.arrived, s.arrived)::text, g.host_id,
+    $4::text is null or g.host_id in
+        (select id from vctl.audit_host where position(lower($4) in lower(hostname)) > 0
+         union select host_id from vctl.host_former_name where position(lower($4) in lower(hostname)) > 0)
 from wanted
 join vctl.audit_gap g using (id)
 join vctl.audit_host h on h.id = g.host_id

@@ -1,8 +1,11 @@
 -- Runs as vctl-audit-ro. Gaps that were stored before an export began.
 -- $1 the last gap of the previous page; $2 and $3 where the export began: the oldest transaction that was running, and
--- the time; $4 maximum number of rows.
+-- the time; $4 maximum number of rows; $5 part of a present or former name of a host, null for any.
 select g.id, h.hostname, g.boot_id, g.session_id, left(g.cause, 64), g.events, g.from_at, g.to_at,
-    encode(g.sha256, 'hex'), null::text
+    encode(g.sha256, 'hex'), null::text, g.host_id,
+    $5::text is null or g.host_id in
+        (select id from vctl.audit_host where position(lower($5) in lower(hostname)) > 0
+         union select host_id from vctl.host_former_name where position(lower($5) in lower(hostname)) > 0)
 from vctl.audit_gap g
 join vctl.audit_host h on h.id = g.host_id
 left join vctl.audit_session s on s.id = g.session_id

@@ -12,5 +12,6 @@ mod gap;
 mod numbers;
 pub(crate) mod otlp;
 mod pending;
+mod programs;
 pub(crate) mod session_feed;
 pub(crate) mod sink;

@@ -1,5 +1,6 @@
 //! Sessions, their events and their gaps, in the order of their arrival.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::SystemTime;
 
@@ -10,19 +11,22 @@ use vctl_common::pg::tokio_postgres::Transaction;
 use super::cursor::{Arrivals, Backlog, SessionCursor, arrivals, number, store_id};
 use super::ecs::Record;
 use super::ecs::session::{SessionRecords, host_gap, unreadable_record};
-use super::feed::{Batch, Feed, MOST_RECORDS};
+use super::feed::{Batch, Feed};
 use super::gap::{self, GapRow};
 use super::pending::{self, Pending, PendingSource, backlog};
+use super::programs::Programs;
 use crate::error::Stop;
 use crate::session::centre::events::EventReader;
 use crate::session::centre::sessions::{SessionQuery, look_up};
 use crate::session::centre::{Store, StoredSession, Unreadable, failed, snapshot};
 use crate::session::model::Filter;
+use crate::session::model::program_filter::ProgramFilter;
 
 /// Reads sessions for an export.
 pub(crate) struct SessionFeed {
     store: Store,
     filter: Filter,
+    programs: ProgramFilter,
     /// The database and the position in it; `None` before the first batch of a new export.
     position: Option<(String, SessionCursor)>,
     /// Sessions that the last poll found, and that are not exported yet.
@@ -31,6 +35,10 @@ pub(crate) struct SessionFeed {
     polled: Option<Arrivals>,
     /// Stored events of open sessions at their last export.
     counters: HashMap<Uuid, i64>,
+    /// The next poll also finds the sessions that could not be read.
+    retries_unreadable: bool,
+    /// The last batch ended within a session.
+    is_within_session: bool,
     notes: Vec<String>,
 }
 
@@ -38,15 +46,19 @@ impl SessionFeed {
     pub(crate) fn new(
         store: Store,
         filter: Filter,
+        programs: ProgramFilter,
         position: Option<(String, SessionCursor)>,
     ) -> Self {
         Self {
             store,
             filter,
+            programs,
+            retries_unreadable: position.is_some(),
             position,
             pending: VecDeque::new(),
             polled: None,
             counters: HashMap::new(),
+            is_within_session: false,
             notes: Vec::new(),
         }
     }
@@ -73,8 +85,11 @@ impl Feed for SessionFeed {
             pending: std::mem::take(&mut self.pending),
             polled: self.polled.take(),
             counters: std::mem::take(&mut self.counters),
+            retries_unreadable: std::mem::replace(&mut self.retries_unreadable, true),
+            is_within_session: std::mem::take(&mut self.is_within_session),
             notes: Vec::new(),
             filter: &self.filter,
+            programs: &self.programs,
         };
         let batch = work.run(&transaction).await?;
         transaction.commit().await.map_err(failed)?;
@@ -83,6 +98,8 @@ impl Feed for SessionFeed {
             pending,
             polled,
             counters,
+            retries_unreadable,
+            is_within_session,
             notes,
             ..
         } = work;
@@ -90,6 +107,8 @@ impl Feed for SessionFeed {
             *position = cursor;
         }
         (self.pending, self.polled, self.counters) = (pending, polled, counters);
+        self.retries_unreadable = retries_unreadable;
+        self.is_within_session = is_within_session;
         self.notes.extend(notes);
         Ok(batch)
     }
@@ -110,8 +129,11 @@ struct Work<'a> {
     pending: VecDeque<Pending>,
     polled: Option<Arrivals>,
     counters: HashMap<Uuid, i64>,
+    retries_unreadable: bool,
+    is_within_session: bool,
     notes: Vec<String>,
     filter: &'a Filter,
+    programs: &'a ProgramFilter,
 }
 
 impl Work<'_> {
@@ -138,7 +160,12 @@ impl Work<'_> {
         let ids: Vec<Uuid> = self
             .pending
             .iter()
-            .take(pending::PAGE)
+            // The rest of a long session fills a batch alone.
+            .take(if self.is_within_session {
+                1
+            } else {
+                pending::PAGE
+            })
             .map(|one| one.id)
             .collect();
         let mut found = self.rows(transaction, &ids).await?;
@@ -149,11 +176,14 @@ impl Work<'_> {
             let is_whole = match found.remove(&pending.id) {
                 Some(Ok(row)) => self.export(transaction, &pending, &row, &mut batch).await?,
                 Some(Err(unreadable)) => {
-                    batch
-                        .records
-                        .push(unreadable_record(pending.id, &unreadable));
                     self.notes.push(format!("not exported: {unreadable}"));
+                    let parts = self.cursor.open.remove(&pending.id);
                     self.finish(&pending);
+                    // Its record is sent once.
+                    if let Entry::Vacant(entry) = self.cursor.unreadable.entry(pending.id) {
+                        entry.insert(parts.unwrap_or_default());
+                        batch.push(unreadable_record(pending.id, &unreadable));
+                    }
                     true
                 }
                 // It does not match, or was deleted after its retention period.
@@ -162,21 +192,23 @@ impl Work<'_> {
                     true
                 }
             };
+            self.is_within_session = !is_whole;
             if is_whole {
                 self.pending.pop_front();
                 if let PendingSource::Backlog(place) = pending.source {
                     self.cursor.backlog = Backlog::After(Some(place));
                 }
             }
-            if !is_whole || batch.records.len() >= MOST_RECORDS {
+            if !is_whole || batch.is_full() {
                 break;
             }
         }
         if self.pending.is_empty()
             && let Some(polled) = self.polled.take()
         {
+            let host = self.filter.host.as_ref();
             let finished: Vec<i64> = self.cursor.finished_gaps.keys().copied().collect();
-            let gaps = gap::arrived(transaction, self.cursor.arrivals, &finished).await?;
+            let gaps = gap::arrived(transaction, self.cursor.arrivals, &finished, host).await?;
             self.export_gaps(transaction, &gaps, &mut batch).await?;
             let arrived = gaps.iter().filter_map(|gap| Some((gap.id, gap.by?)));
             self.cursor.finished_gaps.extend(arrived);
@@ -199,7 +231,8 @@ impl Work<'_> {
         after: i64,
     ) -> Result<Batch<Record>, Stop> {
         let mut batch = Batch::default();
-        let gaps = gap::backlog(transaction, self.cursor.arrivals, after).await?;
+        let host = self.filter.host.as_ref();
+        let gaps = gap::backlog(transaction, self.cursor.arrivals, after, host).await?;
         self.export_gaps(transaction, &gaps, &mut batch).await?;
         self.cursor.backlog = match gaps.last() {
             Some(last) => Backlog::GapsAfter(last.id),
@@ -221,13 +254,11 @@ impl Work<'_> {
         for gap in gaps {
             match gap.session.map(|id| found.get(&id)) {
                 Some(Some(Ok(row))) => {
-                    batch
-                        .records
-                        .push(SessionRecords::new(&row.session()).gap(gap));
+                    batch.push(SessionRecords::new(&row.session()).gap(gap));
                 }
                 // Its session has a record of its own that it cannot be read.
-                Some(Some(Err(_))) => batch.records.push(host_gap(gap)),
-                None if gap.matches(self.filter) => batch.records.push(host_gap(gap)),
+                Some(Some(Err(_))) => batch.push(host_gap(gap)),
+                None if gap.matches(self.filter) => batch.push(host_gap(gap)),
                 Some(None) | None => {}
             }
         }
@@ -242,32 +273,34 @@ impl Work<'_> {
         row: &StoredSession,
         batch: &mut Batch<Record>,
     ) -> Result<bool, Stop> {
-        let mut parts = self.cursor.open.remove(&pending.id).unwrap_or_default();
+        let parts = self.cursor.open.remove(&pending.id);
+        let parts = parts.or_else(|| self.cursor.unreadable.remove(&pending.id));
+        let mut parts = parts.unwrap_or_default();
         let session = row.session();
         let records = SessionRecords::new(&session);
         if !parts.opening {
             parts.opening = true;
-            batch.records.push(records.opened());
+            batch.push(records.opened());
         }
         for contradiction in session.identity.contradicting() {
             if parts.contradictions.insert(contradiction.word().to_owned()) {
-                batch.records.push(records.contradicted(contradiction));
+                batch.push(records.contradicted(contradiction));
             }
         }
+        let mut programs = Programs::new(self.programs);
         let mut reader = EventReader::new(transaction, row, parts.events.up_to()).await?;
         while let Some(rows) = reader.next_rows().await? {
-            for (seq, event) in rows {
-                if parts.events.insert(seq) {
-                    batch.records.push(records.event(seq, event));
-                }
+            for row in rows {
+                let sent = &mut parts.events;
+                programs.push(&reader, &records, row, sent, batch).await?;
             }
-            if batch.records.len() >= MOST_RECORDS {
+            if batch.is_full() {
                 break;
             }
         }
         let is_whole = reader.is_over();
         if is_whole && session.closed.is_some() {
-            batch.records.push(records.closed());
+            batch.push(records.closed());
             self.finish(pending);
         } else {
             self.cursor.open.insert(pending.id, parts);
@@ -315,7 +348,11 @@ impl Work<'_> {
 
     /// Polls for sessions that changed or arrived.
     async fn arrived(&mut self, transaction: &Transaction<'_>) -> Result<VecDeque<Pending>, Stop> {
-        let open: Vec<Uuid> = self.cursor.open.keys().copied().collect();
+        let mut open: Vec<Uuid> = self.cursor.open.keys().copied().collect();
+        let retries = std::mem::take(&mut self.retries_unreadable);
+        if retries {
+            open.extend(self.cursor.unreadable.keys());
+        }
         let Arrivals { oldest, began } = self.cursor.arrivals;
         let (oldest, began) = (oldest.to_string(), SystemTime::from(began));
         let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
@@ -332,7 +369,9 @@ impl Work<'_> {
             let stored: i64 = row.get(1);
             left.remove(&id);
             let is_unchanged = !closed && self.counters.get(&id) == Some(&stored);
-            if is_unchanged || self.cursor.finished.contains_key(&id) {
+            let is_retried = retries && self.cursor.unreadable.contains_key(&id);
+            let is_finished = self.cursor.finished.contains_key(&id) && !is_retried;
+            if is_unchanged || is_finished {
                 continue;
             }
             let by = number(row.get(3));
@@ -342,6 +381,7 @@ impl Work<'_> {
         // Sessions that retention deleted: no row will ever close them.
         for id in left {
             self.cursor.open.remove(&id);
+            self.cursor.unreadable.remove(&id);
             self.counters.remove(&id);
         }
         Ok(pending)

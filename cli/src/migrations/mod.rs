@@ -5,9 +5,8 @@ pub(crate) mod ca;
 pub(crate) mod ledger;
 pub(crate) mod text;
 
-use std::fmt::Write as _;
-
 use sha2::{Digest as _, Sha256};
+use vctl_common::hex;
 
 /// One file of `migrations/`, and the check that raises an error if its effect is missing.
 #[derive(Debug)]
@@ -55,6 +54,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0023_revocations",
     "0024_host_rename",
     "0025_export_order",
+    "0026_revoke_role",
 ];
 
 impl Migration {
@@ -65,12 +65,7 @@ impl Migration {
 
     /// Returns the checksum of the file, in hexadecimal.
     pub(crate) fn sha256(&self) -> String {
-        Sha256::digest(self.sql)
-            .iter()
-            .fold(String::new(), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })
+        hex::encode(&Sha256::digest(self.sql))
     }
 }
 

@@ -1,11 +1,10 @@
 //! A CA certificate for the trust store.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use base64ct::{Base64, Encoding as _};
 use sha2::{Digest as _, Sha256};
-use vctl_common::{root_ca, tls};
+use vctl_common::{hex, root_ca, tls};
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
@@ -39,17 +38,10 @@ pub(crate) fn read(path: &Path, pem: &str) -> Result<Vec<RootCa>, CliError> {
         let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
         let der = Base64::decode_vec(&body).ok()?;
         Some(RootCa {
-            fingerprint: hex(&Sha256::digest(der)),
+            fingerprint: hex::encode(&Sha256::digest(der)),
             pem,
         })
     };
     let authorities: Option<Vec<_>> = certificates.into_iter().map(authority).collect();
     authorities.ok_or_else(unusable)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -14,7 +14,7 @@ locals {
   files = "${path.module}/.."
   groups = [
     "vctl_ro", "vctl_rw", "vctl_identity", "vctl_audit_ro", "vctl_audit_writer",
-    "vctl_audit_ingest", "vctl_status", "vctl_pruner", "vctl_session_end",
+    "vctl_audit_ingest", "vctl_status", "vctl_pruner", "vctl_session_end", "vctl_revoke",
   ]
   ca = var.postgres_ca_path == "" ? "" : "&sslrootcert=${var.postgres_ca_path}"
   # Policies of each external group. The identity provider defines the members.

@@ -10,11 +10,16 @@ use vctl_tests::lab::PATIENCE;
 
 use super::{Exporting, events_of, id_of};
 
-/// Adds an access to `host`, as the client's function does, and returns its id.
+/// Adds an access to `host`, and returns its id.
 fn open(exporting: &Exporting, host: &str) -> String {
+    open_for(exporting, host, "uptime")
+}
+
+/// Adds an access that runs `command`, as the client's function does.
+fn open_for(exporting: &Exporting, host: &str, command: &str) -> String {
     let sql = format!(
         "insert into vctl.access_log (vault_user, opened_at, hostname, login_user, command, source_ip)
-         values ('oidc-dana', now(), '{host}', 'root', 'uptime', '192.0.2.7') returning id"
+         values ('oidc-dana', now(), '{host}', 'root', '{command}', '192.0.2.7') returning id"
     );
     exporting.centre.ask(&sql).unwrap()
 }
@@ -61,13 +66,17 @@ fn each_beginning_and_end_is_exported_once() {
     assert_eq!(actions_of(&ended), ["\"access-ended\" \"failure\""]);
     assert_eq!(ended[0]["error"]["message"], "no route");
     assert_eq!(ended[0]["vctl"]["person"]["name"], "dana");
-    assert!(id_of(&ended[0]).ends_with(&format!("-{second}-ended")));
+    assert_eq!(ended[0]["vctl"]["access"]["id"], second);
+    let id = id_of(&begun[2]).replace("-opened", "-ended");
+    assert_eq!(id_of(&ended[0]), id);
     assert!(export(&[]).is_empty());
     // A third one that arrives later, and the whole log again.
     open(&exporting, host);
     assert_eq!(actions_of(&export(&[])), ["\"access-opened\" null"]);
     let whole = events_of(exporting.command(&["audit", "export", "--host", host]));
     assert_eq!(whole.len(), 5);
+    let has_ended = |event: &Value| id_of(event) == id;
+    assert!(whole.iter().any(has_ended), "{whole:?}");
     let failed = events_of(exporting.command(&["audit", "export", "--host", host, "--failed"]));
     assert!(
         failed
@@ -82,7 +91,7 @@ fn follow_shows_a_beginning_and_an_end_as_they_happen() {
         return;
     };
     let host = "followed-access";
-    let before = open(&exporting, host);
+    open_for(&exporting, host, "before-follow");
     for (format, first, last) in [
         ("table", "opened  from 192.0.2.7", "error no route"),
         ("jsonl", "\"open\"", "\"failed\""),
@@ -108,7 +117,7 @@ fn follow_shows_a_beginning_and_an_end_as_they_happen() {
         }
         let line = line.expect("a line about an access");
         assert!(
-            line.contains(first) && !line.contains(&format!("\"id\":{before}")),
+            line.contains(first) && line.contains("uptime") && !line.contains("before-follow"),
             "{line}"
         );
         end(&exporting, &id, "failed");

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
-use super::{Exporter, Exporting, events_of};
+use super::{Exporter, Exporting, HOST, events_of};
 
 #[test]
 fn an_unusable_checkpoint_is_refused_with_the_reason() {
@@ -27,7 +27,7 @@ fn an_unusable_checkpoint_is_refused_with_the_reason() {
     let half = whole[..whole.len() / 2].to_owned();
     let mut numbers = content.clone();
     numbers["cursor"]["open"] = json!({ "0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90":
-        { "opening": true, "events": [[5, 2]], "gaps": [] } });
+        { "opening": true, "events": [[5, 2]] } });
     for (text, code, words) in [
         (half, 78, "is damaged"),
         (String::new(), 78, "is damaged"),
@@ -47,6 +47,11 @@ fn an_unusable_checkpoint_is_refused_with_the_reason() {
             changed("selection", json!({"host": "other"})),
             2,
             "was begun with `--host other`",
+        ),
+        (
+            changed("selection", json!({"host": HOST, "since": "yesterday"})),
+            78,
+            "is damaged",
         ),
     ] {
         fs::write(&file, &text).unwrap();
@@ -83,10 +88,16 @@ fn two_exports_never_share_a_checkpoint() {
     let file = exporting.file("position");
     let first = Exporter::begin(exporting.export(&file, &["--follow"]));
     first.until("the first export has begun", |_| file.exists());
-    let output = exporting.export(&file, &[]).output().unwrap();
+    // The second one must not end a half line that the first one is writing.
+    let shared = exporting.file("session.jsonl");
+    fs::write(&shared, "{\"event\":").unwrap();
+    let out = fs::File::options().append(true).open(&shared).unwrap();
+    let mut second = exporting.export(&file, &[]);
+    let output = second.stdout(out).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(75), "{said}");
     assert!(said.contains("another export uses"), "{said}");
+    assert_eq!(fs::read_to_string(&shared).unwrap(), "{\"event\":");
     first.kill();
     events_of(exporting.export(&file, &[]));
 }

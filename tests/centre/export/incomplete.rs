@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use vctl_common::id::SessionId;
 use vctl_common::session::{Gap, GapCause, JournalEntry};
 use vctl_common::time::BootNs;
 use vctl_tests::lab::{PATIENCE, eventually};
@@ -73,6 +74,40 @@ fn each_gap_is_exported_once_also_after_the_end() {
     for (events, gap) in gaps_of(&first).iter().chain(&late) {
         assert_eq!(id_of(&whole[events]), id_of(gap), "{events}");
     }
+}
+
+#[test]
+fn an_unreadable_session_follows_once_it_can_be_read() {
+    let Some(mut exporting) = Exporting::new() else {
+        return;
+    };
+    exporting.ship();
+    let id = exporting.session(3, true);
+    exporting.wait_for_end(id);
+    let other = SessionId::generate();
+    let replace = |from: SessionId, to: SessionId| {
+        let sql = format!(
+            "update vctl.audit_session set opened = replace(opened::text, '{from}', '{to}')::json
+             where id = '{id}'"
+        );
+        exporting.centre.ask(&sql).unwrap();
+    };
+    let checkpoint = exporting.file("position");
+    let actions = || {
+        let events = events_of(exporting.export(&checkpoint, &[]));
+        let ours = events
+            .iter()
+            .filter(|event| event["vctl"]["session"]["id"] == id.to_string());
+        let action = |event: &Value| event["event"]["action"].as_str().unwrap().to_owned();
+        ours.map(action).collect::<Vec<_>>()
+    };
+    replace(id, other);
+    assert_eq!(actions(), ["session-unreadable"]);
+    assert_eq!(actions(), [""; 0]);
+    replace(other, id);
+    let whole = ["session-opened", "exec", "exit", "exec", "session-closed"];
+    assert_eq!(actions(), whole);
+    assert_eq!(actions(), [""; 0]);
 }
 
 /// Returns the gaps of this spec, by their numbers of events; each may occur once.

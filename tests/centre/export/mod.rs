@@ -6,6 +6,8 @@ mod incomplete;
 mod late;
 mod once;
 mod otlp;
+mod programs;
+mod selection;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read};

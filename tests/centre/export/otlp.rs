@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
@@ -22,6 +23,8 @@ type Answer = (&'static str, Vec<u8>);
 struct Receiver {
     port: u16,
     stored: Arc<Mutex<Vec<LogRecord>>>,
+    /// The times of the requests.
+    requests: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl Receiver {
@@ -30,14 +33,19 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let stored = Arc::<Mutex<Vec<LogRecord>>>::default();
-        let into = stored.clone();
+        let requests = Arc::<Mutex<Vec<Instant>>>::default();
+        let (into, times) = (stored.clone(), requests.clone());
         thread::spawn(move || {
             let mut answers = answers.into_iter();
             while let Ok((stream, _)) = listener.accept() {
-                serve(stream, &mut answers, &into);
+                serve(stream, &mut answers, &into, &times);
             }
         });
-        Self { port, stored }
+        Self {
+            port,
+            stored,
+            requests,
+        }
     }
 
     fn url(&self) -> String {
@@ -57,6 +65,7 @@ fn serve(
     stream: TcpStream,
     answers: &mut impl Iterator<Item = Answer>,
     into: &Mutex<Vec<LogRecord>>,
+    times: &Mutex<Vec<Instant>>,
 ) {
     let mut out = stream.try_clone().unwrap();
     let mut reader = BufReader::new(stream);
@@ -83,6 +92,10 @@ fn serve(
             head.contains("content-type: application/x-protobuf"),
             "{head}"
         );
+        times
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Instant::now());
         let request = ExportLogsServiceRequest::decode(body.as_slice()).unwrap();
         let acknowledged = ("200 OK\r\ncontent-type: application/x-protobuf", Vec::new());
         let (status, body) = answers.next().unwrap_or(acknowledged);
@@ -127,7 +140,7 @@ fn a_receiver_gets_each_event_once_after_an_outage() {
     let truth = exporting.source.sessions.clone();
     exporting.wait_for_end(id);
     let receiver = Receiver::begin(vec![
-        ("503 Service Unavailable\r\nretry-after: 1", Vec::new()),
+        ("503 Service Unavailable\r\nretry-after: 3", Vec::new()),
         ("429 Too Many Requests", Vec::new()),
     ]);
     let checkpoint = exporting.file("position");
@@ -145,9 +158,12 @@ fn a_receiver_gets_each_event_once_after_an_outage() {
         "{said}"
     );
     assert!(
-        said.contains("takes no logs now") && said.contains("takes logs again"),
+        said.contains("events cannot be sent now") && said.contains("takes events again"),
         "{said}"
     );
+    let times = receiver.requests.lock().unwrap().clone();
+    // The pause that the answer asks for, not the first one of the export, which is at most a second.
+    assert!(times[1] - times[0] >= Duration::from_secs(3), "{times:?}");
     let stored = receiver.stored();
     let ours =
         |record: &&LogRecord| text(record, &["vctl", "session", "id"]) == Some(id.to_string());

@@ -2,30 +2,14 @@
 
 use serde_json::Value;
 use vctl_common::id::SessionId;
-use vctl_common::wire::Exec;
-use vctl_tests::ship::{exec, exit};
 
 use super::Reading;
 
 /// Stores a program of `uid` that ends with `status`, as wait(2) gives it.
 fn program(reading: &mut Reading, id: SessionId, path: &str, uid: u32, status: u32) {
-    let seq = reading.source.sessions[&id] + 1;
-    let at = reading.source.tick();
-    let argv = format!("{path}\0x\0");
-    let mut record = exec(
-        id,
-        seq,
-        at,
-        [path.as_bytes(), b"/srv", path.as_bytes(), argv.as_bytes()],
-    );
-    let euid = std::mem::offset_of!(Exec, euid);
-    record[euid..euid + 4].copy_from_slice(&uid.to_le_bytes());
-    reading.source.event(id, &record).unwrap();
-    let at = reading.source.tick();
-    reading
-        .source
-        .event(id, &exit(id, seq + 1, at, status))
-        .unwrap();
+    let source = &mut reading.source;
+    let program = source.start_program(id, path, uid).unwrap();
+    source.end_program(id, program, status).unwrap();
 }
 
 #[test]
@@ -39,8 +23,15 @@ fn filters_find_programs_by_path_end_and_user() {
     program(&mut reading, id, "/usr/bin/grep", 1000, 1 << 8);
     program(&mut reading, id, "/opt/my_tool", 1000, 15);
     program(&mut reading, id, "/usr/bin/grep", 1000, 0);
-    reading.log_out(id, 8);
-    reading.wait_for(id, 8);
+    let wrapper = reading.source.start_program(id, "/opt/wrapper", 1000);
+    let wrapper = wrapper.unwrap();
+    let source = &mut reading.source;
+    source
+        .replace_program(id, wrapper, "/opt/last", 1000)
+        .unwrap();
+    source.end_program(id, wrapper, 3 << 8).unwrap();
+    reading.log_out(id, 11);
+    reading.wait_for(id, 11);
     let id = id.to_string();
     let found = |conditions: &[&str]| {
         let args = [&[&*id, "-o", "json"], conditions].concat();
@@ -63,7 +54,9 @@ fn filters_find_programs_by_path_end_and_user() {
     assert_eq!(found(&["--path", "my?tool"]), ["my_tool"]);
     assert_eq!(found(&["--path", "/usr/bin"]), [""; 0]);
     assert_eq!(found(&["--root"]), ["passwd"]);
-    assert_eq!(found(&["--failed"]), ["grep", "my_tool"]);
+    assert_eq!(found(&["--failed"]), ["grep", "my_tool", "last"]);
+    assert_eq!(found(&["--exit", "3"]), ["last"]);
+    assert_eq!(found(&["--path", "wrapper", "--failed"]), [""; 0]);
     assert_eq!(found(&["--exit", "1"]), ["grep"]);
     assert_eq!(
         found(&["--exit", "0", "--path", "/usr/*"]),

@@ -1,6 +1,7 @@
 //! A spool without a probe that the agent's own code ships, and the truth about its contents.
 
 pub mod faults;
+mod programs;
 mod proxy;
 mod random;
 

@@ -1,20 +1,14 @@
 //! `vctl session export`
 
-use clap::builder::PossibleValue;
-
-use crate::centre::context;
-use crate::centre::context::Context;
 use crate::centre::globals::Globals;
-use crate::commands::export_args::{Start, TargetArgs, time_of};
+use crate::commands::export_args::{ExportOptions, Period};
 use crate::completion;
-use crate::error::Stop;
-use crate::export::feed::{Export, Feed as _, selection};
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
 use crate::export::session_feed::SessionFeed;
-use crate::session::centre::Store;
 use crate::session::model::Filter;
+use crate::session::model::program_filter::{Ending, ProgramFilter};
 use crate::ui::help::TEMPLATE;
-use crate::ui::moment::Moment;
-use crate::ui::{moment, time};
 
 /// Send sessions and their events to a SIEM, with the field names of ECS
 ///
@@ -28,65 +22,60 @@ Examples:
   vctl session export --follow --checkpoint siem.pos  Print events as they come
   vctl session export --follow --checkpoint siem.pos \\
       --otlp https://collector:4318                   Send them by OTLP
+  vctl session export --failed --root                 Of programs, only those of root that failed
   vctl session export | jq -c .process.args           For programs")]
 pub(crate) struct ExportArgs {
-    /// Wait for new events until Ctrl-C
-    #[arg(long, short)]
-    follow: bool,
-
     #[command(flatten)]
-    target: TargetArgs,
-
-    /// Only sessions on hosts with this text in their name
-    #[arg(long, add = completion::host())]
-    host: Option<String>,
+    options: ExportOptions,
 
     /// Only sessions of this person: `albert`, or the full display name `oidc-albert`
     #[arg(long, value_name = "NAME", add = completion::person())]
     user: Option<String>,
 
-    #[arg(long, value_name = "TIME", help = format!("Only sessions opened at this time or later: {}", moment::FORMS))]
-    since: Option<Moment>,
+    /// Of programs, only those of this path: `/usr/bin/*`, or a name in any directory: `passwd`. `*` is
+    /// any text, `?` one byte
+    #[arg(long, value_name = "GLOB")]
+    path: Option<String>,
 
-    /// Only sessions opened before this time
-    #[arg(long, value_name = "TIME")]
-    until: Option<Moment>,
+    /// Of programs, only those that ended with this exit status
+    #[arg(long, value_name = "STATUS", conflicts_with = "failed")]
+    exit: Option<u8>,
 
-    /// Output format
-    #[arg(long, short, value_name = "FORMAT", default_value = "jsonl",
-        value_parser = [PossibleValue::new("jsonl").help("One JSON object a line")])]
-    output: String,
+    /// Of programs, only those that failed: exit status not 0, ended by a signal, or not started
+    #[arg(long)]
+    failed: bool,
+
+    /// Of programs, only those that ran as root
+    #[arg(long)]
+    root: bool,
 }
 
 pub(super) fn run(args: &ExportArgs, globals: &Globals) -> Result<(), Stop> {
-    let text = |moment: Option<Moment>| moment.map(|Moment(at)| time::nanos(at));
-    let given = selection([
-        ("host", args.host.clone()),
+    if args.path.as_deref() == Some("") {
+        let error = CliError::new(Exit::Usage, "`--path` is empty");
+        let hint = "`vctl session export` without it sends all programs";
+        return Err(error.hint(hint).into());
+    }
+    let programs = ProgramFilter::new(
+        args.path.as_deref(),
+        Ending::of_options(args.exit, args.failed),
+        args.root,
+    );
+    let more = [
         ("user", args.user.clone()),
-        ("since", text(args.since)),
-        ("until", text(args.until)),
-    ]);
-    let sink = args.target.sink(args.follow)?;
-    let start = args.target.start(SessionFeed::EXPORT, given)?;
-    context::run(globals, async |context: &Context| {
-        let store = Store::new(context)?;
-        let filter = Filter {
-            host: args.host.clone(),
-            user: args.user.clone(),
-            since: time_of(&start.selection, "since"),
-            until: time_of(&start.selection, "until"),
-        };
-        let Start {
-            checkpoint,
-            position,
-            selection,
-        } = start.of_store(&store).await?;
-        let export = Export {
-            sink,
-            checkpoint,
-            selection,
-            follow: args.follow,
-        };
-        export.run(SessionFeed::new(store, filter, position)).await
-    })
+        ("path", args.path.clone()),
+        ("exit", args.exit.map(|status| status.to_string())),
+        ("failed", args.failed.then(String::new)),
+        ("root", args.root.then(String::new)),
+    ];
+    args.options
+        .run(globals, more, |store, Period { since, until }, position| {
+            let filter = Filter {
+                host: args.options.host.clone(),
+                user: args.user.clone(),
+                since,
+                until,
+            };
+            SessionFeed::new(store, filter, programs, position)
+        })
 }

@@ -58,10 +58,7 @@ impl SearchArgs {
     }
 
     fn programs(&self) -> ProgramFilter {
-        let ending = match self.exit {
-            Some(code) => Some(Ending::Code(code)),
-            None => self.failed.then_some(Ending::Failed),
-        };
+        let ending = Ending::of_options(self.exit, self.failed);
         ProgramFilter::new(self.path.as_deref(), ending, self.root)
     }
 }

@@ -1,13 +1,15 @@
 //! Records of accesses: the beginning and the end of a connection, as its client recorded them.
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use vctl_common::hex;
 
 use super::{Kind, Record, Severity, merge};
 use crate::audit::model::{Access, Hop};
 use crate::ui::time;
 
-/// Returns the record of the beginning or the end of an access. `store` makes the number unique.
-pub(crate) fn record(store: &str, id: i64, access: &Access, is_end: bool) -> Record {
+/// Returns the record of the beginning or the end of an access.
+pub(crate) fn record(id: i64, access: &Access, is_end: bool) -> Record {
     let (action, name, phase) = if is_end {
         ("access-ended", "ended", "end")
     } else {
@@ -21,7 +23,7 @@ pub(crate) fn record(store: &str, id: i64, access: &Access, is_end: bool) -> Rec
         _ => Some("unknown"),
     };
     let kind = Kind {
-        id: format!("access-{store}-{id}-{name}"),
+        id: format!("access-{}-{name}", identity(id, access)),
         action,
         category: "session",
         phase,
@@ -35,6 +37,14 @@ pub(crate) fn record(store: &str, id: i64, access: &Access, is_end: bool) -> Rec
     }
     let time = if is_end { access.closed_at } else { None };
     Record::new(kind, time.unwrap_or(access.opened_at), fields)
+}
+
+/// Returns a text that is unique for the access, and the same in each export and after a restore. The number alone is
+/// not unique: a restored database gives the numbers of rows that it lost to new rows.
+fn identity(id: i64, access: &Access) -> String {
+    let (opened_at, person) = (time::nanos(access.opened_at), access.person.display_name());
+    let content = format!("{id} {opened_at} {person}");
+    hex::encode(&Sha256::digest(content)[..16])
 }
 
 fn common(id: i64, access: &Access) -> Value {
@@ -101,4 +111,24 @@ fn end(access: &Access) -> Value {
         "error": { "message": access.error },
         "vctl": { "access": { "result": access.result, "exit_code": access.exit_code } },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::fixture::accesses;
+
+    #[test]
+    fn ids_differ_for_accesses_with_one_number() {
+        let [access, ..] = accesses();
+        let id = |access: &Access| record(42, access, false).id;
+        let mut later = access.clone();
+        later.opened_at += Duration::from_micros(1);
+        assert_ne!(id(&access), id(&later));
+        let mut ended = access.clone();
+        ended.result = "failed".to_owned();
+        assert_eq!(id(&access), id(&ended));
+    }
 }

@@ -55,6 +55,23 @@ fn collect(path: &str, value: &Value, into: &mut BTreeSet<String>) {
     }
 }
 
+fn gap() -> GapRow {
+    GapRow {
+        id: 1,
+        host: "web-1".to_owned(),
+        host_id: 7,
+        is_of_host: true,
+        boot: Uuid::nil(),
+        session: None,
+        cause: "ring_full".to_owned(),
+        events: Some(3),
+        from: Some(UNIX_EPOCH),
+        to: Some(UNIX_EPOCH),
+        sha256: "00".to_owned(),
+        by: None,
+    }
+}
+
 fn records() -> Vec<Record> {
     let history = Login::of_alice()
         .exec(4101, 4100, &["/bin/sh", "-c", "x"])
@@ -65,18 +82,7 @@ fn records() -> Vec<Record> {
         .lost(3, 5, GapCause::RingFull)
         .closed();
     let of = SessionRecords::new(&history.session);
-    let gap = GapRow {
-        id: 1,
-        host: "web-1".to_owned(),
-        boot: Uuid::nil(),
-        session: None,
-        cause: "ring_full".to_owned(),
-        events: Some(3),
-        from: Some(UNIX_EPOCH),
-        to: Some(UNIX_EPOCH),
-        sha256: "00".to_owned(),
-        by: None,
-    };
+    let gap = gap();
     let id = session_id("0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90");
     let unreadable = Unreadable::Contradiction { id };
     let mut records = vec![
@@ -90,10 +96,10 @@ fn records() -> Vec<Record> {
     records.extend(
         (1..)
             .zip(history.events.iter())
-            .map(|(seq, event)| of.event(seq, Ok(event.clone()))),
+            .map(|(seq, event)| of.event(seq, event)),
     );
     for access in &accesses() {
-        records.extend([false, true].map(|is_end| access::record("7.16384", 42, access, is_end)));
+        records.extend([false, true].map(|is_end| access::record(42, access, is_end)));
     }
     records
 }
@@ -128,4 +134,18 @@ fn each_record_has_an_id_of_its_own() {
         assert_eq!(record.document["event"]["id"], *record.id);
         assert_eq!(record.document["event"]["action"], record.action);
     }
+}
+
+#[test]
+fn a_rename_changes_no_id_of_a_gap() {
+    let renamed = GapRow {
+        host: "web-2".to_owned(),
+        ..gap()
+    };
+    assert_eq!(host_gap(&gap()).id, host_gap(&renamed).id);
+    let other = GapRow {
+        host_id: 8,
+        ..gap()
+    };
+    assert_ne!(host_gap(&gap()).id, host_gap(&other).id);
 }

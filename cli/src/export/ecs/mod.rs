@@ -89,6 +89,20 @@ impl Record {
             document,
         }
     }
+
+    /// Returns the size of the texts in the document.
+    pub(crate) fn text_bytes(&self) -> usize {
+        text_bytes(&self.document)
+    }
+}
+
+fn text_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(text_bytes).sum(),
+        Value::Object(fields) => fields.values().map(text_bytes).sum(),
+        _ => 0,
+    }
 }
 
 /// Adds the fields of `more`, object by object.

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
+use vctl_common::hex;
 use vctl_common::person::Person;
 use vctl_common::session::{Gap, Origin};
 use vctl_common::time::wall_now;
 
-use super::text::hex;
 use super::{Kind, Record, Severity, merge, process};
 use crate::export::gap::GapRow;
 use crate::session::centre::Unreadable;
@@ -59,13 +59,8 @@ impl<'a> SessionRecords<'a> {
         self.record(kind, self.session.opened_at(), fields)
     }
 
-    /// Returns the record of an event; of a gap if its record cannot be decoded.
-    pub(crate) fn event(&self, seq: u64, event: Result<Event, Gap>) -> Record {
-        let event = match event {
-            Ok(event) => event,
-            Err(gap) => return self.undecodable(seq, &gap),
-        };
-        let parts = process::parts(&event, self.session.boot_id);
+    pub(crate) fn event(&self, seq: u64, event: &Event) -> Record {
+        let parts = process::parts(event, self.session.boot_id);
         let kind = Kind {
             outcome: parts.outcome,
             ..self.kind(&seq.to_string(), parts.action, "process", parts.phase)
@@ -114,7 +109,7 @@ impl<'a> SessionRecords<'a> {
     }
 
     /// Returns the record of an event that cannot be decoded.
-    fn undecodable(&self, seq: u64, gap: &Gap) -> Record {
+    pub(crate) fn undecodable(&self, seq: u64, gap: &Gap) -> Record {
         let wall = self.session.wall;
         let (from, to) = (wall.wall_time(gap.from), wall.wall_time(gap.to));
         let fields = json!({
@@ -183,10 +178,10 @@ pub(crate) fn unreadable_record(id: Uuid, unreadable: &Unreadable) -> Record {
 }
 
 fn gap_kind(gap: &GapRow) -> Kind {
-    // Two hosts may report the same boot id.
-    let content = format!("{} {} {}", gap.host, gap.boot, gap.sha256);
+    // Two hosts may report the same boot id. The number of the host, because its name may change.
+    let content = format!("{} {} {}", gap.host_id, gap.boot, gap.sha256);
     Kind {
-        id: format!("gap-{}", hex(&Sha256::digest(content)[..16])),
+        id: format!("gap-{}", hex::encode(&Sha256::digest(content)[..16])),
         action: MISSING,
         category: "process",
         phase: "info",

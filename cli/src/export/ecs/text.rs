@@ -1,6 +1,6 @@
 //! Recorded bytes as text for ECS, which gives each field one type.
 
-use std::fmt::Write as _;
+use vctl_common::hex;
 
 /// Returns the bytes as text; bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn text(bytes: &[u8]) -> String {
@@ -12,14 +12,7 @@ pub(crate) fn hex_if_needed<'a>(
     items: impl Iterator<Item = &'a [u8]> + Clone,
 ) -> Option<Vec<String>> {
     let is_text = items.clone().all(|item| std::str::from_utf8(item).is_ok());
-    (!is_text).then(|| items.map(hex).collect())
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    (!is_text).then(|| items.map(hex::encode).collect())
 }
 
 /// Returns the part behind the last slash.

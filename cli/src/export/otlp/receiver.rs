@@ -1,7 +1,6 @@
 //! Sends records to a receiver, until it has acknowledged them.
 
 use std::env;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use reqwest::{Response, StatusCode};
 use url::Url;
 use vctl_common::backoff::Backoff;
 use vctl_common::tls::{self, Trust};
+use vctl_common::vault::is_loopback;
 
 use super::message;
 use crate::error::{CliError, Stop};
@@ -20,6 +20,8 @@ use crate::export::ecs::Record;
 use crate::ui::notice;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum pause that a receiver may ask for.
+const MOST_RETRY_AFTER: Duration = Duration::from_mins(10);
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// Attempts of an export that does not follow.
 const ATTEMPTS: u32 = 5;
@@ -31,6 +33,8 @@ const PROTOBUF: &str = "application/x-protobuf";
 pub(crate) struct Receiver {
     http: reqwest::Client,
     url: Url,
+    /// Host and port, for messages: a path may have a secret.
+    name: String,
     headers: HeaderMap,
     /// Whether to try again until the receiver is back.
     is_patient: bool,
@@ -52,9 +56,10 @@ impl Receiver {
     /// The URL, a header or the CA cannot be used.
     pub(crate) fn new(url: &str, is_patient: bool) -> Result<Self, CliError> {
         let url = logs_url(url)?;
+        let name = name_of(&url);
         let ca = env::var_os("OTEL_EXPORTER_OTLP_CERTIFICATE").map(PathBuf::from);
         let config = |error: &dyn std::error::Error| {
-            let message = format!("cannot prepare the connection to `{url}`");
+            let message = format!("cannot prepare the connection to the receiver `{name}`");
             CliError::new(Exit::Config, message)
                 .caused_by(error)
                 .hint("the environment variable OTEL_EXPORTER_OTLP_CERTIFICATE names the CA")
@@ -74,6 +79,7 @@ impl Receiver {
         Ok(Self {
             http,
             url,
+            name,
             headers: parsed(&headers)?,
             is_patient,
         })
@@ -102,20 +108,18 @@ impl Receiver {
                 }
                 Attempt::Retry { after, error } => {
                     if !pauses.is_failing() {
-                        let reason = error.causes.last().unwrap_or(&error.message);
-                        let url = &self.url;
+                        let reason = error.one_line();
                         notice::note(&format!(
-                            "the receiver `{url}` takes no logs now: {reason}; the export tries again"
+                            "events cannot be sent now: {reason}; the export tries again"
                         ));
                     }
-                    let pause = pauses.next_pause();
-                    tokio::time::sleep(after.map_or(pause, |after| after.max(pause))).await;
+                    tokio::time::sleep(longer(pauses.next_pause(), after)).await;
                     attempts += 1;
                 }
             }
         }
         if pauses.is_failing() {
-            notice::note(&format!("the receiver `{}` takes logs again", self.url));
+            notice::note(&format!("the receiver `{}` takes events again", self.name));
         }
         Ok(())
     }
@@ -130,7 +134,7 @@ impl Receiver {
             .send()
             .await;
         let unreachable = |error: reqwest::Error| {
-            let message = format!("the receiver `{}` cannot be reached", self.url);
+            let message = format!("the receiver `{}` cannot be reached", self.name);
             let error = CliError::new(Exit::Unavailable, message).caused_by(&error.without_url());
             Attempt::Retry {
                 after: None,
@@ -153,7 +157,7 @@ impl Receiver {
         let is_protobuf = kind.is_some_and(|kind| kind.as_bytes().starts_with(PROTOBUF.as_bytes()));
         let decoded = ExportLogsServiceResponse::decode(body.clone());
         let Some(response) = decoded.ok().filter(|_| is_protobuf || body.is_empty()) else {
-            let message = format!("the answer of `{}` is not an answer of OTLP", self.url);
+            let message = format!("the answer of `{}` is not an answer of OTLP", self.name);
             let hint = "`--otlp` needs the address of an OTLP/HTTP receiver, for example https://collector:4318";
             return Err(CliError::new(Exit::Failure, message).hint(hint).into());
         };
@@ -163,7 +167,7 @@ impl Receiver {
         {
             notice::note(&format!(
                 "the receiver `{}` rejected {} of {count} events: {}",
-                self.url, partial.rejected_log_records, partial.error_message
+                self.name, partial.rejected_log_records, partial.error_message
             ));
         }
         Ok(Attempt::Acknowledged)
@@ -175,7 +179,7 @@ impl Receiver {
         let after = after.and_then(|after| after.to_str().ok()?.trim().parse().ok());
         let body = answer.bytes().await.unwrap_or_default();
         let body: String = String::from_utf8_lossy(&body).chars().take(200).collect();
-        let message = format!("the receiver `{}` answered {status}", self.url);
+        let message = format!("the receiver `{}` answered {status}", self.name);
         // The statuses that the protocol calls retryable.
         let is_temporary = matches!(
             status,
@@ -205,27 +209,50 @@ impl Receiver {
     }
 }
 
-/// Returns the address for logs below the address of a receiver.
+/// Returns the longer one of our pause and the pause that the receiver asks for.
+fn longer(pause: Duration, after: Option<Duration>) -> Duration {
+    after.map_or(pause, |after| after.min(MOST_RETRY_AFTER).max(pause))
+}
+
+/// Returns the host and the port of the URL.
+fn name_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}"));
+    format!("{host}{}", port.unwrap_or_default())
+}
+
+/// Returns the address for logs below the address of a receiver. No error has the whole URL, which may have a password
+/// or a token.
 fn logs_url(text: &str) -> Result<Url, CliError> {
-    let wrong = |why: &str| {
-        let message = format!("cannot send records to `{text}`: {why}");
+    let refused = |message: String| {
         let hint = "`--otlp https://collector.example:4318`";
         CliError::new(Exit::Usage, message).hint(hint)
     };
-    let mut url: Url = text.parse().map_err(|_| wrong("it is not a URL"))?;
-    let host = url.host_str().ok_or_else(|| wrong("it has no host"))?;
+    let mut url: Url = text
+        .parse()
+        .map_err(|_| refused("the value of `--otlp` is not a URL".to_owned()))?;
+    let name = name_of(&url);
+    let wrong = |why: &str| refused(format!("cannot send events to `{name}`: {why}"));
+    let host = url
+        .host_str()
+        .ok_or_else(|| refused("the URL of `--otlp` has no host".to_owned()))?;
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(host) => {}
         "http" => {
             return Err(wrong(
-                "without TLS the records would be sent in the clear; plain http is accepted only on this machine",
+                "without TLS the events would be sent in the clear; plain http is accepted only on this machine",
             ));
         }
         _ => return Err(wrong("it is not `https`")),
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("credentials belong into OTEL_EXPORTER_OTLP_HEADERS"));
+        return Err(wrong("put credentials into OTEL_EXPORTER_OTLP_HEADERS"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong(
+            "the URL has a query or a fragment; put a token into OTEL_EXPORTER_OTLP_HEADERS",
+        ));
     }
     if !url.path().ends_with("/v1/logs") {
         let mut segments = url
@@ -234,12 +261,6 @@ fn logs_url(text: &str) -> Result<Url, CliError> {
         segments.pop_if_empty().extend(["v1", "logs"]);
     }
     Ok(url)
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let address = bare.parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Parses `name=value,name=value`, with values in percent-encoding, as OpenTelemetry defines it.
@@ -294,6 +315,8 @@ mod tests {
             ("https://user:secret@c.example", None),
             ("ftp://c.example", None),
             ("collector", None),
+            ("https://c.example/v1/logs?token=secret", None),
+            ("https://c.example/#secret", None),
         ] {
             assert_eq!(
                 logs_url(text).ok().map(String::from).as_deref(),
@@ -301,6 +324,35 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn errors_about_a_url_have_no_secret_of_it() {
+        for text in [
+            "https://secret:secret@c.example/secret",
+            "https://c.example/secret?token=secret",
+            "http://secret@c.example/secret",
+            "ftp://secret@c.example/secret",
+            "secret",
+            "unix:/secret",
+        ] {
+            let error = logs_url(text).unwrap_err();
+            assert!(
+                !format!("{error:?}").contains("secret"),
+                "{text}: {error:?}"
+            );
+        }
+        let url = logs_url("https://c.example:4318/secret").unwrap();
+        assert_eq!(name_of(&url), "c.example:4318");
+    }
+
+    #[test]
+    fn a_receiver_cannot_stop_an_export_for_hours() {
+        let (own, secs) = (Duration::from_secs(4), Duration::from_secs);
+        assert_eq!(longer(own, None), own);
+        assert_eq!(longer(own, Some(secs(1))), own);
+        assert_eq!(longer(own, Some(secs(90))), secs(90));
+        assert_eq!(longer(own, Some(secs(u64::MAX))), MOST_RETRY_AFTER);
     }
 
     #[test]

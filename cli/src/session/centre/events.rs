@@ -2,9 +2,9 @@
 
 use std::time::UNIX_EPOCH;
 
-use postgres_types::ToSql;
+use postgres_types::{ToSql, Type};
 use vctl_common::count::{counted, form};
-use vctl_common::id::SessionId;
+use vctl_common::id::{ProcessId, SessionId};
 use vctl_common::pg::tokio_postgres::{Portal, Row, Transaction};
 use vctl_common::session::Gap;
 use vctl_common::spool::{self, Timeline};
@@ -20,7 +20,7 @@ use crate::session::model::{Event, Filter, History, Selector};
 /// Rows fetched at a time: each batch is decoded before the next is fetched.
 const CHUNK: i32 = 4096;
 /// The same for [`EventReader`]. A row holds up to 128 KiB of arguments.
-const FEW: i32 = 256;
+const FEW: i32 = 64;
 
 impl Store {
     /// Reads all events of a session.
@@ -80,8 +80,7 @@ pub(crate) struct EventReader<'t> {
     transaction: &'t Transaction<'t>,
     /// `None` for a session without events.
     portal: Option<Portal>,
-    id: SessionId,
-    wall: WallOffset,
+    found: &'t StoredSession,
     is_over: bool,
 }
 
@@ -92,7 +91,7 @@ impl<'t> EventReader<'t> {
     /// Begins with the first number above `seq`.
     pub(crate) async fn new(
         transaction: &'t Transaction<'t>,
-        found: &StoredSession,
+        found: &'t StoredSession,
         seq: u64,
     ) -> Result<Self, Stop> {
         let portal = portal(transaction, found, seq).await?;
@@ -100,8 +99,7 @@ impl<'t> EventReader<'t> {
             transaction,
             is_over: portal.is_none(),
             portal,
-            id: found.id(),
-            wall: found.record.wall,
+            found,
         })
     }
 
@@ -118,17 +116,52 @@ impl<'t> EventReader<'t> {
         let rows = self.transaction.query_portal(portal, FEW).await;
         let rows = rows.map_err(failed)?;
         self.is_over = rows.len() < FEW.unsigned_abs() as usize;
-        let row = |row: &Row| {
-            let mut timeline = Timeline::default();
-            take_row(&mut timeline, self.id, self.wall, row);
-            let event = match (timeline.events.pop(), timeline.damaged.pop()) {
-                (Some(stored), _) => Ok(Event::from(stored)),
-                (None, Some(gap)) => Err(gap),
-                (None, None) => return None,
-            };
-            Some((unsigned(row.get(0)), event))
+        Ok(Some(
+            rows.iter().filter_map(|row| self.event(row)).collect(),
+        ))
+    }
+
+    /// Reads the last program that a process executed before the event with this number; `None` if it executed none,
+    /// or if the record is missing.
+    pub(crate) async fn last_exec(
+        &self,
+        process: ProcessId,
+        before: u64,
+    ) -> Result<Option<(u64, Event)>, Stop> {
+        let Some(days) = &self.found.days else {
+            return Ok(None);
         };
-        Ok(Some(rows.iter().filter_map(row).collect()))
+        let id = self.found.id().as_uuid();
+        let before = i64::try_from(before).unwrap_or(i64::MAX);
+        let pid = i64::from(process.tgid);
+        let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+            (&id, Type::UUID),
+            (&days.first, Type::TEXT),
+            (&days.last, Type::TEXT),
+            (&before, Type::INT8),
+            (&pid, Type::INT8),
+        ];
+        let rows = self
+            .transaction
+            .query_typed(include_str!("last_exec.sql"), &parameters);
+        let rows = rows.await.map_err(failed)?;
+        let event = rows.first().and_then(|row| self.event(row));
+        Ok(match event {
+            // Another process may have had the number before.
+            Some((seq, Ok(event))) if event.event.process == process => Some((seq, event)),
+            _ => None,
+        })
+    }
+
+    fn event(&self, row: &Row) -> Option<EventRow> {
+        let mut timeline = Timeline::default();
+        take_row(&mut timeline, self.found.id(), self.found.record.wall, row);
+        let event = match (timeline.events.pop(), timeline.damaged.pop()) {
+            (Some(stored), _) => Ok(Event::from(stored)),
+            (None, Some(gap)) => Err(gap),
+            (None, None) => return None,
+        };
+        Some((unsigned(row.get(0)), event))
     }
 }
 

@@ -16,10 +16,10 @@ use super::reported::{FollowedSession, reported_before};
 use super::row::{StoredSession, Unreadable};
 use super::sessions::{SessionQuery, look_up};
 use super::{Store, events, failed, snapshot};
+use crate::centre::outage::Outage;
 use crate::error::Stop;
 use crate::session::model::{Event, Filter, Selector, Update};
 use crate::session::source;
-use crate::ui::notice;
 
 /// Hosts send a busy session's events about this often.
 const POLL: Duration = Duration::from_secs(1);
@@ -40,8 +40,7 @@ pub(crate) struct Follow {
     settled: HashMap<Uuid, u64>,
     /// Updates not yet returned.
     updates: Vec<Update>,
-    /// The store could not be read at the last poll.
-    is_away: bool,
+    outage: Outage,
 }
 
 /// Position of the follower.
@@ -83,7 +82,7 @@ impl Store {
             known: HashMap::new(),
             settled: HashMap::new(),
             updates: Vec::new(),
-            is_away: false,
+            outage: Outage::default(),
         }
     }
 }
@@ -93,9 +92,9 @@ impl source::Follow for Follow {
         loop {
             let is_first = self.cursor.is_none();
             match self.poll().await {
-                Ok(()) => self.note_recovery(),
+                Ok(()) => self.outage.end(),
                 // The state is unchanged: following continues when the store is back.
-                Err(stop) if !is_first && is_transient(&stop) => self.note_outage(&stop),
+                Err(stop) if !is_first => self.outage.begin(stop, "following")?,
                 Err(stop) => return Err(stop),
             }
             if is_first || !self.updates.is_empty() || source::Follow::is_over(self) {
@@ -117,28 +116,7 @@ impl source::Follow for Follow {
     }
 }
 
-fn is_transient(stop: &Stop) -> bool {
-    matches!(stop, Stop::Error(error) if error.exit.is_transient())
-}
-
 impl Follow {
-    fn note_outage(&mut self, stop: &Stop) {
-        if let Stop::Error(error) = stop
-            && !std::mem::replace(&mut self.is_away, true)
-        {
-            notice::note(&format!(
-                "the central store cannot be read: {}; following continues when it is back",
-                error.one_line()
-            ));
-        }
-    }
-
-    fn note_recovery(&mut self) {
-        if std::mem::take(&mut self.is_away) {
-            notice::note("the central store can be read again");
-        }
-    }
-
     /// Polls once. An error in between loses nothing: a session is recorded as reported together with its updates.
     async fn poll(&mut self) -> Result<(), Stop> {
         // A new client for each poll: a connection held for hours would outlive its credential.

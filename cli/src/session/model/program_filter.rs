@@ -101,7 +101,12 @@ impl ProgramFilter {
 }
 
 impl Ending {
-    fn matches(self, status: ExitStatus) -> bool {
+    /// Returns the condition of `--exit` or `--failed`.
+    pub(crate) fn of_options(exit: Option<u8>, failed: bool) -> Option<Self> {
+        exit.map(Self::Code).or(failed.then_some(Self::Failed))
+    }
+
+    pub(crate) fn matches(self, status: ExitStatus) -> bool {
         match self {
             Self::Failed => status != ExitStatus::Code(0),
             Self::Code(code) => status == ExitStatus::Code(code),

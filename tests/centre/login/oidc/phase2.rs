@@ -12,7 +12,7 @@ use vctl_tests::lab::{Programs, installed};
 use vctl_tests::terminal::Terminal;
 
 use super::{Desk, GROUP, SignOn, log_in_at_the_provider};
-use crate::fixture::terraform;
+use crate::fixture::terraform::Module;
 
 const DOCUMENT: &str = "deploy/vault/oidc-phase2.md";
 
@@ -157,7 +157,7 @@ fn terraform_configures_the_same_sign_on_as_the_document() {
         ("members_only", "true"),
         ("vault_address", &address),
     ];
-    let mut outputs = terraform::outputs("gitlab", "oidc-role.json", &variables);
+    let mut outputs = Module::new("gitlab", "oidc-role.json").outputs(&variables);
     let admin = sign_on.centre.bao.admin().unwrap();
     let data = |path: &str| admin.get(path).unwrap()["data"].take();
     let config = data("auth/oidc/config");
