@@ -20,3 +20,4 @@ mod socket;
 mod full;
 mod hostile;
 mod redaction;
+mod release;

@@ -2,10 +2,11 @@
 //!
 //! Their pages and completions are those of the tarball for Linux, because only the program differs.
 
-use std::fs::{self, File, FileTimes};
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 
@@ -36,14 +37,22 @@ pub(super) fn write_tarball(program: &Path, out: &Path, arch: &str) -> Result<()
         work.join(unpacked.trim_end_matches(".tar.gz")),
         work.join(tree),
     )?;
+    // All files of the tarball for Linux have the same time.
     let time = fs::metadata(work.join(tree))?.modified()?;
+    let time = time.duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let time = format!("--mtime=@{time}");
     let to = work.join(tree).join("usr/bin/vctl");
     // A copy over a file would keep the mode of the file.
     fs::remove_file(&to)?;
     fs::copy(program, &to)?;
     fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
-    File::open(&to)?.set_times(FileTimes::new().set_modified(time))?;
-    let fixed = ["--owner=0", "--group=0", "--numeric-owner", "--sort=name"];
+    let fixed = [
+        "--owner=0",
+        "--group=0",
+        "--numeric-owner",
+        "--sort=name",
+        &time,
+    ];
     tar(
         &work,
         &[&fixed[..], &["--format=gnu", "-cf", "tree.tar", tree]].concat(),
@@ -90,16 +99,18 @@ mod tests {
         fs::write(&program, macos_program("aarch64")).unwrap();
         write_tarball(&program, &out.path, "aarch64").unwrap();
         let written = out.path.join(files::tarball("macos", "aarch64"));
-        let listed = |path: &Path| {
-            let output = Command::new("tar").arg("-tzf").arg(path).output().unwrap();
+        let listed = |path: &Path, args: &[&str]| {
+            let mut tar = Command::new("tar");
+            let output = tar.args(args).arg("-tzf").arg(path).output().unwrap();
             let text = String::from_utf8(output.stdout).unwrap();
             text.replace("-macos-aarch64/", "-linux-x86_64/")
         };
-        assert_eq!(listed(&written), listed(&linux));
-        // The same bytes in a second run.
-        let first = fs::read(&written).unwrap();
-        write_tarball(&program, &out.path, "aarch64").unwrap();
-        assert_eq!(fs::read(&written).unwrap(), first);
+        assert_eq!(listed(&written, &[]), listed(&linux, &[]));
+        // A time of this run would make each run write other bytes.
+        let times = listed(&written, &["-v", "--utc"]);
+        for line in times.lines() {
+            assert!(line.contains(" 1970-01-01 00:16 "), "{line}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(crate) struct Options {
     #[arg(long)]
     tag: Option<String>,
     /// Release a tree with uncommitted changes
-    #[arg(long, requires = "dry_run")]
+    #[arg(long)]
     allow_dirty: bool,
     /// Profile of the programs: dev or release
     #[arg(long, default_value = "release", requires = "dry_run")]
@@ -97,7 +97,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if let Some(parts) = &options.from {
         let absent = collect(parts, &out)?;
         if !absent.is_empty() {
-            bail!("the release has no {}", absent.join(", no "));
+            bail!("the release is incomplete: missing {}", absent.join(", "));
         }
         return Ok(());
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::VERSION;
+use super::{VERSION, tag};
 use crate::command::{self, cargo};
 
 /// A newer version may write another format.
@@ -29,12 +29,22 @@ pub(super) fn write(out: &Path) -> Result<Vec<String>> {
         return Ok(absent.to_vec());
     }
     let mut cyclonedx = cargo(&["cyclonedx", "--format", "json", "--target", "all"]);
-    cyclonedx.args(["--override-filename", NAME, "--quiet"]);
+    cyclonedx.args([
+        "--spec-version",
+        "1.5",
+        "--quiet",
+        "--override-filename",
+        NAME,
+    ]);
+    // Without it, the bill has the time of this run and a random number.
+    cyclonedx.env("SOURCE_DATE_EPOCH", tag::commit_time(Path::new("."))?);
     command::run(&mut cyclonedx)?;
+    let here = std::env::current_dir()?;
     for (program, directory) in PROGRAMS {
         let written = Path::new(directory).join(format!("{NAME}.json"));
-        fs::copy(&written, out.join(bill(program)))
+        let text = fs::read_to_string(&written)
             .with_context(|| format!("cargo-cyclonedx wrote no `{}`", written.display()))?;
+        fs::write(out.join(bill(program)), without_directory(&text, &here))?;
     }
     for entry in [
         ".",
@@ -50,8 +60,25 @@ pub(super) fn write(out: &Path) -> Result<Vec<String>> {
     Ok(Vec::new())
 }
 
+/// Replaces the directory of this clone, which the reader of a bill does not have.
+fn without_directory(text: &str, here: &Path) -> String {
+    text.replace(&format!("file://{}", here.display()), "file:///vctl")
+}
+
 fn is_installed() -> bool {
     let mut version: Command = cargo(&["cyclonedx", "--version"]);
     let quiet = version.stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bill_has_no_path_of_the_machine_that_wrote_it() {
+        let text = r#"{"bom-ref": "path+file:///home/a/vctl/cli#vctl@0.1.0"}"#;
+        let text = without_directory(text, Path::new("/home/a/vctl"));
+        assert_eq!(text, r#"{"bom-ref": "path+file:///vctl/cli#vctl@0.1.0"}"#);
+    }
 }

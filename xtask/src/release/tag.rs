@@ -17,11 +17,11 @@ pub(super) fn check(tag: &str, version: &str) -> Result<()> {
 
 /// Refuses a tag that exists at another commit than the one that is checked out.
 pub(super) fn check_commit(repository: &Path, tag: &str) -> Result<()> {
+    let head = git(repository, &["rev-parse", "HEAD"])?;
     let reference = format!("refs/tags/{tag}^{{commit}}");
     let Ok(tagged) = git(repository, &["rev-parse", "-q", "--verify", &reference]) else {
         return Ok(());
     };
-    let head = git(repository, &["rev-parse", "HEAD"])?;
     ensure!(
         tagged == head,
         "`{tag}` is the tag of commit {tagged}, and {head} is checked out: a new release needs a new version"
@@ -36,10 +36,15 @@ pub(super) fn check_clean(repository: &Path) -> Result<()> {
         return Ok(());
     };
     bail!(
-        "{} files have uncommitted changes, such as `{}`: commit them, or pass `--allow-dirty` with `--dry-run`",
+        "{} files have uncommitted changes, such as `{}`: commit them, or pass `--allow-dirty`",
         status.lines().count(),
         first.get(3..).unwrap_or(first)
     );
+}
+
+/// Returns the time of the last commit in seconds, which is also that of all files in the packages.
+pub(super) fn commit_time(repository: &Path) -> Result<String> {
+    git(repository, &["log", "-1", "--format=%ct"])
 }
 
 fn git(repository: &Path, args: &[&str]) -> Result<String> {

@@ -38,7 +38,7 @@ pub(super) fn linux_tarball(out: &Path, arch: &str) -> PathBuf {
     fs::write(out.join(tree).join("usr/share/man/man1/vctl.1.gz"), "page").unwrap();
     let mut tar = Command::new("tar");
     tar.current_dir(out)
-        .args(["--sort=name", "-czf", &name, tree]);
+        .args(["--sort=name", "--mtime=@1000", "-czf", &name, tree]);
     assert!(tar.status().unwrap().success());
     fs::remove_dir_all(out.join(tree)).unwrap();
     out.join(name)
