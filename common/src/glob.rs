@@ -1,6 +1,6 @@
 //! Patterns with `*` and `?`.
 
-/// Returns whether `text` matches `pattern`, in which `*` is any text and `?` one character.
+/// Returns whether `text` matches `pattern`, in which `*` is any text and `?` one byte.
 ///
 /// The time is at most the product of both lengths.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {

@@ -119,7 +119,7 @@ sql() {
         psql -X -q -w -A -t -v ON_ERROR_STOP=1 -h "$PG_HOST" -p "$PG_PORT" -U "$PG_ADMIN_USER" -d "$1" -f -
 }
 
-groups=(vctl_ro vctl_rw vctl_identity vctl_audit_ro vctl_audit_writer vctl_audit_ingest vctl_status vctl_pruner vctl_session_end)
+groups=(vctl_ro vctl_rw vctl_identity vctl_audit_ro vctl_audit_writer vctl_audit_ingest vctl_status vctl_pruner vctl_session_end vctl_revoke)
 
 # Prints one line for each scope of the file: `scope|NAME|SCOPE|PRINCIPALS|TTL|MAX_TTL`. Postgres parses the JSON.
 read_scopes() {
@@ -375,10 +375,10 @@ while IFS='|' read -r kind name scope principals ttl max_ttl; do
     external_group "$name" "\"$name\"" </dev/null
 done <<<"$scopes"
 
-# Prints the names of scopes below a path of Vault that are not in the file.
+# Prints the names of scopes that are not in the file, of the list on stdin.
 other_scopes() {
     local name
-    vault list -format=json "$1" 2>/dev/null | tr -d '", ' | while read -r name; do
+    tr -d '", ' | while read -r name; do
         case $name in
         vctl-scope-*) grep -Fq -e "scope|$name|" <<<"$scopes" || printf '%s\n' "$name" ;;
         esac
@@ -386,7 +386,10 @@ other_scopes() {
 }
 if [ -n "${SCOPES-}" ]; then
     for path in ssh/roles ssh-next/roles sys/policies/acl identity/group/name; do
-        for name in $(other_scopes "$path"); do
+        # Each of these paths has other entries, so an empty answer is a failure too.
+        listed=$(vault list -format=json "$path") ||
+            fail "Vault does not list \`$path\`, so removed scopes may still be valid" 'run this again with a token that may list it'
+        for name in $(other_scopes <<<"$listed"); do
             say "vault: remove $path/$name, which is not in $SCOPES"
             vault delete "$path/$name" >/dev/null
         done

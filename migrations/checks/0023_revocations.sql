@@ -11,10 +11,9 @@ begin
     end if;
     select string_agg(f, ', ') into wrong
     from unnest(functions) f
-    where not coalesce((select prosecdef from pg_proc where oid = to_regprocedure(f)), false)
-       or not has_function_privilege('vctl_session_end', f, 'execute');
+    where not coalesce((select prosecdef from pg_proc where oid = to_regprocedure(f)), false);
     if wrong is not null then
-        raise exception '0023_revocations: not `security definer` for vctl_session_end: %', wrong;
+        raise exception '0023_revocations: missing, or not `security definer`: %', wrong;
     end if;
     select string_agg(format('%s: %s', grantee, f), ', ') into wrong
     from unnest(functions) f,

@@ -1,4 +1,5 @@
-//! A compromised host, and a person with the right to end sessions, try to misuse requests to end sessions.
+//! A compromised host, and a person with the right to end sessions, try to misuse requests to end sessions, and to
+//! revoke the access of others.
 
 use vctl_tests::centre::{Centre, Credential, HostIdentity};
 
@@ -52,27 +53,21 @@ fn a_host_sees_and_answers_no_request_of_another_host() {
         seen.contains(SESSION) && seen.contains("userpass-ender"),
         "{seen}"
     );
-    assert_eq!(
-        centre.postgres.psql_as(of_owner.login(), &answers).unwrap(),
-        "t"
-    );
-    // An answer is written once.
-    assert_eq!(
-        centre.postgres.psql_as(of_owner.login(), &answers).unwrap(),
-        "f"
-    );
+    // The request is still open, so only the answer itself is the reason for the refusal.
     for answer in [
         "{}",
         "{\"result\": \"expired\"}",
         "{\"result\": \"ended\", \"signalled\": -1}",
+        "{\"result\": \"ended\", \"detached\": [\"none\"]}",
     ] {
         let sql = format!("select vctl.answer_session_end_v1({request}, '{answer}')");
-        // The request is answered, so a valid answer changes nothing, and an invalid one is refused.
         let said = centre.postgres.psql_as(of_owner.login(), &sql);
-        assert!(
-            said.as_ref().map_or(true, |said| said == "f"),
-            "{answer}: {said:?}"
-        );
+        assert!(said.is_err(), "{answer}: {said:?}");
+    }
+    // An answer is written once.
+    for written in ["t", "f"] {
+        let said = centre.postgres.psql_as(of_owner.login(), &answers);
+        assert_eq!(said.unwrap(), written);
     }
 }
 
@@ -95,4 +90,31 @@ fn the_right_to_end_sessions_reads_no_record() {
             "{table}"
         );
     }
+}
+
+#[test]
+fn the_right_to_end_sessions_revokes_no_access() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let ender = centre.person("locker", &["vctl-session-end"]).unwrap();
+    let login = ender.credential("vctl-session-end").unwrap();
+    let own = "'userpass-locker'";
+    let names = "array['userpass-victim']";
+    for call in [
+        format!("begin_revocation_v1({own}, {names}, null, null)"),
+        "finish_revocation_v1(1, '{}')".to_owned(),
+        "revoked_names_v1()".to_owned(),
+        format!("certificates_of_v1({names})"),
+        format!("sessions_of_v1({names})"),
+    ] {
+        let sql = format!("select vctl.{call}");
+        let said = centre.postgres.psql_as(login.login(), &sql);
+        let said = format!("{:#}", said.expect_err(&call));
+        assert!(said.contains("permission denied"), "{call}: {said}");
+    }
+    let direct =
+        "insert into vctl.revocation (names, requested_by, login) values ('{victim}', 'a', 'b')";
+    assert!(centre.postgres.psql_as(login.login(), direct).is_err());
+    assert!(ender.credential("vctl-revoke").is_err());
 }

@@ -15,6 +15,7 @@ mod local_log;
 mod modes;
 mod setup;
 mod probe_btf;
+mod pid_namespace;
 mod pins;
 mod socket;
 mod full;

@@ -6,6 +6,7 @@ pub mod centre;
 pub mod fixture;
 pub mod lab;
 pub mod load;
+pub mod mcp_client;
 pub mod pool_fixture;
 pub mod npm;
 pub mod provider;

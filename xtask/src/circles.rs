@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use crate::rust_code::without_tests;
+
 /// Crates without circles.
 const CHECKED: &[&str] = &["agent", "cli", "common"];
 
@@ -26,7 +28,7 @@ pub(crate) fn problems(files: &[PathBuf]) -> Result<Vec<String>> {
                 continue;
             };
             let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            texts.insert(module, code_of(&text));
+            texts.insert(module, without_tests(&text));
         }
         let circles = circular(imports(&texts));
         if !circles.is_empty() {
@@ -54,19 +56,6 @@ fn module_of(path: &Path) -> Option<Module> {
         parts.pop();
     }
     Some(parts)
-}
-
-/// Returns the text without its comments and without the tests at its end.
-fn code_of(text: &str) -> String {
-    let lines: Vec<_> = text.lines().collect();
-    let is_tests = |at: usize| {
-        let next = lines.get(at + 1).copied().unwrap_or_default();
-        lines[at] == "#[cfg(test)]" && (next.starts_with("mod ") || next.contains(" mod "))
-    };
-    let end = (0..lines.len()).find(|&at| is_tests(at));
-    let code = lines[..end.unwrap_or(lines.len())].iter();
-    let code = code.map(|line| line.split("//").next().unwrap_or_default());
-    code.collect::<Vec<_>>().join("\n")
 }
 
 /// Returns the modules that each module imports, itself excluded.
@@ -247,7 +236,7 @@ mod tests {
     fn found(files: &[(&str, &str)]) -> Vec<String> {
         let texts = files.iter().map(|(path, text)| {
             let module = module_of(Path::new(path)).unwrap();
-            (module, code_of(text))
+            (module, without_tests(text))
         });
         let circles = circular(imports(&texts.collect()));
         circles.iter().map(|module| module.join("::")).collect()
@@ -262,6 +251,15 @@ mod tests {
             ("b.rs", "use std::fs;"),
         ]);
         assert_eq!(circles, ["a", "a::c"]);
+    }
+
+    #[test]
+    fn a_test_module_at_the_top_hides_no_import() {
+        let circles = found(&[
+            ("a.rs", "#[cfg(test)]\nmod t;\nuse crate::b::B;"),
+            ("b.rs", "use crate::a::A;"),
+        ]);
+        assert_eq!(circles, ["a", "b"]);
     }
 
     #[test]

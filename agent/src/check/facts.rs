@@ -13,6 +13,8 @@ pub struct HostFacts {
     pub kernel: Option<String>,
     /// Whether the kernel creates a ring buffer map; the error's text otherwise.
     pub bpf: Option<Result<(), String>>,
+    /// Whether this process is in the PID namespace of the host.
+    pub has_host_pids: Option<bool>,
     /// The needed typed tracepoints that the kernel's BTF has; `None` without BTF.
     pub btf_tracepoints: Option<Vec<&'static str>>,
     /// All of `/proc/self/mountinfo`.

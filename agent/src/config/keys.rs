@@ -184,7 +184,8 @@ pub static KEYS: &[Key<Config>] = &[
         kind: "size, a power of two",
         default: "16MiB",
         doc: "Size of the kernel's ring buffer, which holds events while the agent is away. \
-              Allocated once from kernel memory; a change needs `vctl-agent detach`.",
+              Allocated once from kernel memory; a change needs `vctl-agent detach`. The ring \
+              counts for `MemoryMax` of vctl-collect.service: raise it by as much.",
         switch: false,
         set: |config, raw| {
             let size = raw.size_within(ByteSize(4 << 10), ByteSize(1 << 30))?;

@@ -50,7 +50,9 @@ impl Connection {
         pool.close().await;
         match sent {
             Ok(()) => Ok(Outcome::Stored),
-            Err(PgError::NotInInventory(_)) => Ok(Outcome::NotInInventory),
+            Err(error @ PgError::NotInInventory(_)) => {
+                Ok(Outcome::NotInInventory(error.hint().unwrap_or_default()))
+            }
             Err(error) => Err(error),
         }
     }

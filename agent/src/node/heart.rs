@@ -12,11 +12,11 @@ use super::schedule;
 const ATTEMPT: Duration = Duration::from_secs(15);
 
 /// Result of one report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Stored,
-    /// The host is not in the inventory; only an operator can change that.
-    NotInInventory,
+    /// The host is not in the inventory; only an operator can change that, as this hint says.
+    NotInInventory(String),
 }
 
 /// Reports until the future is dropped. `attempt` covers all steps from the login on. After a
@@ -89,15 +89,16 @@ impl Voice {
     fn say(&mut self, result: Result<Outcome, String>) {
         let state = match &result {
             Ok(Outcome::Stored) => State::Healthy,
-            Ok(Outcome::NotInInventory) => State::NotInInventory,
+            Ok(Outcome::NotInInventory(_)) => State::NotInInventory,
             Err(_) => State::Failing,
         };
         if self.turns(state) {
             match result {
                 Ok(Outcome::Stored) => info!("Reporting."),
-                Ok(Outcome::NotInInventory) => {
+                Ok(Outcome::NotInInventory(hint)) => {
                     warn!(
-                        "This host is not in the inventory; its reports are refused until it is added."
+                        hint,
+                        "This host is not in the inventory; its reports are refused."
                     );
                 }
                 Err(error) => warn!(error, "The report did not get through; trying again."),

@@ -106,8 +106,8 @@ async fn report(
     }
     match done {
         Some(Err(error)) => bail!("no report was stored: {error}"),
-        Some(Ok(Outcome::NotInInventory)) => {
-            warn!(host = %centre.host, "Not in the inventory: nothing was stored. `vctl add` adds the host.");
+        Some(Ok(Outcome::NotInInventory(hint))) => {
+            warn!(host = %centre.host, hint, "Not in the inventory: nothing was stored.");
         }
         Some(Ok(Outcome::Stored)) | None => {}
     }

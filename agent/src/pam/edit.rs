@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 
 use super::files::{PamFile, PamFiles};
+use super::inside::{LeavesRoot, inside};
 use super::place::lines_before;
 use super::stack::{Module, session_stack, stamps};
 
@@ -62,6 +63,8 @@ pub enum EditError {
         "`{place}` also runs `vctl-agent stamp`, and the file may belong to other services: remove that line by hand"
     )]
     Included { place: String },
+    #[error(transparent)]
+    LeavesRoot(#[from] LeavesRoot),
     #[error("cannot write `{}`", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
@@ -92,7 +95,8 @@ pub fn preview(options: &LineOptions) -> Result<Preview, EditError> {
             let words = &stamp.arguments;
             return Ok(Preview::Unchanged {
                 place: stamp.place(),
-                is_strict: words.windows(2).any(|pair| pair == ["--mode", "strict"]),
+                is_strict: words.windows(2).any(|pair| pair == ["--mode", "strict"])
+                    || words.iter().any(|word| word == "--mode=strict"),
             });
         }
         several => {
@@ -160,6 +164,7 @@ fn own<'a>(
     files: &'a PamFiles,
     options: &LineOptions,
 ) -> Result<(&'a PamFile, Vec<Module>), EditError> {
+    inside(&options.root, &own_path(options))?;
     let service = options.service.clone();
     if files.service_of_conf(&service).is_some() {
         return Err(EditError::OneFile { service });
@@ -218,6 +223,10 @@ fn without_lines(text: &str, stamps: &[&Module]) -> String {
     kept.join("\n") + "\n"
 }
 
+fn own_path(options: &LineOptions) -> String {
+    format!("/etc/pam.d/{}", options.service)
+}
+
 fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }
@@ -225,9 +234,8 @@ fn below(root: &Path, path: &str) -> PathBuf {
 /// Replaces the file in `/etc/pam.d` as a whole; a login that reads it at the same time sees the
 /// old one.
 fn write(options: &LineOptions, text: &str) -> Result<(), EditError> {
-    let named = below(&options.root, &format!("etc/pam.d/{}", options.service));
     // A link stays a link: authselect(8) and others keep their files elsewhere.
-    let path = fs::canonicalize(&named).unwrap_or(named);
+    let path = inside(&options.root, &own_path(options))?;
     replace(&path, text).map_err(|source| EditError::Write { path, source })
 }
 
@@ -359,6 +367,50 @@ mod tests {
         assert!(matches!(add(&options), Ok(Change::Added { .. })));
         assert_eq!(text(&options).matches("vctl-agent stamp").count(), 1);
         assert!(!fs::read_to_string(vendor).unwrap().contains("vctl"));
+    }
+
+    #[test]
+    fn both_forms_of_a_strict_line_are_read() {
+        for (mode, strict) in [
+            ("--mode strict", true),
+            ("--mode=strict", true),
+            ("--mode=best-effort", false),
+            ("", false),
+        ] {
+            let line = format!("session required pam_exec.so /usr/sbin/vctl-agent stamp {mode}\n");
+            let (_root, options) = image(&line);
+            let Ok(Preview::Unchanged { is_strict, .. }) = preview(&options) else {
+                panic!("{mode}: the line is not found");
+            };
+            assert_eq!(is_strict, strict, "{mode}");
+        }
+    }
+
+    #[test]
+    fn the_file_of_another_system_is_not_edited() {
+        let (root, options) = image("@include common-session\n");
+        let other = tempfile::tempdir().unwrap();
+        let (sshd, file) = (
+            root.path().join("etc/pam.d/sshd"),
+            other.path().join("sshd"),
+        );
+        fs::rename(&sshd, &file).unwrap();
+        std::os::unix::fs::symlink(&file, &sshd).unwrap();
+        let refused = [
+            preview(&options).map(drop),
+            add(&options).map(drop),
+            remove(&options).map(drop),
+        ];
+        for refused in refused {
+            assert!(
+                matches!(refused, Err(EditError::LeavesRoot(_))),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(
+            fs::read_to_string(file).unwrap(),
+            "@include common-session\n"
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ const DIRECTORIES: [&str; 4] = [
 ];
 
 /// The single file that libpam reads if neither `/etc/pam.d` nor `/usr/lib/pam.d` exists.
-const CONF: &str = "/etc/pam.conf";
+pub(super) const CONF: &str = "/etc/pam.conf";
 
 /// Most absolute paths of includes that are read.
 const ABSOLUTE_MAX: usize = 64;
@@ -89,6 +89,12 @@ impl PamFiles {
         self.files.insert(name.to_owned(), file);
     }
 
+    /// Returns path and text of each file of a service or of an include.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let files = self.files.values();
+        files.map(|file| (file.path.as_str(), file.text.as_str()))
+    }
+
     /// Returns the file of a service or of an include.
     pub(super) fn get(&self, name: &str) -> Option<&PamFile> {
         self.files
@@ -134,7 +140,8 @@ impl PamFiles {
 /// Longest file that is read.
 const FILE_MAX: u64 = 1 << 20;
 
-fn read(path: &Path) -> Option<String> {
+/// Returns the text of a file, unless it is a program or too long.
+pub(super) fn read(path: &Path) -> Option<String> {
     let is_short = |meta: fs::Metadata| meta.is_file() && meta.len() <= FILE_MAX;
     if !fs::metadata(path).is_ok_and(is_short) {
         return None;

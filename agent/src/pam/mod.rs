@@ -1,11 +1,15 @@
-//! PAM's files: the session stack of a service, and the line that stamps a login.
+//! PAM's files: the session stack of a service, and the lines that stamp a login.
 
 mod edit;
 mod files;
+mod inside;
 mod lines;
+mod needs;
 mod place;
 mod stack;
 
 pub use edit::{Change, EditError, LineOptions, Preview, add, line, preview, remove};
 pub use files::PamFiles;
+pub use inside::{LeavesRoot, inside};
+pub use needs::{StampLine, stamp_lines};
 pub use stack::{Module, session_stack, stamp_programs, stamps};

@@ -70,6 +70,20 @@ mod tests {
                 "session \\\n include password-auth\nsession optional pam_motd.so\n",
                 Some(2),
             ),
+            // Debian's cron, and its `systemd --user`.
+            (
+                "@include common-auth\nsession required pam_loginuid.so\nsession required pam_env.so\n@include common-session-noninteractive\nsession required pam_limits.so\n",
+                Some(2),
+            ),
+            (
+                "session required pam_selinux.so close\nsession required pam_loginuid.so\n@include common-session-noninteractive\nsession optional pam_systemd.so\n",
+                Some(4),
+            ),
+            // RHEL's atd.
+            (
+                "session required pam_loginuid.so\nsession include password-auth\n",
+                Some(2),
+            ),
             // The module that lets users set the environment comes too early. The certificate
             // matters more.
             (

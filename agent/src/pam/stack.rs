@@ -35,9 +35,6 @@ impl Module {
 
     /// Returns the path of the `vctl-agent` that the line runs as `stamp`.
     pub(crate) fn stamp_program(&self) -> Option<&str> {
-        let is_stamp = |pair: &[String]| {
-            pair[0].rsplit('/').next() == Some("vctl-agent") && pair[1] == "stamp"
-        };
         let at = self.arguments.windows(2).position(is_stamp)?;
         // pam_exec's own options are before the program. A line for the end of a session stamps no
         // login.
@@ -64,6 +61,11 @@ impl Module {
             || self.control.contains("default=bad")
             || self.control.contains("default=die")
     }
+}
+
+/// Returns whether two words of a line run `vctl-agent stamp`.
+pub(super) fn is_stamp(pair: &[String]) -> bool {
+    pair[0].rsplit('/').next() == Some("vctl-agent") && pair[1] == "stamp"
 }
 
 /// Returns the programs that the service's session lines run as `stamp`.

@@ -67,7 +67,7 @@ impl Shipping {
             events_shipped: self.events_shipped_before,
             centre,
         };
-        let shipper = Shipper::start_with(config, writer.durable(), Some(desk));
+        let shipper = Shipper::start(config, writer.durable(), Some(desk));
         let shipper = shipper.context("cannot start the shipper")?;
         out.follow(shipper.progress().clone());
         self.shipper = Some(shipper);

@@ -20,7 +20,7 @@ use super::failed_links::{FAILED_CALLS, failed_links, unfinished};
 use super::maps::{Maps, PINNED, PinnedState, remove_pins};
 use super::object::{PROGRAMS, Unfinished, object};
 use super::watch::{Pins, Watch, belongs_together};
-use super::{ProbeError, ProbeOptions, pin_dir};
+use super::{ProbeError, ProbeOptions, pid_namespace, pin_dir};
 use crate::trusted_dir::{self, UntrustedDir};
 
 /// A probe in the kernel, and the lock against a second agent with the same pins.
@@ -48,6 +48,10 @@ impl Probe {
     /// Another agent uses the directory, the pinned state is of a newer version, or this kernel
     /// lacks something that the probe needs.
     pub fn start(options: ProbeOptions) -> Result<Self, ProbeError> {
+        // Refused before the lock, which creates the pin directory.
+        if pid_namespace::is_of_host(Path::new("/")) == Some(false) {
+            return Err(ProbeError::PidNamespace);
+        }
         let dir = &options.pin_dir;
         let lock = lock(dir)?;
         if let Some(maps) = pinned(dir)? {

@@ -5,6 +5,7 @@ mod failed_links;
 pub mod load;
 pub mod maps;
 mod object;
+pub mod pid_namespace;
 mod pin_dir;
 pub mod ring;
 mod process_facts;
@@ -55,6 +56,8 @@ pub enum ProbeError {
     InUse { dir: PathBuf },
     #[error("pin directory `{}` contains the state of a newer agent (version {found}; this agent has {ours})", dir.display())]
     NewerState { dir: PathBuf, found: u64, ours: u32 },
+    #[error("this process has a PID namespace of its own, where /proc has no process of the host")]
+    PidNamespace,
     #[error("cannot use the pin directory `{}`", dir.display())]
     Pins { dir: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -124,6 +127,10 @@ impl ProbeError {
             Self::InUse { .. } => "stop the other agent, or give this one another `pin_dir`",
             Self::NewerState { .. } => {
                 "run the newer agent, or its `vctl-agent detach` to start again"
+            }
+            Self::PidNamespace => {
+                "run the agent on the host, or give its container the PID namespace of the host \
+                 (`--pid=host`, `hostPID: true`)"
             }
             Self::Untrusted(_) => {
                 "the pin directory and all above it must be root's, or another user could end the \

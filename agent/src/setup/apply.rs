@@ -10,7 +10,8 @@ use super::User;
 use super::error::SetupError;
 use super::host::Host;
 use super::journal::{Change, Journal, create_directory, digest, unwritable};
-use super::plan::{NewText, Plan, Step};
+use super::plan::{Plan, Step};
+use super::wanted::NewText;
 use super::{sshd, systemd, undo};
 use crate::pam::{self, LineOptions, Preview};
 
@@ -65,7 +66,7 @@ impl Work<'_> {
         match step {
             Step::Directory { path, mode } => {
                 self.note(Change::Directory { path: path.clone() })?;
-                create_directory(&self.host.at(path), *mode).map(drop)
+                create_directory(&self.host.real(path)?, *mode).map(drop)
             }
             Step::File(file) => self.file(file),
             Step::ReloadSshd => {
@@ -86,7 +87,7 @@ impl Work<'_> {
     }
 
     fn file(&mut self, file: &NewText) -> Result<(), SetupError> {
-        let path = self.host.real(&file.path);
+        let path = self.host.real(&file.path)?;
         let now = digest(file.text.as_bytes());
         // The first copy stays: `--undo` restores the file from before the first setup.
         if let Some(at) = self.journal.file(&file.path) {
@@ -106,7 +107,8 @@ impl Work<'_> {
                 is_secret: file.is_secret,
             })?;
         }
-        let old = fs::metadata(&path).ok();
+        // An old file keeps its mode and owner, except one that other users could read.
+        let old = fs::metadata(&path).ok().filter(|_| !file.is_secret);
         let new = NewFile {
             mode: Some(old.as_ref().map_or(file.mode, MetadataExt::mode) & 0o7777),
             owner: old.as_ref().map(MetadataExt::uid),
@@ -140,7 +142,7 @@ impl Work<'_> {
         let Preview::Text(text) = pam::preview(line)? else {
             return Ok(());
         };
-        let before = self.journal.keep(self.host, &self.host.real(&path))?;
+        let before = self.journal.keep(self.host, &self.host.real(&path)?)?;
         self.note(Change::PamLine {
             service: line.service.clone(),
             path,

@@ -94,6 +94,19 @@ fn split(line: &str) -> (&str, &str) {
     if key.starts_with([' ', '\t', '#']) {
         return ("", line);
     }
+    let value = value.trim();
+    for quote in ['"', '\''] {
+        // YAML reads a quoted value as the same text, unless it has a quote or a backslash inside.
+        let inside = value
+            .strip_prefix(quote)
+            .and_then(|rest| rest.split_once(quote));
+        if let Some((text, rest)) = inside
+            && !text.contains('\\')
+            && (rest.is_empty() || rest.trim_start().starts_with('#'))
+        {
+            return (key.trim_end(), text);
+        }
+    }
     let value = value.split_once(" #").map_or(value, |(value, _)| value);
     (key.trim_end(), value.trim())
 }
@@ -110,6 +123,12 @@ mod tests {
         assert_eq!(merged(&once, &lines).unwrap(), once);
         let spaced = "host:   web-1   # the first\ndb_host: db";
         assert_eq!(merged(spaced, &lines).unwrap(), spaced);
+        for quoted in [
+            "host: 'web-1'\ndb_host: \"db\"  # 5\n",
+            "host : \"web-1\"\ndb_host: db # \"\n",
+        ] {
+            assert_eq!(merged(quoted, &lines).unwrap(), quoted);
+        }
         let other = merged("host: web-2\n", &lines).unwrap_err().to_string();
         assert!(
             other.contains("host: web-2") && other.contains("host: web-1"),

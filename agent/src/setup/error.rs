@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::{CentreError, ConfigError};
-use crate::pam::EditError;
+use crate::pam::{EditError, LeavesRoot, StampLine};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
@@ -12,6 +12,8 @@ pub enum SetupError {
     Declined,
     #[error("cannot ask without a terminal; nothing was changed")]
     NoTerminal,
+    #[error("setup needs root")]
+    NotRoot,
     #[error("another `vctl-agent setup` runs")]
     Busy,
     #[error("`{}` is not the root of a system", path.display())]
@@ -28,12 +30,14 @@ pub enum SetupError {
     NoProgram,
     #[error("`/usr/sbin/vctl-agent` does not run here: {why}")]
     ProgramFails { why: String },
-    #[error("this host does not have `{id}`: {seen}")]
+    #[error("the check `{id}` fails: {seen}")]
     Host {
         id: &'static str,
         seen: String,
         fix: String,
     },
+    #[error("{seen}; with the PAM line, sshd could refuse every login")]
+    Confined { seen: String, fix: String },
     #[error("no sshd is installed")]
     NoSshd,
     #[error("sshd refuses its configuration: {why}")]
@@ -50,6 +54,10 @@ pub enum SetupError {
     NotStrict { place: String },
     #[error("no collector answers at `{socket}`, so a strict line would refuse every login")]
     NoCollector { socket: String },
+    #[error(
+        "this machine has no systemctl to enable the collector in the image, so `mode: strict` would refuse every login"
+    )]
+    NoSystemctl,
     #[error("cannot read the enrolment `{path}`: {why}")]
     Enrolment { path: String, why: String },
     #[error("`{file}` says `{there}`, and the setup needs `{needed}`")]
@@ -66,6 +74,14 @@ pub enum SetupError {
     Centre(#[from] CentreError),
     #[error("`{path}` is not a regular file")]
     NotAFile { path: String },
+    #[error(transparent)]
+    LeavesRoot(#[from] LeavesRoot),
+    #[error("cannot read `{path}`")]
+    Read {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot write `{path}`")]
     Write {
         path: String,
@@ -74,8 +90,8 @@ pub enum SetupError {
     },
     #[error("`{command}` failed: {why}")]
     Command { command: String, why: String },
-    #[error("the stamp line at {place} was not added by setup")]
-    LineOfOthers { place: String },
+    #[error("the stamp line at {} line {} was not added by setup", .0.file, .0.line)]
+    LineOfOthers(StampLine),
     #[error("the step failed, and the steps before it are undone")]
     RolledBack(#[source] Box<SetupError>),
     #[error("the step failed ({step}), and {left} could not be restored")]
@@ -89,6 +105,7 @@ impl SetupError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoTerminal => "pass `--yes` to carry out the steps",
+            Self::NotRoot => "sudo vctl-agent setup",
             Self::Busy => "wait until it ends",
             Self::Interrupted => "vctl-agent setup --undo",
             Self::Journal { .. } => {
@@ -97,6 +114,11 @@ impl SetupError {
             Self::NoProgram => "install -m 0755 vctl-agent /usr/sbin/vctl-agent",
             Self::ProgramFails { .. } => "install the vctl-agent of this architecture",
             Self::Host { fix, .. } => return Some(fix.clone()),
+            Self::Confined { fix, .. } => {
+                return Some(format!(
+                    "{fix}; then run `vctl-agent pam-line add`, test a login, and run setup again"
+                ));
+            }
             Self::NoSshd => "install the OpenSSH server",
             Self::SshdConfig { .. } => "fix what `sshd -t` reports, then run setup again",
             Self::NoInclude => "set `UsePAM yes` in /etc/ssh/sshd_config",
@@ -108,10 +130,22 @@ impl SetupError {
             Self::Pam(EditError::OneFile { .. }) => "add the line of deploy/audit/pam.d/vctl-stamp",
             Self::NotStrict { .. } => "vctl-agent pam-line remove, then run setup again",
             Self::NoCollector { .. } => "start it first: /usr/sbin/vctl-agent collect --local",
+            Self::NoSystemctl => "install systemd on this machine, or run setup on the host itself",
+            Self::LeavesRoot(_) | Self::Pam(EditError::LeavesRoot(_)) => {
+                "replace it by a relative link, or run setup on the host itself"
+            }
             Self::Enrolment { .. } => "write it with `vctl host enroll HOST --out FILE`",
             Self::OtherValue { .. } => "change that line, or move the file away",
             Self::NoAuthority { .. } => "copy the CA certificate to that path",
-            Self::LineOfOthers { .. } => "vctl-agent pam-line remove",
+            Self::LineOfOthers(line) => {
+                return Some(match line.file.strip_prefix("/etc/pam.d/") {
+                    Some("sshd") => "remove it: vctl-agent pam-line remove".to_owned(),
+                    Some(service) => {
+                        format!("remove it: vctl-agent pam-line remove --service {service}")
+                    }
+                    None => "remove that line by hand".to_owned(),
+                });
+            }
             Self::RolledBack(cause) => return cause.hint(),
             Self::HalfDone { .. } | Self::NotRestored { .. } => {
                 "fix the cause, then run `vctl-agent setup --undo` again"

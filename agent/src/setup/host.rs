@@ -8,6 +8,19 @@ use vctl_common::file_lock::{self, Tried};
 
 use super::error::SetupError;
 use crate::config::{self, Config, ConfigError, DEFAULT_FILE};
+use crate::pam;
+
+/// Contains the journal and the copies of replaced files.
+pub(super) const JOURNAL: &str = "/var/lib/vctl/setup";
+
+/// Directories below which setup reads and writes without a look at each link.
+const DIRECTORIES: [&str; 5] = [
+    "/etc/pam.d",
+    "/etc/ssh",
+    "/etc/systemd/system",
+    "/etc/vctl",
+    JOURNAL,
+];
 
 #[derive(Debug)]
 pub(super) struct Host {
@@ -18,11 +31,17 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn lock(root: &Path) -> Result<Self, SetupError> {
+        if !nix::unistd::geteuid().is_root() {
+            return Err(SetupError::NotRoot);
+        }
         let no_root = |source: io::Error| SetupError::NoRoot {
             path: root.to_owned(),
             source,
         };
         let root = fs::canonicalize(root).map_err(no_root)?;
+        for directory in DIRECTORIES {
+            pam::inside(&root, directory)?;
+        }
         let lock = File::open(root.join("etc")).map_err(no_root)?;
         match file_lock::try_exclusive(&lock).map_err(no_root)? {
             Tried::Taken | Tried::Unsupported => Ok(Self { root, _lock: lock }),
@@ -45,9 +64,11 @@ impl Host {
     }
 
     /// Returns where the content of a path of the host is: a link stays a link.
-    pub(super) fn real(&self, path: &str) -> PathBuf {
-        let named = self.at(path);
-        fs::canonicalize(&named).unwrap_or(named)
+    ///
+    /// # Errors
+    /// A link of an image leads to a file of this machine.
+    pub(super) fn real(&self, path: &str) -> Result<PathBuf, SetupError> {
+        Ok(pam::inside(&self.root, path)?)
     }
 
     /// Returns the configuration of the agent on the host.

@@ -11,9 +11,8 @@ use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 use vctl_common::hex;
 
 use super::error::SetupError;
-use super::host::Host;
+use super::host::{Host, JOURNAL};
 
-const DIRECTORY: &str = "/var/lib/vctl/setup";
 const VERSION: u32 = 1;
 
 /// Paths are those of the host, also in the tree of an image.
@@ -91,7 +90,7 @@ impl Journal {
             let path = "/var/lib/vctl".to_owned();
             self.changes.insert(0, Change::Directory { path });
         }
-        create_directory(&host.at(DIRECTORY), 0o700)?;
+        create_directory(&host.at(JOURNAL), 0o700)?;
         let text = serde_json::to_vec_pretty(self).unwrap_or_default();
         write_private(&path(host), &text)
     }
@@ -102,7 +101,7 @@ impl Journal {
         {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(unwritable(file, source)),
+            Err(source) => return Err(unreadable(file, source)),
         };
         let before = Before {
             copy: format!("{}.before", self.changes.len()),
@@ -114,6 +113,14 @@ impl Journal {
         Ok(Some(before))
     }
 
+    /// Returns the digest of the text that setup wrote last to a file.
+    pub(super) fn wrote(&self, path: &str) -> Option<&str> {
+        match self.changes.get(self.file(path)?) {
+            Some(Change::File { wrote, .. }) => Some(wrote),
+            _ => None,
+        }
+    }
+
     /// Returns the change of a file, if there is one already.
     pub(super) fn file(&self, path: &str) -> Option<usize> {
         let is_of = |change: &Change| matches!(change, Change::File { path: of, .. } if of == path);
@@ -123,7 +130,7 @@ impl Journal {
 
 /// Removes journal and copies.
 pub(super) fn remove(host: &Host) -> Result<(), SetupError> {
-    let directory = host.at(DIRECTORY);
+    let directory = host.at(JOURNAL);
     match fs::remove_dir_all(&directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritable(&directory, error)),
         _ => Ok(()),
@@ -133,7 +140,7 @@ pub(super) fn remove(host: &Host) -> Result<(), SetupError> {
 pub(super) fn copy(host: &Host, before: &Before) -> PathBuf {
     // A name from the journal stays in its directory.
     let name = Path::new(&before.copy).file_name().unwrap_or_default();
-    host.at(DIRECTORY).join(name)
+    host.at(JOURNAL).join(name)
 }
 
 /// Creates a directory; returns false if it exists.
@@ -163,8 +170,15 @@ pub(super) fn unwritable(path: &Path, source: io::Error) -> SetupError {
     }
 }
 
+pub(super) fn unreadable(path: &Path, source: io::Error) -> SetupError {
+    SetupError::Read {
+        path: path.display().to_string(),
+        source,
+    }
+}
+
 fn path(host: &Host) -> PathBuf {
-    host.at(DIRECTORY).join("journal.json")
+    host.at(JOURNAL).join("journal.json")
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {

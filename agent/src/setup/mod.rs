@@ -15,6 +15,7 @@ mod shipped;
 mod sshd;
 mod systemd;
 mod undo;
+mod wanted;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -63,6 +64,9 @@ pub fn run(options: &SetupOptions, user: &mut dyn User) -> Result<Option<Report>
         return Err(SetupError::Interrupted);
     }
     let plan = plan::plan(&host, options, journal.as_ref())?;
+    for path in &plan.edited {
+        user.tell(&format!("kept: {path} was edited after the setup\n"));
+    }
     if plan.steps.is_empty() {
         user.tell("Nothing to do: this host is set up.\n");
     } else {
@@ -90,11 +94,12 @@ pub fn run(options: &SetupOptions, user: &mut dyn User) -> Result<Option<Report>
 /// A part could not be restored. The journal still lists it, so the command can be run again.
 pub fn undo(options: &SetupOptions, user: &mut dyn User) -> Result<(), SetupError> {
     let host = Host::lock(&options.root)?;
-    let Some(journal) = Journal::load(&host)? else {
+    let journal = Journal::load(&host)?;
+    undo::check(&host, journal.as_ref())?;
+    let Some(journal) = journal else {
         user.tell("Nothing to undo: setup changed nothing on this host.\n");
         return Ok(());
     };
-    undo::check(&host, &journal)?;
     let mut text = "Steps of the undo:\n".to_owned();
     for (number, step) in (1..).zip(undo::describe(&journal)) {
         let _ = writeln!(text, "  {number}. {step}");
@@ -102,7 +107,7 @@ pub fn undo(options: &SetupOptions, user: &mut dyn User) -> Result<(), SetupErro
     user.tell(&text);
     ask(user)?;
     let config = host.config().unwrap_or_else(|_| Config::default());
-    undo::undo(&host, journal, Some(&config.pin_dir), user)
+    undo::undo(&host, journal, &config.pin_dir, user)
 }
 
 fn ask(user: &mut dyn User) -> Result<(), SetupError> {

@@ -11,11 +11,12 @@ use super::SetupOptions;
 use super::enrolment::{Enrolment, merged};
 use super::error::SetupError;
 use super::host::Host;
-use super::journal::{Journal, unwritable};
+use super::journal::{Journal, unreadable, unwritable};
 use super::preflight::{collector_answers, machine_is_ready, pam_line, program_runs};
 use super::shipped::{
     AGENT, CENTRE_CONF, COLLECT, DIRECTORIES, NODE, SSHD_SNIPPET, SSHD_SNIPPET_FILE, TMPFILES, Unit,
 };
+use super::wanted::{NewText, Wanted, steps_of};
 use super::{sshd, systemd};
 use crate::check::{self, SshdFact};
 use crate::config::{Config, DEFAULT_FILE};
@@ -27,6 +28,8 @@ const OF_PACKAGES: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
+    /// Files that a user changed after an earlier setup, which stay.
+    pub(super) edited: Vec<String>,
     /// Commands that setup leaves to the user.
     pub(super) next: Vec<String>,
     /// Whether the host ships its records to the central store.
@@ -50,15 +53,6 @@ pub(super) enum Step {
         has_changed: bool,
     },
     PamLine(LineOptions),
-}
-
-#[derive(Debug)]
-pub(super) struct NewText {
-    pub(super) path: String,
-    pub(super) mode: u32,
-    pub(super) text: String,
-    pub(super) replaces: bool,
-    pub(super) is_secret: bool,
 }
 
 impl Step {
@@ -101,7 +95,7 @@ pub(super) fn plan(
     let enrolment = options.enroll.as_deref().map(Enrolment::read);
     let enrolment = enrolment.transpose()?;
     let (agent_yaml, config) = agent_yaml(host, options, enrolment.as_ref())?;
-    machine_is_ready(host, &config)?;
+    let confined = machine_is_ready(host, &config)?;
     let ships = enrolment.is_some()
         || (config.centre.centre(&config.host).is_ok()
             && host
@@ -129,10 +123,10 @@ pub(super) fn plan(
     files.extend(units.iter().filter_map(|unit| unit_file(host, unit)));
     if ships {
         let path = format!("/etc/systemd/system/{}.d/centre.conf", COLLECT.name);
-        files.push(Wanted::new(&path, CENTRE_CONF));
+        files.push(Wanted::shipped(&path, CENTRE_CONF));
     }
     if !host.at("/usr/lib/tmpfiles.d/vctl.conf").exists() {
-        files.push(Wanted::new("/etc/tmpfiles.d/vctl.conf", TMPFILES));
+        files.push(Wanted::shipped("/etc/tmpfiles.d/vctl.conf", TMPFILES));
     }
     let before = sshd::settings(host);
     let (snippet, sshd) = sshd_snippet(host, before)?;
@@ -144,10 +138,11 @@ pub(super) fn plan(
             directory(host, path, mode, &mut made, &mut steps);
         }
     }
-    let files = steps_of(host, files)?;
+    let mut edited = Vec::new();
+    let files = steps_of(host, files, journal, &mut edited)?;
     let has_changed = !files.is_empty();
     push_files(host, files, &mut made, &mut steps);
-    let snippet = steps_of(host, snippet.into_iter().collect())?;
+    let snippet = steps_of(host, snippet.into_iter().collect(), journal, &mut edited)?;
     if !snippet.is_empty() {
         push_files(host, snippet, &mut made, &mut steps);
         steps.push(Step::ReloadSshd);
@@ -155,6 +150,9 @@ pub(super) fn plan(
     let mut next = Vec::new();
     push_units(host, &units, has_changed, &mut steps, &mut next);
     if let Some(line) = pam_line(host, options, &config, sshd)? {
+        if let Some((seen, fix)) = confined {
+            return Err(SetupError::Confined { seen, fix });
+        }
         collector_answers(host, options, &config)?;
         steps.push(Step::PamLine(line));
     }
@@ -163,38 +161,11 @@ pub(super) fn plan(
     }
     Ok(Plan {
         steps,
+        edited,
         next,
         ships,
         enrolment: digest,
     })
-}
-
-/// A file with the content that it should have.
-struct Wanted {
-    path: String,
-    mode: u32,
-    text: String,
-    is_secret: bool,
-}
-
-impl Wanted {
-    fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            mode: 0o644,
-            text: text.to_owned(),
-            is_secret: false,
-        }
-    }
-
-    fn secret(path: &str, text: String) -> Self {
-        Self {
-            path: path.to_owned(),
-            mode: 0o600,
-            text,
-            is_secret: true,
-        }
-    }
 }
 
 /// Returns the new agent.yaml, if it differs, and the configuration that it gives.
@@ -207,7 +178,7 @@ fn agent_yaml(
     let old = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(source) => return Err(unwritable(&path, source)),
+        Err(source) => return Err(unreadable(&path, source)),
     };
     let mut lines: Vec<&str> = enrolment.into_iter().flat_map(Enrolment::lines).collect();
     if options.strict {
@@ -254,10 +225,8 @@ fn unit_file(host: &Host, unit: &Unit) -> Option<Wanted> {
     if OF_PACKAGES.iter().any(is_packaged) {
         return None;
     }
-    Some(Wanted::new(
-        &format!("/etc/systemd/system/{}", unit.name),
-        unit.text,
-    ))
+    let path = format!("/etc/systemd/system/{}", unit.name);
+    Some(Wanted::shipped(&path, unit.text))
 }
 
 /// Returns the snippet if sshd needs it, and the settings with it.
@@ -290,9 +259,13 @@ fn push_units(
 ) {
     if !systemd::enables(host) {
         let option = if units.len() > 1 { "" } else { " --local" };
-        next.push(format!(
-            "systemd does not run here, so start the collector yourself: {AGENT} collect{option}"
-        ));
+        next.push(if host.is_this_machine() {
+            format!(
+                "systemd does not run here, so start the collector yourself: {AGENT} collect{option}"
+            )
+        } else {
+            "this machine has no systemctl for the image, so enable the units in it yourself".to_owned()
+        });
         return;
     }
     for unit in units {
@@ -306,32 +279,7 @@ fn push_units(
     }
 }
 
-/// Returns the files that do not have their content yet.
-fn steps_of(host: &Host, files: Vec<Wanted>) -> Result<Vec<NewText>, SetupError> {
-    let mut steps = Vec::new();
-    for file in files {
-        let path = host.real(&file.path);
-        let there = match fs::metadata(&path) {
-            Ok(meta) if !meta.is_file() => {
-                return Err(SetupError::NotAFile { path: file.path });
-            }
-            Ok(_) => Some(fs::read(&path).map_err(|source| unwritable(&path, source))?),
-            Err(_) => None,
-        };
-        if there.as_deref() == Some(file.text.as_bytes()) {
-            continue;
-        }
-        steps.push(NewText {
-            path: file.path,
-            mode: file.mode,
-            text: file.text,
-            replaces: there.is_some(),
-            is_secret: file.is_secret,
-        });
-    }
-    Ok(steps)
-}
-
+/// Adds the steps that write files, with the directories that they need.
 fn push_files(
     host: &Host,
     files: Vec<NewText>,

@@ -9,8 +9,8 @@ use super::error::SetupError;
 use super::host::Host;
 use super::shipped::AGENT;
 use super::{SetupOptions, systemd};
-use crate::check::{self, SshdFact, Status};
-use crate::config::Config;
+use crate::check::{self, Finding, SshdFact, Status};
+use crate::config::{Config, Mode};
 use crate::pam::{self, LineOptions, PamFiles, Preview};
 
 /// Findings of `check` that setup itself puts right, or judges with the line that it will add.
@@ -47,21 +47,35 @@ pub(super) fn program_runs(host: &Host) -> Result<(), SetupError> {
 }
 
 /// Refuses a kernel or a mount that the collector cannot work with.
-pub(super) fn machine_is_ready(host: &Host, config: &Config) -> Result<(), SetupError> {
+///
+/// Returns the reason for which sshd may be unable to run the program, and a fix.
+pub(super) fn machine_is_ready(
+    host: &Host,
+    config: &Config,
+) -> Result<Option<(String, String)>, SetupError> {
     if !host.is_this_machine() {
-        return Ok(());
+        let selinux = fs::read_to_string(host.at("/etc/selinux/config")).unwrap_or_default();
+        return Ok(check::selinux_of_image(&selinux).and_then(reason));
     }
-    let findings = check::run(config, true).findings.into_iter();
-    let mut missing = findings
-        .filter(|finding| finding.status == Status::Fail && !OF_SETUP.contains(&finding.id));
-    match missing.next() {
-        Some(finding) => Err(SetupError::Host {
+    let findings = check::run(config, true).findings;
+    let is_missing =
+        |finding: &&Finding| finding.status == Status::Fail && !OF_SETUP.contains(&finding.id);
+    if let Some(finding) = findings.iter().find(is_missing).cloned() {
+        return Err(SetupError::Host {
             id: finding.id,
             seen: finding.seen,
             fix: finding.fix.unwrap_or_default(),
-        }),
-        None => Ok(()),
+        });
     }
+    let mut findings = findings.into_iter();
+    Ok(findings
+        .find(|finding| finding.id == "mac")
+        .and_then(reason))
+}
+
+fn reason(finding: Finding) -> Option<(String, String)> {
+    let is_met = finding.status == Status::Pass;
+    (!is_met).then(|| (finding.seen, finding.fix.unwrap_or_default()))
 }
 
 /// Returns the line that is missing. Refuses a stack in which the line would not work.
@@ -104,14 +118,19 @@ pub(super) fn pam_line(
     Ok((!is_there).then_some(line))
 }
 
-/// Refuses a strict line where setup cannot start the collector.
+/// Refuses a strict login where setup cannot start the collector.
 pub(super) fn collector_answers(
     host: &Host,
     options: &SetupOptions,
     config: &Config,
 ) -> Result<(), SetupError> {
-    let is_needed = options.strict && host.is_this_machine() && !systemd::runs(host);
-    if is_needed && UnixStream::connect(config.socket()).is_err() {
+    if !(options.strict || config.mode == Mode::Strict) || systemd::enables(host) {
+        return Ok(());
+    }
+    if !host.is_this_machine() {
+        return Err(SetupError::NoSystemctl);
+    }
+    if UnixStream::connect(config.socket()).is_err() {
         return Err(SetupError::NoCollector {
             socket: config.socket().display().to_string(),
         });

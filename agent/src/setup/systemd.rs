@@ -10,7 +10,7 @@ pub(super) fn runs(host: &Host) -> bool {
     host.is_this_machine() && host.at("/run/systemd/system").is_dir()
 }
 
-/// Returns whether units can be enabled: by the running systemd, or by its program in the tree of an image.
+/// Returns whether units can be enabled: by the running systemd, or for an image by this machine's `systemctl --root`.
 pub(super) fn enables(host: &Host) -> bool {
     if host.is_this_machine() {
         return runs(host);

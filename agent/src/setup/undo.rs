@@ -10,50 +10,43 @@ use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 use super::User;
 use super::error::SetupError;
 use super::host::Host;
-use super::journal::{self, Before, Change, Journal, copy, digest, unwritable};
+use super::journal::{self, Before, Change, Journal, copy, digest, unreadable, unwritable};
+use super::shipped::{COLLECT, NODE};
 use super::{sshd, systemd};
-use crate::pam::{self, LineOptions, PamFiles};
+use crate::pam::{self, EditError, LineOptions};
 use crate::probe;
 
-/// Refuses to stop the collector while a stamp line of another author needs it.
-pub(super) fn check(host: &Host, journal: &Journal) -> Result<(), SetupError> {
-    let ours = journal.changes.iter().find_map(|change| match change {
-        Change::PamLine { service, .. } => Some(service.clone()),
+/// Refuses while any PAM file has a stamp line that setup did not add: it needs the collector and the program.
+pub(super) fn check(host: &Host, journal: Option<&Journal>) -> Result<(), SetupError> {
+    let changes = journal.map_or(&[][..], |journal| &journal.changes);
+    let ours = changes.iter().find_map(|change| match change {
+        Change::PamLine { service, .. } => Some(service.as_str()),
         _ => None,
     });
-    if ours.is_some()
-        || !journal
-            .changes
-            .iter()
-            .any(|change| matches!(change, Change::Unit { .. }))
-    {
-        return Ok(());
-    }
-    let (_, service) = crate::check::sshd(&sshd::settings(host));
-    let stack = pam::session_stack(&PamFiles::read(host.root()), &service).unwrap_or_default();
-    match pam::stamps(&stack).first() {
-        Some(stamp) => Err(SetupError::LineOfOthers {
-            place: stamp.place(),
-        }),
+    match pam::stamp_lines(host.root(), ours).into_iter().next() {
+        Some(line) => Err(SetupError::LineOfOthers(line)),
         None => Ok(()),
     }
 }
 
 /// Returns one line for each step, in the order of [`undo`].
 pub(super) fn describe(journal: &Journal) -> Vec<String> {
-    let mut lines = Vec::new();
-    for change in ordered(&journal.changes) {
-        lines.push(match change {
-            Change::PamLine { path, .. } => format!("remove the PAM line from {path}"),
-            Change::Unit { name } => format!("stop and disable {name}"),
-            Change::File {
-                path, before: None, ..
-            } => format!("remove {path}"),
-            Change::File { path, .. } => format!("restore {path}"),
-            Change::Directory { path } => format!("remove the directory {path} if it is empty"),
-        });
+    let describe = |change: &&Change| match change {
+        Change::PamLine { path, .. } => format!("remove the PAM line from {path}"),
+        Change::Unit { name } => format!("stop and disable {name}"),
+        Change::File {
+            path, before: None, ..
+        } => format!("remove {path}"),
+        Change::File { path, .. } => format!("restore {path}"),
+        Change::Directory { path } => format!("remove the directory {path} if it is empty"),
+    };
+    let ordered = ordered(&journal.changes);
+    let (first, last) = ordered.split_at(before_probe(&ordered));
+    let mut lines: Vec<String> = first.iter().map(describe).collect();
+    if ordered.iter().any(|change| starts_collector(change)) {
+        lines.push("unload the probe".to_owned());
     }
-    lines.push("unload the probe".to_owned());
+    lines.extend(last.iter().map(describe));
     lines
 }
 
@@ -61,7 +54,7 @@ pub(super) fn describe(journal: &Journal) -> Vec<String> {
 pub(super) fn undo(
     host: &Host,
     mut journal: Journal,
-    pin_dir: Option<&Path>,
+    pin_dir: &Path,
     user: &mut dyn User,
 ) -> Result<(), SetupError> {
     let changes = std::mem::take(&mut journal.changes);
@@ -69,34 +62,44 @@ pub(super) fn undo(
     let reloads_sshd = changes.iter().any(was_sshd);
     let mut left = Vec::new();
     let mut stops = false;
-    let mut is_detached = false;
-    for change in ordered(&changes) {
-        let is_program_free = !matches!(change, Change::PamLine { .. } | Change::Unit { .. });
-        if is_program_free && !is_detached {
-            is_detached = true;
-            if let Some(dir) = pin_dir.filter(|_| host.is_this_machine())
-                && let Err(error) = probe::detach(dir)
-            {
-                left.push(format!("the probe ({error})"));
+    let ordered = ordered(&changes);
+    let (first, last) = ordered.split_at(before_probe(&ordered));
+    let mut has_stopped_collector = false;
+    for (number, changes) in [first, last].into_iter().enumerate() {
+        if number > 0
+            && has_stopped_collector
+            && host.is_this_machine()
+            && let Err(error) = probe::detach(pin_dir)
+        {
+            left.push(format!("the probe ({error})"));
+        }
+        for change in changes {
+            if stops {
+                journal.changes.push((*change).clone());
+                continue;
             }
-        }
-        if stops {
-            journal.changes.push(change.clone());
-            continue;
-        }
-        match restore(host, change) {
-            Ok(Some(note)) => user.tell(&format!("kept: {note}\n")),
-            Ok(None) => {}
-            Err(error) => {
-                // Without the unit and the program, sshd would refuse every login.
-                stops |= matches!(change, Change::PamLine { .. });
-                left.push(format!("{} ({error})", path_of(change)));
-                journal.changes.push(change.clone());
+            match restore(host, change) {
+                Ok(note) => {
+                    has_stopped_collector |= starts_collector(change);
+                    if let Some(note) = note {
+                        user.tell(&format!("kept: {note}\n"));
+                    }
+                }
+                Err(error) => {
+                    // Without the unit and the program, sshd would refuse every login.
+                    stops |= matches!(change, Change::PamLine { .. });
+                    left.push(format!("{} ({error})", path_of(change)));
+                    journal.changes.push((*change).clone());
+                }
             }
         }
     }
-    if reloads_sshd && let Err(error) = sshd::test(host).and_then(|()| sshd::reload(host)) {
-        left.push(format!("sshd ({error})"));
+    if reloads_sshd {
+        match sshd::test(host).and_then(|()| sshd::reload(host)) {
+            // Removed since the setup.
+            Ok(()) | Err(SetupError::NoSshd) => {}
+            Err(error) => left.push(format!("sshd ({error})")),
+        }
     }
     if systemd::runs(host) {
         let _ = systemd::systemctl(host, &["daemon-reload"]);
@@ -125,11 +128,8 @@ pub(super) fn roll_back(
 ) -> SetupError {
     user.tell("The step failed: undoing the steps before it.\n");
     if earlier.changes.is_empty() {
-        let is_started =
-            |change: &Change| matches!(change, Change::Unit { name } if name.contains("collect"));
         let pin_dir = host.config().unwrap_or_default().pin_dir;
-        let pin_dir = journal.changes.iter().any(is_started).then_some(pin_dir);
-        return match undo(host, journal, pin_dir.as_deref(), user) {
+        return match undo(host, journal, &pin_dir, user) {
             Ok(()) => SetupError::RolledBack(Box::new(step)),
             Err(error) => SetupError::HalfDone {
                 step: Box::new(step),
@@ -158,6 +158,17 @@ pub(super) fn roll_back(
             left.push(error.to_string());
         }
     }
+    if let Err(error) = directories(host, &journal.changes, user) {
+        left.push(error.to_string());
+    }
+    // The units of the earlier setup may run with the files of this one.
+    if systemd::runs(host) {
+        let restarted = systemd::systemctl(host, &["daemon-reload"])
+            .and_then(|()| systemd::systemctl(host, &["try-restart", COLLECT.name, NODE.name]));
+        if let Err(error) = restarted {
+            left.push(error.to_string());
+        }
+    }
     if let Err(error) = earlier.store(host) {
         left.push(format!("the journal ({error})"));
     }
@@ -183,6 +194,17 @@ fn ordered(changes: &[Change]) -> Vec<&Change> {
     ordered
 }
 
+/// Returns how many of the ordered changes are undone before the probe is unloaded: no program uses it then.
+fn before_probe(ordered: &[&Change]) -> usize {
+    let needs_program =
+        |change: &&Change| matches!(change, Change::PamLine { .. } | Change::Unit { .. });
+    ordered.partition_point(needs_program)
+}
+
+fn starts_collector(change: &Change) -> bool {
+    matches!(change, Change::Unit { name } if name == COLLECT.name)
+}
+
 fn path_of(change: &Change) -> &str {
     match change {
         Change::PamLine { path, .. } | Change::File { path, .. } | Change::Directory { path } => {
@@ -201,7 +223,7 @@ fn restore(host: &Host, change: &Change) -> Result<Option<String>, SetupError> {
             before,
             wrote,
         } => {
-            let real = host.real(path);
+            let real = host.real(path)?;
             if fs::read(&real).is_ok_and(|bytes| digest(&bytes) == *wrote) {
                 return put_back(host, path, before.as_ref()).map(|()| None);
             }
@@ -212,8 +234,11 @@ fn restore(host: &Host, change: &Change) -> Result<Option<String>, SetupError> {
                 program: String::new(),
                 strict: false,
             };
-            pam::remove(&line)?;
-            Ok(None)
+            match pam::remove(&line) {
+                // The service was removed with its file, and the line with it.
+                Err(EditError::NoService { .. }) if !host.at(path).exists() => Ok(None),
+                removed => removed.map(|_| None).map_err(SetupError::from),
+            }
         }
         Change::Unit { name } => {
             if systemd::runs(host) {
@@ -229,7 +254,8 @@ fn restore(host: &Host, change: &Change) -> Result<Option<String>, SetupError> {
             wrote,
             is_secret,
         } => {
-            let now = match fs::read(host.real(path)) {
+            let real = host.real(path)?;
+            let now = match fs::read(&real) {
                 Ok(bytes) => digest(&bytes),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     // A failed step has not written it, or a user removed it.
@@ -238,7 +264,7 @@ fn restore(host: &Host, change: &Change) -> Result<Option<String>, SetupError> {
                         None => Ok(None),
                     };
                 }
-                Err(source) => return Err(unwritable(&host.real(path), source)),
+                Err(source) => return Err(unreadable(&real, source)),
             };
             let old = before
                 .as_ref()
@@ -257,14 +283,15 @@ fn restore(host: &Host, change: &Change) -> Result<Option<String>, SetupError> {
 }
 
 fn put_back(host: &Host, path: &str, before: Option<&Before>) -> Result<(), SetupError> {
-    let real = host.real(path);
+    let real = host.real(path)?;
     let Some(before) = before else {
         return match fs::remove_file(&real) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritable(&real, error)),
             _ => Ok(()),
         };
     };
-    let bytes = fs::read(copy(host, before)).map_err(|source| unwritable(&real, source))?;
+    let copy = copy(host, before);
+    let bytes = fs::read(&copy).map_err(|source| unreadable(&copy, source))?;
     let old = NewFile {
         mode: Some(before.mode),
         owner: Some(before.owner),
@@ -277,7 +304,7 @@ fn put_back(host: &Host, path: &str, before: Option<&Before>) -> Result<(), Setu
 
 /// Writes a file of an earlier setup again, with its mode and owner.
 fn put(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {
-    let old = fs::metadata(path).map_err(|source| unwritable(path, source))?;
+    let old = fs::metadata(path).map_err(|source| unreadable(path, source))?;
     let new = NewFile {
         mode: Some(old.mode() & 0o7777),
         owner: Some(old.uid()),
@@ -299,16 +326,17 @@ fn directories(host: &Host, changes: &[Change], user: &mut dyn User) -> Result<(
         .collect();
     paths.sort_by_key(|path| std::cmp::Reverse(path.len()));
     for path in paths {
+        let real = host.real(path)?;
         // Sockets and status of a collector that has ended.
         if path == "/run/vctl" {
-            let _ = fs::remove_dir_all(host.at(path));
+            let _ = fs::remove_dir_all(&real);
         }
-        match fs::remove_dir(host.at(path)) {
+        match fs::remove_dir(&real) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
                 user.tell(&format!("kept: {path} is not empty\n"));
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(unwritable(&host.at(path), error));
+                return Err(unwritable(&real, error));
             }
             _ => {}
         }

@@ -89,11 +89,16 @@ impl EndRequests {
         }
     }
 
-    /// Sends the answers, and asks for requests if that is due.
+    /// Sends the answers, and asks for requests if that is due. `was_refused`: Postgres refused a connection of this
+    /// agent lately.
     ///
     /// # Errors
     /// The connection failed. An older schema is not an error.
-    pub(super) async fn exchange(&mut self, client: &Client) -> Result<(), PgError> {
+    pub(super) async fn exchange(
+        &mut self,
+        client: &Client,
+        was_refused: bool,
+    ) -> Result<(), PgError> {
         self.collect_answers();
         while let Some(answer) = self.answers.first() {
             let statement = client
@@ -111,14 +116,7 @@ impl EndRequests {
         match ask(client, self.boot_id).await {
             Ok((is_crowded, requests)) => {
                 self.may_stay = !is_crowded;
-                // Hosts that became crowded at once must not ask at once.
-                let spread = 1.0 + random_fraction() / 2.0;
-                self.next = Instant::now()
-                    + if is_crowded {
-                        ASK_CROWDED.mul_f64(spread)
-                    } else {
-                        ASK
-                    };
+                self.next = Instant::now() + pause(is_crowded, was_refused);
                 self.hand_over(requests);
                 Ok(())
             }
@@ -166,6 +164,16 @@ impl EndRequests {
     }
 }
 
+/// Returns the time until the next question. In both cases the shipper closes its connection, so each question needs a
+/// new login.
+fn pause(is_crowded: bool, was_refused: bool) -> Duration {
+    if !is_crowded && !was_refused {
+        return ASK;
+    }
+    // Hosts that became crowded at once must not ask at once.
+    ASK_CROWDED.mul_f64(1.0 + random_fraction() / 2.0)
+}
+
 async fn ask(client: &Client, boot_id: BootId) -> Result<(bool, Vec<RequestRow>), PgError> {
     let statement = client
         .prepare_cached(include_str!("sql/session_ends.sql"))
@@ -179,4 +187,18 @@ async fn ask(client: &Client, boot_id: BootId) -> Result<(bool, Vec<RequestRow>)
 fn is_unknown(error: &PgError) -> bool {
     let code = error.db_error().map(|db| db.code().code());
     matches!(code, Some("42883" | "42501"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowded_centre_is_asked_rarely() {
+        assert_eq!(pause(false, false), ASK);
+        for (is_crowded, was_refused) in [(true, false), (false, true), (true, true)] {
+            let pause = pause(is_crowded, was_refused);
+            assert!(pause >= ASK_CROWDED && pause <= ASK_CROWDED.mul_f64(1.5));
+        }
+    }
 }

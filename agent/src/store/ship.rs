@@ -306,7 +306,8 @@ impl Ship {
         if let Some(client) = &self.client
             && self.end_requests.is_due()
         {
-            answer(self.end_requests.exchange(client)).await?;
+            let was_refused = self.idle.is_crowded(Instant::now());
+            answer(self.end_requests.exchange(client, was_refused)).await?;
             self.works_again();
             self.progress.tell(|shipping| shipping.problem = None);
         }

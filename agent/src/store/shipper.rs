@@ -21,19 +21,12 @@ pub struct Shipper {
 }
 
 impl Shipper {
-    /// Starts shipping. `durable` is the position that the spool's writer has synced.
+    /// Starts shipping. `durable` is the position that the spool's writer has synced. With a `desk`, the thread also
+    /// asks for requests to end sessions.
     ///
     /// # Errors
     /// The thread cannot be started. Later errors are in `progress` and in the log.
-    pub fn start(config: ShipConfig, durable: watch::Receiver<Durable>) -> io::Result<Self> {
-        Self::start_with(config, durable, None)
-    }
-
-    /// As [`Self::start`]; with a `desk` it also asks for requests to end sessions.
-    ///
-    /// # Errors
-    /// Those of [`Self::start`].
-    pub fn start_with(
+    pub fn start(
         config: ShipConfig,
         durable: watch::Receiver<Durable>,
         desk: Option<ShipperDesk>,

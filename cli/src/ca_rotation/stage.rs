@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use crate::ssh_ca::mounts;
+use crate::error::CliError;
+use crate::exit_code::Exit;
+use crate::ssh_ca::{Authority, mounts};
 
 /// A CA recorded in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +15,15 @@ pub(crate) struct CaKey {
     pub(crate) mount: String,
     pub(crate) state: KeyState,
     pub(crate) since: SystemTime,
+}
+
+impl CaKey {
+    pub(crate) fn authority(&self) -> Result<Authority, CliError> {
+        Authority::read(&self.mount, &self.line).ok_or_else(|| {
+            let message = format!("the database has no public key for {}", self.fingerprint);
+            CliError::new(Exit::Failure, message)
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

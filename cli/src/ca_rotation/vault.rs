@@ -120,7 +120,7 @@ pub(crate) async fn sign_for_all(
             role_from: &RoleSource::Setting,
             user,
             principal: user,
-            ttl: Duration::from_mins(1),
+            ttl: Some(Duration::from_mins(1)),
             extensions: Extensions::default(),
             host_ahead: None,
         };

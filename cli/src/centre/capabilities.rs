@@ -47,27 +47,148 @@ impl Need {
     }
 }
 
-/// Returns the needs of the commands; the first one is needed by every user. Certificates have their own check.
-pub(crate) fn needs(loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
-    let host = Need {
+/// A database login, and the commands that need it.
+struct DatabaseLogin {
+    /// The commands in few words, for `vctl doctor`.
+    label: &'static str,
+    role: DbRole,
+    /// Commands, or a command with its subcommand.
+    commands: &'static [&'static str],
+}
+
+/// The database logins of commands; the first one is needed by every user. `exec` only looks up its grants with it.
+const LOGINS: [DatabaseLogin; 9] = [
+    DatabaseLogin {
+        label: "fleet",
+        role: DbRole::Ro,
+        commands: &[
+            "list",
+            "status",
+            "fleet",
+            "cache",
+            "exec",
+            "ssh-config",
+            "trust-ca",
+            "host",
+            "rbac check",
+            "rbac log",
+            "rbac users",
+            "rbac whoami",
+        ],
+    },
+    DatabaseLogin {
+        label: "login",
+        role: DbRole::Identity,
+        commands: &["login"],
+    },
+    DatabaseLogin {
+        label: "ssh",
+        role: DbRole::AuditWriter,
+        commands: &["ssh", "proxy", "ssh-agent"],
+    },
+    DatabaseLogin {
+        label: "audit, session, retention",
+        role: DbRole::AuditRo,
+        commands: &["audit", "session", "retention"],
+    },
+    DatabaseLogin {
+        label: "changes of the inventory",
+        role: DbRole::Rw,
+        commands: &[
+            "add",
+            "edit",
+            "delete",
+            "dbedit",
+            "sync",
+            "trust-ca",
+            "rbac",
+            "ca",
+            "host enroll",
+            "host rename",
+            "host revoke",
+        ],
+    },
+    DatabaseLogin {
+        label: "prune",
+        role: DbRole::Pruner,
+        commands: &["prune"],
+    },
+    DatabaseLogin {
+        label: "session end",
+        role: DbRole::SessionEnd,
+        commands: &["session end"],
+    },
+    DatabaseLogin {
+        label: "revoke",
+        role: DbRole::Revoke,
+        commands: &["revoke"],
+    },
+    DatabaseLogin {
+        label: "migrate",
+        role: DbRole::Migrator,
+        commands: &["migrate"],
+    },
+];
+
+/// Commands that list or change AppRoles.
+const APPROLE_COMMANDS: [&str; 4] = ["host", "host enroll", "host rename", "host revoke"];
+
+/// Commands that need a valid token at most. Each tool of `mcp` needs the rights of its command.
+const ONLY_A_TOKEN: [&str; 16] = [
+    "agent",
+    "ca install",
+    "ca remove",
+    "ca ssh-print",
+    "completions",
+    "config",
+    "doctor",
+    "help",
+    "known-hosts",
+    "logout",
+    "man",
+    "mcp",
+    "node-agent",
+    "token",
+    "version",
+    "whoami",
+];
+
+fn approles(loaded: &Loaded) -> Need {
+    Need {
         commands: "host",
         // The only path of it that an older setup.sh did not grant.
         path: format!("auth/{}/role", loaded.config.approle_mount),
         capability: "list",
         policy: "vctl-enroll".to_owned(),
+    }
+}
+
+/// Returns the needs of all commands; the first one is needed by every user. Certificates have their own check.
+pub(crate) fn needs(loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
+    let logins = LOGINS.iter();
+    let logins = logins.map(|login| Need::credential(login.label, vault, &login.role));
+    logins.chain([approles(loaded)]).collect()
+}
+
+/// Returns the needs of one command, as `session` or `session end`. Certificates have their own check.
+pub(crate) fn needs_of(name: &str, loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
+    let name = listed(name).unwrap_or(name);
+    let logins = LOGINS
+        .iter()
+        .filter(|login| login.commands.contains(&name))
+        .map(|login| Need::credential(login.label, vault, &login.role));
+    let approles = APPROLE_COMMANDS.contains(&name).then(|| approles(loaded));
+    logins.chain(approles).collect()
+}
+
+/// Returns the name under which a command is in the tables: its own, or that of the command above it.
+fn listed(name: &str) -> Option<&str> {
+    let is_listed = |name: &&str| {
+        let in_logins = LOGINS.iter().any(|login| login.commands.contains(name));
+        in_logins || ONLY_A_TOKEN.contains(name)
     };
-    let credentials = [
-        ("fleet", DbRole::Ro),
-        ("login", DbRole::Identity),
-        ("ssh", DbRole::AuditWriter),
-        ("audit, session, retention", DbRole::AuditRo),
-        ("changes of the inventory", DbRole::Rw),
-        ("prune", DbRole::Pruner),
-        ("migrate", DbRole::Migrator),
-    ];
-    let credentials = credentials.iter();
-    let credentials = credentials.map(|(commands, role)| Need::credential(commands, vault, role));
-    credentials.chain([host]).collect()
+    let above = name.split_once(' ').map(|(above, _)| above);
+    [Some(name), above].into_iter().flatten().find(is_listed)
 }
 
 /// Returns, for each need, whether the token has it.
@@ -121,4 +242,46 @@ fn is_allowed(answer: &Value, need: &Need) -> bool {
         .unwrap_or_default();
     let has = |name| held.iter().any(|capability| capability == name);
     has("root") || has(need.capability)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::Command;
+
+    use super::*;
+    use crate::args;
+
+    #[test]
+    fn each_command_has_its_needs_in_one_table() {
+        let root = args::command();
+        let mut names = BTreeSet::new();
+        for command in root.get_subcommands() {
+            let name = command.get_name();
+            assert!(listed(name).is_some(), "`{name}` is in no table");
+            names.insert(name.to_owned());
+            let below = command.get_subcommands().map(Command::get_name);
+            names.extend(below.map(|below| format!("{name} {below}")));
+        }
+        let of_logins = LOGINS.iter().flat_map(|login| login.commands);
+        for name in of_logins.chain(&APPROLE_COMMANDS).chain(&ONLY_A_TOKEN) {
+            assert!(names.contains(*name), "vctl has no command `{name}`");
+            let needs = LOGINS.iter().any(|login| login.commands.contains(name));
+            assert_ne!(needs, ONLY_A_TOKEN.contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_subcommand_has_its_own_needs_or_those_above_it() {
+        for (name, wanted) in [
+            ("session end", Some("session end")),
+            ("session search", Some("session")),
+            ("ca ssh-print", Some("ca ssh-print")),
+            ("ca ssh-rotate", Some("ca")),
+            ("frobnicate", None),
+        ] {
+            assert_eq!(listed(name), wanted);
+        }
+    }
 }

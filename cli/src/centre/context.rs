@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use vctl_common::centre::{DbRole, Settings};
 use vctl_common::pg::{Client, PgError, Pool, PoolLimits};
+use vctl_common::secret::Secret;
 use vctl_common::vault::{Vault, VaultError};
 
 use crate::centre::globals::Globals;
@@ -29,8 +30,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) struct Context {
     settings: Settings,
     vault: Vault,
-    /// Cache of the token, unless the token is not cached.
-    token_cache: Option<TokenCache>,
+    /// Cache of the token, and the token; `None` for a token that is not cached.
+    cached: Option<(TokenCache, Secret<String>)>,
     /// Display name of the token, once it is known.
     display_name: OnceCell<String>,
     state: StateDir,
@@ -156,12 +157,12 @@ impl Context {
     }
 
     /// Removes a revoked token from the cache, so that the next command does not fail with it. Returns whether it was
-    /// revoked.
+    /// revoked. The token of a newer login stays in the cache.
     pub(crate) async fn drop_revoked_token(&self) -> bool {
-        if let Some(cache) = &self.token_cache
+        if let Some((cache, token)) = &self.cached
             && let Err(VaultError::TokenInvalid) = self.vault.lookup_self().await
         {
-            let _ = cache.remove();
+            let _ = cache.remove_only(token);
             return true;
         }
         false
@@ -191,7 +192,8 @@ impl Context {
         Ok(Self {
             settings,
             vault,
-            token_cache: matches!(token, Token::Cached(_)).then(|| login.cache().clone()),
+            cached: matches!(token, Token::Cached(_))
+                .then(|| (login.cache().clone(), token.value().clone())),
             display_name: OnceCell::new_with(name),
             state: login.state().clone(),
             pools: RefCell::default(),

@@ -6,12 +6,11 @@ use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::completion;
 use crate::config::Config;
-use crate::error::{CliError, Stop};
-use crate::exit_code::Exit;
+use crate::error::Stop;
 use crate::inventory;
 use crate::inventory::HostState;
 use crate::inventory::change::{NewHost, name};
-use crate::ui::ask::line;
+use crate::ui::ask::{Interaction, line};
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
 
@@ -72,15 +71,14 @@ pub(crate) fn run(args: &AddArgs, globals: &Globals) -> Result<(), Stop> {
     let config = globals.load()?.config;
     let interaction = globals.interaction();
     let missing = args.missing();
-    if let (Some(missing), Some(reason)) = (missing, interaction.refusal()) {
-        let message = format!("`{missing}` is missing, and {reason}");
+    if let Some(missing) = missing {
         let hint = "give both: `vctl add HOST --ip IP`";
-        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+        interaction.require(&format!("`{missing}` is missing"), hint)?;
     }
     let host = context::run(globals, async |context| {
         // Before the questions: without this right the answers would be useless.
         let client = super::connect_for_changes(context).await?;
-        let host = args.complete(&config).await?;
+        let host = args.complete(&config, interaction).await?;
         inventory::store_edit::add(&client, &host).await?;
         Ok(host)
     })?;
@@ -98,14 +96,14 @@ impl AddArgs {
         }
     }
 
-    async fn complete(&self, config: &Config) -> Result<NewHost, Stop> {
+    async fn complete(&self, config: &Config, interaction: Interaction) -> Result<NewHost, Stop> {
         let name = match &self.host {
             Some(host) => host.clone(),
-            None => asked("Name of the host: ", name).await?,
+            None => asked(interaction, "Name of the host: ", name).await?,
         };
         let ip = match self.ip {
             Some(ip) => ip,
-            None => asked("IP address: ", str::parse::<IpAddr>).await?,
+            None => asked(interaction, "IP address: ", str::parse::<IpAddr>).await?,
         };
         let host = NewHost::with_defaults(name, ip, config);
         Ok(NewHost {
@@ -124,11 +122,12 @@ impl AddArgs {
 
 /// Repeats the question until the answer is valid.
 async fn asked<T, E: std::fmt::Display>(
+    interaction: Interaction,
     question: &str,
     read: impl Fn(&str) -> Result<T, E>,
 ) -> Result<T, Stop> {
     loop {
-        match read(line(question).await?.trim()) {
+        match read(line(interaction, question).await?.trim()) {
             Ok(answer) => return Ok(answer),
             Err(error) => notice::note(&error.to_string()),
         }

@@ -83,17 +83,25 @@ pub(super) fn run(args: &VerifyArgs, globals: &Globals) -> Result<(), Stop> {
         let message = "`--audit-log -` is standard input, which can be read only once";
         return Err(CliError::new(Exit::Usage, message).into());
     }
+    let wanted = args.wanted()?;
     log::check(&args.audit_log)?;
     let period = Period::of_days(globals.load()?.config.access_retention_days);
-    context::run(globals, async |context| verify(args, period, context).await)
+    context::run(globals, async |context| {
+        verify(args, wanted, period, context).await
+    })
 }
 
-async fn verify(args: &VerifyArgs, period: Period, context: &Context) -> Result<(), Stop> {
+async fn verify(
+    args: &VerifyArgs,
+    wanted: Span,
+    period: Period,
+    context: &Context,
+) -> Result<(), Stop> {
     let vault = &context.settings().vault;
     let mut store = Store::new(context)?;
     let ours = store.our_cas().await?;
-    let query = args.query(&ours, vault);
-    let (wanted, mounts) = (query.wanted, query.mounts.clone());
+    let query = args.query(wanted, &ours, vault);
+    let mounts = query.mounts.clone();
     let read = tokio::task::spawn_blocking(move || log::read(&query)).await;
     let mut log = read.map_err(|error| {
         CliError::new(Exit::Failure, "reading the audit log ended").caused_by(&error)
@@ -123,6 +131,8 @@ async fn verify(args: &VerifyArgs, period: Period, context: &Context) -> Result<
         store_span,
         window,
         margin: args.margin,
+        vault: &vault.addr,
+        mounts: &mounts,
     };
     let mut screen = Screen::for_format(args.output);
     if args.output.is_for_people() {
@@ -132,12 +142,8 @@ async fn verify(args: &VerifyArgs, period: Period, context: &Context) -> Result<
         json::write(&mut screen, args.output, &report)?;
     }
     screen.flush()?;
-    for note in report.notes(&vault.addr) {
+    for note in report.notes() {
         notice::note(&note);
-    }
-    if log.signatures.is_empty() {
-        let mounts = mounts.join("/` or `");
-        notice::note(&format!("the audit log has no signature of `{mounts}/`"));
     }
     match report.verdict() {
         None => Ok(()),
@@ -148,7 +154,21 @@ async fn verify(args: &VerifyArgs, period: Period, context: &Context) -> Result<
 }
 
 impl VerifyArgs {
-    fn query(&self, ours: &Ours, vault: &VaultSettings) -> LogQuery {
+    /// Returns the time of `--since` and `--until`.
+    fn wanted(&self) -> Result<Span, CliError> {
+        let wanted = Span {
+            from: self.since.map_or(UNIX_EPOCH, |Moment(since)| since),
+            to: self.until.map_or_else(far_away, |Moment(until)| until),
+        };
+        if wanted.from <= wanted.to {
+            return Ok(wanted);
+        }
+        let (since, until) = (time::seconds(wanted.from), time::seconds(wanted.to));
+        let message = format!("`--since` is {since}, which is later than `--until`, {until}");
+        Err(CliError::new(Exit::Usage, message).hint("exchange the two times"))
+    }
+
+    fn query(&self, wanted: Span, ours: &Ours, vault: &VaultSettings) -> LogQuery {
         let mut mounts = ssh_ca::mounts(&vault.ssh_mount).to_vec();
         mounts.extend(ours.mounts.iter().cloned());
         for mount in &mut mounts {
@@ -161,10 +181,7 @@ impl VerifyArgs {
             files: self.audit_log.clone(),
             mounts,
             namespace: namespace.trim_matches('/').to_owned(),
-            wanted: Span {
-                from: self.since.map_or(UNIX_EPOCH, |Moment(since)| since),
-                to: self.until.map_or_else(far_away, |Moment(until)| until),
-            },
+            wanted,
         }
     }
 }

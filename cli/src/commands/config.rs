@@ -140,17 +140,13 @@ fn trust(args: &TrustArgs, interaction: Interaction) -> Result<(), Stop> {
     let mut screen = Screen::for_people();
     config::text::write_set(&mut screen, &file.path, &set)?;
     screen.flush()?;
-    if !args.yes
-        && let Some(reason) = interaction.refusal()
-    {
-        let message = format!("trusting a file needs confirmation, and {reason}");
-        let error = CliError::new(Exit::Usage, message);
-        return Err(error
-            .hint("read its settings above, then use `--yes`")
-            .into());
+    if !args.yes {
+        let hint = "read its settings above, then use `--yes`";
+        interaction.require("trusting a file needs confirmation", hint)?;
     }
-    let agreed =
-        context::run_without_store(async { Ok(args.yes || confirmed("Trust this file?").await?) })?;
+    let agreed = context::run_without_store(async {
+        Ok(args.yes || confirmed(interaction, "Trust this file?").await?)
+    })?;
     if !agreed {
         return Err(CliError::new(Exit::Failure, "the file is not trusted").into());
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use vctl_common::count::counted;
 use vctl_common::pg::Client;
 
-use crate::centre::context;
+use crate::centre::context::{self, Context};
 use crate::centre::globals::Globals;
 use crate::completion;
 use crate::error::{CliError, Stop};
@@ -14,7 +14,7 @@ use crate::exit_code::Exit;
 use crate::inventory;
 use crate::inventory::change::{self, HostChange};
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, sanitize};
+use crate::ui::{Screen, notice, sanitize};
 
 /// Change one column of many hosts
 ///
@@ -82,8 +82,13 @@ pub(crate) fn run(args: &DbeditArgs, globals: &Globals) -> Result<(), Stop> {
         let mut failed = 0;
         for (host, edit) in &edits {
             let host = sanitize::text(host);
-            match apply(&mut client, edit).await {
-                Ok(()) => writeln!(screen, "OK    {host}")?,
+            match apply(context, &mut client, edit).await {
+                Ok(renamed) => {
+                    writeln!(screen, "OK    {host}")?;
+                    if let Some(notice) = renamed {
+                        notice::note(&notice);
+                    }
+                }
                 Err(Stop::Error(error)) if error.exit.aborts_batch() => return Err(error.into()),
                 Err(Stop::Error(error)) => {
                     failed += 1;
@@ -122,10 +127,18 @@ enum HostEdit {
     Delete(String),
 }
 
-async fn apply(client: &mut Client, edit: &HostEdit) -> Result<(), Stop> {
+/// Returns the notice of a new name.
+async fn apply(
+    context: &Context,
+    client: &mut Client,
+    edit: &HostEdit,
+) -> Result<Option<String>, Stop> {
     match edit {
-        HostEdit::Change(host, change) => inventory::store_edit::edit(client, host, change).await,
-        HostEdit::Delete(host) => inventory::store_edit::delete(client, host).await,
+        HostEdit::Change(host, change) => super::change_host(context, client, host, change).await,
+        HostEdit::Delete(host) => {
+            inventory::store_edit::delete(client, host).await?;
+            Ok(None)
+        }
     }
 }
 

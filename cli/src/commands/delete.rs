@@ -3,8 +3,7 @@
 use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::completion;
-use crate::error::{CliError, Stop};
-use crate::exit_code::Exit;
+use crate::error::Stop;
 use crate::inventory;
 use crate::ui::ask::confirmed;
 use crate::ui::help::TEMPLATE;
@@ -31,13 +30,9 @@ pub(crate) struct DeleteArgs {
 
 pub(crate) fn run(args: &DeleteArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
-    if !args.yes
-        && let Some(reason) = interaction.refusal()
-    {
-        let message = format!("deleting a host needs confirmation, and {reason}");
-        return Err(CliError::new(Exit::Usage, message)
-            .hint("use `--yes` to delete it without confirmation")
-            .into());
+    if !args.yes {
+        let hint = "use `--yes` to delete it without confirmation";
+        interaction.require("deleting a host needs confirmation", hint)?;
     }
     let deleted = context::run(globals, async |context| {
         // Before the question: without this right the answer would be useless.
@@ -48,7 +43,7 @@ pub(crate) fn run(args: &DeleteArgs, globals: &Globals) -> Result<(), Stop> {
         };
         inventory::store_edit::check_deletable(&**client, &name).await?;
         let question = format!("Delete `{name}` from the inventory?");
-        if !args.yes && !confirmed(&question).await? {
+        if !args.yes && !confirmed(interaction, &question).await? {
             return Ok(None);
         }
         inventory::store_edit::delete(&mut client, &name).await?;

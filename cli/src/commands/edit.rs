@@ -6,7 +6,7 @@ use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::completion;
 use crate::error::Stop;
-use crate::inventory;
+
 use crate::inventory::HostState;
 use crate::inventory::change::{HostChange, Jump, jump, name};
 use crate::ui::help::TEMPLATE;
@@ -88,34 +88,17 @@ struct ChangeArgs {
 pub(crate) fn run(args: &EditArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
     let change = args.change.change();
-    let (name, with_records) = context::run(globals, async |context| {
+    let notice = context::run(globals, async |context| {
         // Before the host is chosen: without this right the choice would be useless.
         let mut client = super::connect_for_changes(context).await?;
         let name = match &args.host {
             Some(name) => name.clone(),
             None => super::choose_host(context, interaction).await?,
         };
-        let with_records = match &change.name {
-            Some(new) if *new != name => {
-                let by = context.display_name().await?;
-                inventory::store_edit::rename(&mut client, &name, new, &change, &by).await?
-            }
-            _ => {
-                inventory::store_edit::edit(&mut client, &name, &change).await?;
-                false
-            }
-        };
-        Ok((name, with_records))
+        let renamed = super::change_host(context, &mut client, &name, &change).await?;
+        Ok(renamed.unwrap_or_else(|| format!("changed `{name}`")))
     })?;
-    notice::note(&match (&change.name, with_records) {
-        (Some(new), true) => format!(
-            "renamed `{name}` to `{new}`, with its records; its agent uses its old credentials until `vctl host rename {name} {new}` replaces them"
-        ),
-        (Some(new), false) if *new != name => format!(
-            "renamed `{name}` to `{new}`; if it has records, `vctl host rename {name} {new} --inventory-renamed` renames them too"
-        ),
-        _ => format!("changed `{name}`"),
-    });
+    notice::note(&notice);
     Ok(())
 }
 

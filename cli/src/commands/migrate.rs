@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use vctl_common::centre::DbRole;
 use vctl_common::pg::Client;
+use vctl_common::pg::tokio_postgres::error::DbError;
 
 use crate::centre::context;
 use crate::centre::context::Context;
@@ -213,6 +214,12 @@ impl From<MigrateError> for Stop {
                 ),
             ),
         };
+        // A migration that needs a new role states in its hint where the role comes from.
+        let of_postgres = match &error {
+            MigrateError::Failed { source, .. } => source.db_error().and_then(DbError::hint),
+            _ => None,
+        };
+        let hint = hint.or(of_postgres).map(str::to_owned);
         match error {
             MigrateError::Pg(error) => error.into(),
             error => {

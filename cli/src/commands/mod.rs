@@ -29,6 +29,7 @@ pub(crate) mod known_hosts;
 pub(crate) mod token;
 pub(crate) mod trust_ca;
 mod duration_arg;
+mod reason_arg;
 mod export_args;
 mod operator_ssh;
 mod scope_args;
@@ -51,6 +52,8 @@ use vctl_common::pg::Client;
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
+use crate::inventory;
+use crate::inventory::change::HostChange;
 use crate::inventory::lookup::{HostLookup, HostSource};
 use crate::inventory::picker;
 use crate::inventory::picker::PickerContext;
@@ -80,6 +83,31 @@ async fn connect_for_changes(context: &Context) -> Result<Client, Stop> {
             error.into()
         }
     })
+}
+
+/// Changes a host of the inventory. A new name is also that of an enrolled host's records. Returns the notice of a new
+/// name.
+async fn change_host(
+    context: &Context,
+    client: &mut Client,
+    name: &str,
+    change: &HostChange,
+) -> Result<Option<String>, Stop> {
+    let Some(new) = change.name.as_deref().filter(|new| *new != name) else {
+        inventory::store_edit::edit(client, name, change).await?;
+        return Ok(None);
+    };
+    let by = context.display_name().await?;
+    let with_records = inventory::store_edit::rename(client, name, new, change, &by).await?;
+    Ok(Some(if with_records {
+        format!(
+            "renamed `{name}` to `{new}`, with its records; its agent uses its old credentials until `vctl host rename {name} {new}` replaces them"
+        )
+    } else {
+        format!(
+            "renamed `{name}` to `{new}`; if it has records, `vctl host rename {name} {new} --inventory-renamed` renames them too"
+        )
+    }))
 }
 
 fn read_only_error() -> CliError {

@@ -13,7 +13,6 @@ use crate::centre::context;
 use crate::centre::context::Context;
 use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
-use crate::exit_code::Exit;
 use crate::rbac;
 use crate::rbac::command::GatedCommand;
 use crate::retention;
@@ -56,32 +55,26 @@ pub(crate) struct PruneArgs {
 
 pub(crate) fn run(args: &PruneArgs, globals: &Globals) -> Result<(), Stop> {
     let periods = args.periods.checked(globals)?;
-    if !args.dry_run
-        && !args.yes
-        && let Some(reason) = globals.interaction().refusal()
-    {
-        let message = format!("deleting needs confirmation, and {reason}");
-        let error = CliError::new(Exit::Usage, message);
-        return Err(error.hint("look with `--dry-run`, then use `--yes`").into());
+    let interaction = globals.interaction();
+    if !args.dry_run && !args.yes {
+        let hint = "look with `--dry-run`, then use `--yes`";
+        interaction.require("deleting needs confirmation", hint)?;
     }
     let mut screen = Screen::for_people();
     context::run(globals, async |context| {
         if args.dry_run {
             let client = reader(context).await?;
             check_grant(context, &client).await?;
-            let plan = crate::retention::store::plan(&client, periods).await;
-            let plan = plan.map_err(PgError::from)?;
-            return Ok(retention::table::write_pruned(
-                &mut screen,
-                "would delete",
-                &plan,
-            )?);
+            return show(&client, periods, &mut screen).await;
         }
         let client = context.connect(&context.pool(DbRole::Pruner)?).await?;
         check_grant(context, &client).await?;
-        if !args.yes && !agreed(&client, periods, &mut screen).await? {
-            notice::note("nothing was deleted");
-            return Ok(());
+        if !args.yes {
+            show(&client, periods, &mut screen).await?;
+            if !confirmed(interaction, "Delete this?").await? {
+                notice::note("nothing was deleted");
+                return Ok(());
+            }
         }
         prune(&client, periods, &mut screen).await
     })?;
@@ -103,11 +96,11 @@ async fn reader(context: &Context) -> Result<Client, Stop> {
     }
 }
 
-async fn agreed(client: &Client, periods: Periods, screen: &mut Screen) -> Result<bool, Stop> {
+/// Prints what would be deleted.
+async fn show(client: &Client, periods: Periods, screen: &mut Screen) -> Result<(), Stop> {
     let plan = crate::retention::store::plan(client, periods).await;
     retention::table::write_pruned(screen, "would delete", &plan.map_err(PgError::from)?)?;
-    screen.flush()?;
-    confirmed("Delete this?").await
+    Ok(screen.flush()?)
 }
 
 async fn prune(client: &Client, periods: Periods, screen: &mut Screen) -> Result<(), Stop> {

@@ -1,5 +1,6 @@
 //! `vctl revoke`
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,10 +8,10 @@ use vctl_common::centre::DbRole;
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
-use crate::commands::duration_arg;
-use crate::error::{CliError, Stop};
-use crate::exit_code::Exit;
-use crate::revoke::steps::{Revocation, write_krl};
+use crate::commands::{duration_arg, reason_arg};
+use crate::error::Stop;
+use crate::revoke::sshd_list;
+use crate::revoke::steps::Revocation;
 use crate::ui::ask::confirmed;
 use crate::ui::help::TEMPLATE;
 use crate::ui::notice;
@@ -43,7 +44,7 @@ pub(crate) struct RevokeArgs {
     krl: Option<PathBuf>,
 
     /// Reason for the record
-    #[arg(long, value_name = "TEXT", requires = "user")]
+    #[arg(long, value_name = "TEXT", requires = "user", value_parser = reason_arg::reason)]
     reason: Option<String>,
 
     /// Show the access, and revoke nothing
@@ -67,13 +68,10 @@ pub(crate) fn run(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {
     let Some(name) = &args.user else {
         return write_list(args, globals);
     };
-    if !args.yes
-        && !args.dry_run
-        && let Some(reason) = globals.interaction().refusal()
-    {
-        let message = format!("revoking access needs confirmation, and {reason}");
+    let interaction = globals.interaction();
+    if !args.yes && !args.dry_run {
         let hint = "look with `--dry-run`, then use `--yes`";
-        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+        interaction.require("revoking access needs confirmation", hint)?;
     }
     context::run(globals, async |context| {
         let revocation = Revocation::find(context, name).await?;
@@ -82,7 +80,7 @@ pub(crate) fn run(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {
             return Ok(());
         }
         let question = format!("Revoke the access of {}?", revocation.names());
-        if !args.yes && !confirmed(&question).await? {
+        if !args.yes && !confirmed(interaction, &question).await? {
             notice::note("nothing was revoked");
             return Ok(());
         }
@@ -94,7 +92,7 @@ pub(crate) fn run(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {
 fn write_list(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {
     let Some(path) = &args.krl else { return Ok(()) };
     context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::SessionEnd)?).await?;
-        write_krl(&client, path).await
+        let client = context.connect(&context.pool(DbRole::Revoke)?).await?;
+        Ok(sshd_list::write(&client, path, &BTreeSet::new()).await?)
     })
 }

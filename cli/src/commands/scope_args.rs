@@ -14,11 +14,11 @@ use crate::ui::{Screen, sanitize};
 /// The scopes that a host accepts.
 #[derive(Debug, clap::Args)]
 pub(super) struct ScopeArgs {
-    /// Accept certificates of the scopes in this file that cover the host, and of no others
+    /// Accept certificates of the scopes in this file that cover the host, besides certificates for all hosts
     #[arg(long, value_name = "FILE", requires = "host", conflicts_with = "scope")]
     scopes: Option<PathBuf>,
 
-    /// Accept certificates of this scope, such as `dc=seoul-onprem`, and of no others; repeat for several
+    /// Accept certificates of this scope, such as `dc=seoul-onprem`, besides those for all hosts; repeat for several
     #[arg(long, value_name = "SCOPE", value_parser = placed_scope)]
     scope: Vec<Scope>,
 }
@@ -69,6 +69,11 @@ fn placed_scope(text: &str) -> Result<Scope, String> {
         return Err(
             "every host accepts this scope; expected a condition `dc` or `host`".to_owned(),
         );
+    }
+    if let Some(user) = scope.user() {
+        return Err(format!(
+            "a host accepts the certificates of all accounts in a scope; leave out `user={user}`"
+        ));
     }
     Ok(scope)
 }

@@ -203,9 +203,7 @@ impl StatusReport {
 
     fn failed(&mut self, subject: &'static str, stop: impl Into<Stop>) {
         if let Stop::Error(error) = stop.into() {
-            let is = [error.message].into_iter().chain(error.causes);
-            let is = is.collect::<Vec<_>>().join(": ");
-            self.fails(subject, error.exit, is, error.hint);
+            self.fails(subject, error.exit, error.one_line(), error.hint);
         }
     }
 

@@ -211,7 +211,7 @@ impl TrustCaArgs {
             } else {
                 "these CAs"
             };
-            if confirmed(&format!("Make `{name}` trust {what}?")).await? {
+            if confirmed(interaction, &format!("Make `{name}` trust {what}?")).await? {
                 return Ok(());
             }
             let message = format!("`{name}` was not changed");

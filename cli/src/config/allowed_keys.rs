@@ -19,7 +19,7 @@ pub(super) const MAY: [(&str, &str); 4] = [
 ];
 
 /// Keys that a directory's file may set only after the user trusts it, each with what it decides.
-pub(super) const AFTER_TRUST: [(&str, &str); 39] = [
+pub(super) const AFTER_TRUST: [(&str, &str); 40] = [
     ("vault_addr", SERVER),
     ("vault_namespace", SERVER),
     ("vault_ca_cert", CA),
@@ -49,6 +49,7 @@ pub(super) const AFTER_TRUST: [(&str, &str); 39] = [
     ("db_role_prune", ROLE),
     ("db_role_status", ROLE),
     ("db_role_session_end", ROLE),
+    ("db_role_revoke", ROLE),
     ("db_role_migrate", ROLE),
     ("db_migration_owner", ROLE),
     ("database_mount", ROLE),

@@ -95,6 +95,7 @@ pub(crate) struct Config {
     pub(crate) db_role_prune: String,
     pub(crate) db_role_status: String,
     pub(crate) db_role_session_end: String,
+    pub(crate) db_role_revoke: String,
     pub(crate) db_role_migrate: String,
     pub(crate) db_migration_owner: String,
     pub(crate) database_mount: String,
@@ -138,6 +139,7 @@ impl Config {
                     prune: self.db_role_prune.clone(),
                     status: self.db_role_status.clone(),
                     session_end: self.db_role_session_end.clone(),
+                    revoke: self.db_role_revoke.clone(),
                     migrate: self.db_role_migrate.clone(),
                 },
                 ..VaultSettings::new(&self.vault_addr)

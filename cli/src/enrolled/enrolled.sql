@@ -1,5 +1,5 @@
 -- Runs as vctl-ro. No parameters. Each host of the inventory with its last signs and its former names, by name. A former
--- name that is the name of the host again, or of another host, is not listed: no old credential with it is left.
+-- name that is now a name of this or another host is not listed: its credentials are listed under that host.
 select s.hostname::text, s.dc, s.state, s.enrolled_at, t.reported_at, t.secret_id_expires_at,
     (select max(m.last_seen) from vctl.ingest_machine m where m.host_id = h.id) as last_record_at,
     former.names, former.untils, former.people

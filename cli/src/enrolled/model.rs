@@ -1,5 +1,6 @@
 //! One enrolled host: its identities, its last signs, and its former names.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 /// A host of the inventory that is enrolled.
@@ -40,7 +41,10 @@ impl EnrolledHost {
 
     /// Returns the names under which its identities may be found.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        // A host may have had a name twice.
+        let mut seen = BTreeSet::new();
         let former = self.former_names.iter().map(|former| &*former.name);
-        std::iter::once(&*self.name).chain(former)
+        let names = std::iter::once(&*self.name).chain(former);
+        names.filter(move |name| seen.insert(*name))
     }
 }

@@ -59,6 +59,12 @@ impl<'a> HostLookup<'a> {
         }
     }
 
+    /// Uses the cache file of an earlier lookup of this process, which is not written again at each lookup.
+    pub(crate) fn with_file(mut self, file: SnapshotFile) -> Self {
+        self.file = file;
+        self
+    }
+
     /// Returns the configured mount of the SSH CA.
     pub(crate) fn ssh_mount(&self) -> &str {
         &self.context.settings().vault.ssh_mount
@@ -163,7 +169,7 @@ impl HostSource<'_> {
             Self::Postgres(client, file) => {
                 let hosts = inventory::store::hosts(client).await?;
                 // A failure is not reported: the user did not ask for the cache.
-                if let Err(error) = file.write(&hosts, Timestamp::now()) {
+                if let Err(error) = file.write_if_due(&hosts, Timestamp::now()) {
                     tracing::debug!(error = %error.one_line(), "The hosts were not cached.");
                 }
                 Ok(hosts)

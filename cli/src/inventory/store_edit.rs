@@ -72,7 +72,7 @@ pub(crate) async fn sync(
         .map(drop)
 }
 
-/// Changes a host. A new name also changes in jump hosts and reports; past records keep the old name.
+/// Changes a host, except its name.
 pub(crate) async fn edit(client: &mut Client, name: &str, change: &HostChange) -> Result<(), Stop> {
     let transaction = client.transaction().await.map_err(PgError::from)?;
     apply(&transaction, name, change).await?;

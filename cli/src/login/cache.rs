@@ -180,6 +180,15 @@ impl TokenCache {
         Ok(private_file::remove(&self.path)? || had)
     }
 
+    /// Removes the cached token if it is this one, and not the token of a newer login.
+    pub(crate) fn remove_only(&self, token: &Secret<String>) -> Result<bool, CliError> {
+        let cached = self.read()?;
+        if !cached.is_some_and(|cached| cached.token.expose() == token.expose()) {
+            return Ok(false);
+        }
+        self.remove()
+    }
+
     /// Takes the lock for renewals and logins of this user; other processes wait until it is dropped. So ten
     /// commands that start at the same time cause one login, not ten.
     ///
@@ -289,6 +298,18 @@ mod tests {
         assert!(!format!("{kept:?}").contains("CAESIJ"));
         assert!(cache.remove().unwrap());
         assert!(!cache.remove().unwrap());
+    }
+
+    #[test]
+    fn the_token_of_a_newer_login_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(&dir);
+        cache.write(&token("https://vault.example")).unwrap();
+        let old = Secret::new("hvs.OLD".to_owned());
+        assert!(!cache.remove_only(&old).unwrap());
+        let own = cache.read().unwrap().unwrap().token;
+        assert!(cache.remove_only(&own).unwrap());
+        assert!(cache.read().unwrap().is_none());
     }
 
     #[test]

@@ -123,6 +123,11 @@ impl<'a> Login<'a> {
         self.asks = false;
     }
 
+    /// Uses the cache of an earlier login of this process, which may hold a token that could not be written.
+    pub(crate) fn use_cache(&mut self, cache: TokenCache) {
+        self.cache = cache;
+    }
+
     /// Sets the timeout for each answer of Vault.
     pub(crate) fn answer_within(&mut self, limit: Duration) {
         self.settings.vault.timeout = limit;
@@ -355,13 +360,13 @@ impl<'a> Login<'a> {
             }
             Method::Userpass => userpass::log_in(vault, config, choices, self.interaction).await,
             Method::Token => {
-                let token = match (&choices.token, self.interaction) {
+                let token = match (&choices.token, self.interaction.refusal()) {
                     (Some(token), _) => token.clone(),
-                    (None, Interaction::Allowed) => {
-                        ask::hidden(&format!("Token for {}: ", vault.addr)).await?
+                    (None, None) => {
+                        let question = format!("Token for {}: ", vault.addr);
+                        ask::hidden(self.interaction, &question).await?
                     }
-                    (None, interaction) => {
-                        let reason = interaction.refusal().unwrap_or_default();
+                    (None, Some(reason)) => {
                         let message = format!("the token is missing, and {reason}");
                         let error = CliError::new(Exit::Permission, message);
                         return Err(error.hint("use `vctl login --token-stdin`").into());

@@ -28,13 +28,13 @@ pub(super) async fn log_in(
         let message = format!("`{username}` is not a valid username");
         return Err(CliError::new(Exit::Usage, message).into());
     }
-    let password = match (&choices.password, interaction) {
+    let password = match (&choices.password, interaction.refusal()) {
         (Some(password), _) => password.clone(),
-        (None, Interaction::Allowed) => {
-            ask::hidden(&format!("Password of {username} at {}: ", vault.addr)).await?
+        (None, None) => {
+            let question = format!("Password of {username} at {}: ", vault.addr);
+            ask::hidden(interaction, &question).await?
         }
-        (None, interaction) => {
-            let reason = interaction.refusal().unwrap_or_default();
+        (None, Some(reason)) => {
             let message = format!("the password is missing, and {reason}");
             let error = CliError::new(Exit::Permission, message);
             return Err(error.hint("use `vctl login --password-stdin`").into());

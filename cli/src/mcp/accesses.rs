@@ -5,7 +5,7 @@ use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vctl_common::centre::DbRole;
 
-use super::answer::Answer;
+use super::answer::{self, Answer, Count};
 use super::open_context::OpenContext;
 use super::untrusted;
 use crate::audit::model::{Access, AccessFilter};
@@ -15,7 +15,7 @@ use crate::ui::time;
 
 pub(super) const NAME: &str = "vctl_access_log";
 
-/// Number of accesses without a `limit`, or with one that is out of range.
+/// Number of accesses without a `limit`, and the highest `limit`.
 const USUAL: usize = 20;
 const MOST: usize = 200;
 
@@ -23,11 +23,13 @@ const MOST: usize = 200;
 #[schemars(crate = "rmcp::schemars")]
 #[serde(deny_unknown_fields)]
 pub(super) struct Arguments {
-    /// Maximum number of accesses, 1 to 200; 20 by default
-    limit: Option<usize>,
+    /// Maximum number of accesses, 20 by default, at most 200
+    limit: Option<Count>,
     /// Only accesses to hosts with this text in their name
+    #[serde(default, deserialize_with = "answer::text_or_empty")]
     host: Option<String>,
     /// Only accesses of users with this text in their display name
+    #[serde(default, deserialize_with = "answer::text_or_empty")]
     user: Option<String>,
 }
 
@@ -89,8 +91,8 @@ pub(super) async fn call(open: &OpenContext, wanted: &Arguments) -> Result<Acces
         user: wanted.user.clone(),
         ..AccessFilter::default()
     };
-    let limit = wanted.limit.filter(|limit| (1..=MOST).contains(limit));
-    let accesses = store.accesses(&filter, limit.unwrap_or(USUAL)).await?;
+    let limit = Count::limit(wanted.limit, USUAL, MOST);
+    let accesses = store.accesses(&filter, limit).await?;
     let notes = store.take_notes();
     Ok(AccessesAnswer {
         count: accesses.len(),

@@ -1,7 +1,10 @@
 //! Results of tools, and errors that name the next step.
 
+use std::borrow::Cow;
+
 use rmcp::model::{CallToolResult, ContentBlock};
-use serde::Serialize;
+use rmcp::schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::untrusted;
@@ -13,6 +16,57 @@ pub(super) trait Answer: Serialize {
     fn is_failure(&self) -> bool {
         false
     }
+}
+
+/// A number in the arguments. The error for another value does not name a type of Rust.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Count(pub(super) u64);
+
+impl Count {
+    /// Returns the length of a list. 0 is what some clients send for an argument that the model left out.
+    pub(super) fn limit(wanted: Option<Self>, usual: usize, most: usize) -> usize {
+        let limit = wanted.map_or(0, Self::index);
+        if limit == 0 { usual } else { limit.min(most) }
+    }
+
+    /// Returns the number as an index. One that is too high for this machine is after the end of everything.
+    pub(super) fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// The schema of a `u64`.
+impl JsonSchema for Count {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        u64::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        u64::json_schema(generator)
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let number = value.as_u64().map(Self);
+        number.ok_or_else(|| {
+            let message = format!("`{value}` is not an integer of at least 0");
+            serde::de::Error::custom(message)
+        })
+    }
+}
+
+/// Reads an optional text. Some clients send an empty one for an argument that the model left out.
+pub(super) fn text_or_empty<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.filter(|text| !text.is_empty()))
 }
 
 /// Returns the result of a tool: the value, and the same as text for clients without structured content.
@@ -54,11 +108,43 @@ pub(super) fn internal(error: &serde_json::Error) -> CliError {
     CliError::new(Exit::Failure, "cannot write the answer as JSON").caused_by(error)
 }
 
-impl Answer for Value {}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn another_value_is_not_a_count() {
+        let read = |value: Value| serde_json::from_value::<Count>(value).map(|count| count.0);
+        assert_eq!(read(json!(7)).unwrap(), 7);
+        for wrong in [json!(-1), json!(1.5), json!("7"), json!(1e30)] {
+            let error = read(wrong.clone()).unwrap_err().to_string();
+            assert_eq!(error, format!("`{wrong}` is not an integer of at least 0"));
+        }
+    }
+
+    #[test]
+    fn a_limit_stays_in_its_range() {
+        assert_eq!(Count::limit(None, 20, 200), 20);
+        for (limit, used) in [(0, 20), (1, 1), (200, 200), (201, 200), (u64::MAX, 200)] {
+            assert_eq!(Count::limit(Some(Count(limit)), 20, 200), used);
+        }
+    }
+
+    #[test]
+    fn an_empty_text_counts_as_absent() {
+        #[derive(Deserialize)]
+        struct Arguments {
+            #[serde(default, deserialize_with = "text_or_empty")]
+            user: Option<String>,
+        }
+        let user = |value: Value| serde_json::from_value::<Arguments>(value).unwrap().user;
+        for absent in [json!({}), json!({"user": ""}), json!({"user": null})] {
+            assert_eq!(user(absent), None);
+        }
+        assert_eq!(user(json!({"user": "anna"})).as_deref(), Some("anna"));
+    }
 
     #[test]
     fn an_error_has_its_causes_and_the_next_step() {

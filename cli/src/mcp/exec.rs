@@ -1,9 +1,8 @@
 //! The tool `vctl_ssh_exec`: runs a command on a host, in the same way as `vctl ssh`.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::convert::Infallible;
 use std::pin::pin;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rmcp::RoleServer;
@@ -11,20 +10,20 @@ use rmcp::model::{JsonObject, ProgressNotificationParam, Tool, ToolAnnotations};
 use rmcp::schemars::JsonSchema;
 use rmcp::service::RequestContext;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use vctl_common::centre::DbRole;
 use vctl_redact::Redactor;
 
-use super::answer::{self, Answer, wrong_argument};
+use super::answer::{self, Answer, Count, wrong_argument};
 use super::open_context::OpenContext;
-use super::output::{OutputStore, PAGE, Recording};
+use super::output::{OutputStore, Recording};
 use super::untrusted;
 use crate::config::Config;
 use crate::error::Stop;
 use crate::ssh::{
     self, AccessLog, CaptureEnd, ConnectionUse, Destination, Executed, Forwards, HostSelector,
-    PtyWish, SshRequest, UnknownKeys,
+    Places, PtyWish, SshRequest, UnknownKeys,
 };
 use crate::ui::ask::Interaction;
 
@@ -36,9 +35,6 @@ const LONGEST_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Interval of progress notifications.
 const PROGRESS: Duration = Duration::from_secs(1);
-
-/// Maximum number of connections to one host that are being opened: sshd refuses some of more than ten (MaxStartups).
-const OPENING: usize = 8;
 
 /// Maximum length of the version in an access row.
 const VERSION_LENGTH: usize = 64;
@@ -55,9 +51,10 @@ pub(super) struct Arguments {
     /// Command for the shell of the login user. It has no terminal and no input
     command: String,
     /// Login user, instead of the inventory's
+    #[serde(default, deserialize_with = "answer::text_or_empty")]
     user: Option<String>,
-    /// Time limit for connecting and running, 1 to 600; 60 by default
-    timeout_seconds: Option<u64>,
+    /// Time limit for connecting and running: 60 by default, at most 600
+    timeout_seconds: Option<Count>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -76,10 +73,12 @@ pub(super) struct ExecAnswer {
     stderr: String,
     stdout_bytes: u64,
     stderr_bytes: u64,
-    /// `stdout` or `stderr` is not complete: read the rest with `vctl_output`
+    /// `stdout` or `stderr` is not complete: `vctl_output` reads the rest, except for `lost_bytes`
     truncated: bool,
     /// For `vctl_output`; null if nothing is left to read
     output_id: Option<String>,
+    /// Bytes at the end of the streams that were too many to store
+    lost_bytes: u64,
     stdout_next_offset: Option<u64>,
     stderr_next_offset: Option<u64>,
     /// Bytes of `stdout` and `stderr` that are not UTF-8, written as `\xNN`
@@ -115,8 +114,7 @@ pub(super) fn tool() -> Tool {
 /// State that all calls share.
 pub(super) struct ExecTool {
     redactor: Option<Redactor>,
-    /// Places for connections that are being opened, by host.
-    places: RefCell<HashMap<String, Rc<Semaphore>>>,
+    places: Places,
     pub(super) outputs: OutputStore,
     /// Becomes true when the client is gone.
     over: watch::Receiver<bool>,
@@ -126,7 +124,7 @@ impl ExecTool {
     pub(super) fn new(over: watch::Receiver<bool>) -> Self {
         Self {
             redactor: Redactor::new(&vctl_redact::RedactRules::default()).ok(),
-            places: RefCell::default(),
+            places: Places::default(),
             outputs: OutputStore::default(),
             over,
         }
@@ -153,7 +151,8 @@ impl ExecTool {
             ));
         }
         let started = Instant::now();
-        let limit = wanted.timeout_seconds.map(Duration::from_secs);
+        let limit = wanted.timeout_seconds;
+        let limit = limit.map(|seconds| Duration::from_secs(seconds.0));
         let limit = limit.unwrap_or(USUAL_TIMEOUT);
         let limit = limit.clamp(Duration::from_secs(1), LONGEST_TIMEOUT);
         let access = AccessLog::with_pool(
@@ -176,7 +175,6 @@ impl ExecTool {
             mount: None,
             unknown_keys: UnknownKeys::AcceptInto(open.context.state().file(KNOWN_HOSTS)),
         };
-        let places = self.places_of(&wanted.host);
         let recording = RefCell::new(Recording::new(&self.outputs));
         let mut output = |stream, bytes: &[u8]| recording.borrow_mut().push(stream, bytes);
         let stop = pin!(self.stopped(request, limit));
@@ -185,20 +183,16 @@ impl ExecTool {
             config,
             &access,
             &ssh_request,
-            &places,
+            &self.places,
             &mut output,
             stop,
         );
         let done = tokio::select! {
             done = Box::pin(running) => done,
-            () = report(request, started, &recording) => return Err(Stop::Interrupted),
+            never = report(request, started, &recording) => match never {},
         };
         let recording = recording.into_inner();
-        match done {
-            // Nothing happened on the host.
-            Err(stop) if recording.total() == 0 => Err(stop),
-            done => Ok(answer(wanted, done, recording, started.elapsed())),
-        }
+        Ok(answer(wanted, done?, recording, started.elapsed()))
     }
 
     /// Waits for a reason to stop the command.
@@ -209,12 +203,6 @@ impl ExecTool {
             _ = over.wait_for(|is_over| *is_over) => "the MCP client is gone".to_owned(),
             () = sleep(limit) => format!("not done within {} s", limit.as_secs()),
         }
-    }
-
-    fn places_of(&self, host: &str) -> Rc<Semaphore> {
-        let mut places = self.places.borrow_mut();
-        let new = || Rc::new(Semaphore::new(OPENING));
-        Rc::clone(places.entry(host.to_lowercase()).or_insert_with(new))
     }
 
     /// Returns the command with masked secrets, as its host records it: sshd starts `SHELL -c COMMAND`.
@@ -236,7 +224,7 @@ async fn report(
     request: &RequestContext<RoleServer>,
     started: Instant,
     recording: &RefCell<Recording<'_>>,
-) {
+) -> Infallible {
     let Some(token) = request.meta.get_progress_token() else {
         return std::future::pending().await;
     };
@@ -259,26 +247,26 @@ async fn report(
 
 fn answer(
     wanted: &Arguments,
-    done: Result<Executed, Stop>,
+    done: Executed,
     recording: Recording<'_>,
     duration: Duration,
 ) -> ExecAnswer {
-    let (output, output_id) = recording.finish();
-    let (stdout, stderr) = (output.stdout.page(0, PAGE), output.stderr.page(0, PAGE));
-    let (target, exit_code, error) = match done {
-        Ok(Executed { target, end }) => match end {
-            CaptureEnd::Exited(code) => (target, Some(code), None),
-            CaptureEnd::Silent => (target, None, None),
-            CaptureEnd::Stopped { why, has_ended } => {
-                let note = if has_ended {
-                    "the command was ended"
-                } else {
+    let output = recording.finish();
+    let Executed { target, end } = done;
+    let (exit_code, error) = match end {
+        Ok(CaptureEnd::Exited(code)) => (Some(code), None),
+        Ok(CaptureEnd::Silent) => (None, None),
+        Ok(CaptureEnd::Stopped { why, has_ended }) => {
+            let note = match (has_ended, &target) {
+                (true, None) => "the command was not started",
+                (true, Some(_)) => "the command was ended",
+                (false, _) => {
                     "the host did not confirm the end of the command, so it may still run"
-                };
-                (target, None, Some(format!("{why}; {note}")))
-            }
-        },
-        Err(stop) => (None, None, Some(answer::text(&stop))),
+                }
+            };
+            (None, Some(format!("{why}; {note}")))
+        }
+        Err(stop) => (None, Some(answer::text(&stop))),
     };
     let host = target.as_ref().map_or(&wanted.host, |target| &target.name);
     ExecAnswer {
@@ -286,15 +274,16 @@ fn answer(
         addr: target.as_ref().map(|target| target.addr.to_string()),
         user: target.as_ref().map(|target| untrusted::line(&target.user)),
         exit_code,
-        stdout: stdout.text,
-        stderr: stderr.text,
-        stdout_bytes: output.stdout.total,
-        stderr_bytes: output.stderr.total,
-        truncated: output_id.is_some(),
-        output_id,
-        stdout_next_offset: stdout.next_offset,
-        stderr_next_offset: stderr.next_offset,
-        invalid_utf8_bytes: stdout.invalid_utf8_bytes + stderr.invalid_utf8_bytes,
+        truncated: output.is_truncated(),
+        stdout: output.stdout.text,
+        stderr: output.stderr.text,
+        stdout_bytes: output.stdout_bytes,
+        stderr_bytes: output.stderr_bytes,
+        output_id: output.id,
+        lost_bytes: output.lost_bytes,
+        stdout_next_offset: output.stdout.next_offset,
+        stderr_next_offset: output.stderr.next_offset,
+        invalid_utf8_bytes: output.stdout.invalid_utf8_bytes + output.stderr.invalid_utf8_bytes,
         duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         error,
     }

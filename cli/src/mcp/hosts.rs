@@ -7,7 +7,7 @@ use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use vctl_common::centre::DbRole;
 
-use super::answer::Answer;
+use super::answer::{self, Answer, Count};
 use super::open_context::OpenContext;
 use super::untrusted;
 use crate::error::Stop;
@@ -29,11 +29,12 @@ const CANDIDATES: usize = 20;
 #[serde(deny_unknown_fields)]
 pub(super) struct ListArguments {
     /// Only hosts of this data centre; its exact name
+    #[serde(default, deserialize_with = "answer::text_or_empty")]
     dc: Option<String>,
-    /// Maximum number of hosts, 1 to 1000; 200 by default
-    limit: Option<usize>,
+    /// Maximum number of hosts, 200 by default, at most 1000
+    limit: Option<Count>,
     /// Number of hosts to skip, for the next page
-    offset: Option<usize>,
+    offset: Option<Count>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -126,8 +127,8 @@ pub(super) async fn list(open: &OpenContext, wanted: &ListArguments) -> Result<L
     if let Some(dc) = &wanted.dc {
         hosts.retain(|host| host.dc == *dc);
     }
-    let limit = wanted.limit.filter(|limit| (1..=MOST).contains(limit));
-    let (limit, offset) = (limit.unwrap_or(USUAL), wanted.offset.unwrap_or(0));
+    let limit = Count::limit(wanted.limit, USUAL, MOST);
+    let offset = wanted.offset.map_or(0, Count::index);
     let total = hosts.len();
     let page = hosts.iter().skip(offset).take(limit);
     let servers: Vec<Server> = page.map(|host| server(host, now)).collect();
@@ -165,7 +166,8 @@ pub(super) async fn resolve(
 
 fn lookup(open: &OpenContext) -> Result<HostLookup<'_>, Stop> {
     let pool = open.pool(DbRole::Ro)?;
-    Ok(HostLookup::with_pool(&open.context, DbRole::Ro, pool))
+    let lookup = HostLookup::with_pool(&open.context, DbRole::Ro, pool);
+    Ok(lookup.with_file(open.hosts.clone()))
 }
 
 fn is_cache(source: &HostSource<'_>) -> bool {

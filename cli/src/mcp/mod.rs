@@ -34,9 +34,11 @@ pub(crate) fn serve(loaded: Loaded, read_only: bool) -> Result<(), Stop> {
         // Becomes true at the end of the input: running commands must not outlive their client.
         let (is_over, over) = watch::channel(false);
         let transport = LineTransport::new(is_over.clone());
+        let output = transport.output();
         let server = McpServer::new(loaded, read_only, over);
         let contexts = server.contexts();
         let done = run(server, transport, &is_over).await;
+        output.finish().await;
         contexts.close().await;
         done
     });

@@ -8,7 +8,7 @@ use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{Answer, wrong_argument};
+use super::answer::{Answer, Count, wrong_argument};
 use super::untrusted;
 use crate::error::Stop;
 use crate::ssh::OutputStream;
@@ -116,18 +116,46 @@ impl<'a> Recording<'a> {
         self.output.stdout.total + self.output.stderr.total
     }
 
-    /// Ends the recording. Returns the output, and its id if an answer cannot hold all of it.
-    pub(super) fn finish(mut self) -> (Rc<Output>, Option<String>) {
+    /// Ends the recording. The output stays stored if its first pages do not hold all stored bytes.
+    pub(super) fn finish(mut self) -> FinishedOutput {
         let output = Rc::new(std::mem::take(&mut self.output));
-        if output.stdout.stored.len() <= PAGE && output.stderr.stored.len() <= PAGE {
+        let mut finished = FinishedOutput {
+            stdout: output.stdout.page(0, PAGE),
+            stderr: output.stderr.page(0, PAGE),
+            stdout_bytes: output.stdout.total,
+            stderr_bytes: output.stderr.total,
+            lost_bytes: output.stdout.lost() + output.stderr.lost(),
+            id: None,
+        };
+        if finished.stdout.next_offset.is_none() && finished.stderr.next_offset.is_none() {
             self.store.release(output.stored());
-            return (output, None);
+            return finished;
         }
         let mut inner = self.store.inner.borrow_mut();
         inner.last_id += 1;
         let id = format!("output-{}", inner.last_id);
-        inner.finished.push_back((id.clone(), Rc::clone(&output)));
-        (output, Some(id))
+        inner.finished.push_back((id.clone(), output));
+        finished.id = Some(id);
+        finished
+    }
+}
+
+/// The first page of each stream, and where the rest is.
+#[derive(Debug)]
+pub(super) struct FinishedOutput {
+    pub(super) stdout: Page,
+    pub(super) stderr: Page,
+    pub(super) stdout_bytes: u64,
+    pub(super) stderr_bytes: u64,
+    /// Bytes of both streams that were not stored.
+    pub(super) lost_bytes: u64,
+    /// Id for `vctl_output`; `None` if the pages hold all stored bytes.
+    pub(super) id: Option<String>,
+}
+
+impl FinishedOutput {
+    pub(super) fn is_truncated(&self) -> bool {
+        self.id.is_some() || self.lost_bytes > 0
     }
 }
 
@@ -205,7 +233,7 @@ pub(super) struct Arguments {
     stream: StreamName,
     /// Byte to begin with: `next_offset` of the last page
     #[serde(default)]
-    offset: u64,
+    offset: Count,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -257,11 +285,12 @@ pub(super) fn call(store: &OutputStore, wanted: &Arguments) -> Result<OutputAnsw
         StreamName::Stdout => &output.stdout,
         StreamName::Stderr => &output.stderr,
     };
-    let page = recorded.page(wanted.offset, PAGE);
+    let offset = wanted.offset.0;
+    let page = recorded.page(offset, PAGE);
     Ok(OutputAnswer {
         output_id: wanted.output_id.clone(),
         stream: wanted.stream,
-        offset: wanted.offset,
+        offset,
         text: page.text,
         invalid_utf8_bytes: page.invalid_utf8_bytes,
         next_offset: page.next_offset,
@@ -276,7 +305,7 @@ mod tests {
 
     use super::*;
 
-    fn recorded(store: &OutputStore, bytes: &[u8]) -> (Rc<Output>, Option<String>) {
+    fn record(store: &OutputStore, bytes: &[u8]) -> FinishedOutput {
         let mut recording = Recording::new(store);
         for piece in bytes.chunks(1 << 15) {
             recording.push(OutputStream::Stdout, piece);
@@ -284,20 +313,59 @@ mod tests {
         recording.finish()
     }
 
+    /// Returns the whole text of a stream, page by page.
+    fn text_of(store: &OutputStore, finished: &FinishedOutput) -> String {
+        let (mut text, mut offset) = (finished.stdout.text.clone(), finished.stdout.next_offset);
+        while let Some(at) = offset {
+            let output = store.get(finished.id.as_deref().unwrap()).unwrap();
+            let page = output.stdout.page(at, PAGE);
+            text.push_str(&page.text);
+            offset = page.next_offset;
+        }
+        text
+    }
+
     #[test]
     fn a_short_output_is_not_stored() {
         let store = OutputStore::default();
-        let (output, id) = recorded(&store, b"hello");
-        let page = output.stdout.page(0, PAGE);
-        assert_eq!((page.text.as_str(), page.next_offset), ("hello", None));
-        assert_eq!((id, store.inner.borrow().used), (None, 0));
+        let finished = record(&store, b"hello");
+        assert_eq!(finished.stdout.text, "hello");
+        assert!(!finished.is_truncated(), "{finished:?}");
+        assert_eq!(store.inner.borrow().used, 0);
+    }
+
+    #[test]
+    fn an_output_that_escaping_makes_longer_is_stored() {
+        let store = OutputStore::default();
+        let finished = record(&store, &[0; 20_000]);
+        assert!(finished.stdout.next_offset.is_some() && finished.is_truncated());
+        assert_eq!(text_of(&store, &finished), "\\x00".repeat(20_000));
+    }
+
+    #[test]
+    fn an_output_without_space_is_truncated() {
+        let store = OutputStore::default();
+        let big = vec![b'x'; MOST_OF_STREAM];
+        let running: Vec<Recording<'_>> = (0..4)
+            .map(|_| {
+                let mut recording = Recording::new(&store);
+                recording.push(OutputStream::Stdout, &big);
+                recording
+            })
+            .collect();
+        let finished = record(&store, b"hello");
+        assert_eq!((&*finished.stdout.text, finished.stdout_bytes), ("", 5));
+        assert_eq!((finished.lost_bytes, finished.id.as_deref()), (5, None));
+        assert!(finished.is_truncated());
+        drop(running);
+        assert_eq!(record(&store, b"hello").lost_bytes, 0);
     }
 
     #[test]
     fn the_oldest_output_makes_room() {
         let store = OutputStore::default();
         let big = vec![b'x'; MOST_OF_STREAM];
-        let ids: Vec<String> = (0..6).filter_map(|_| recorded(&store, &big).1).collect();
+        let ids: Vec<String> = (0..6).filter_map(|_| record(&store, &big).id).collect();
         let alive: Vec<bool> = ids.iter().map(|id| store.get(id).is_some()).collect();
         assert_eq!(alive, [false, false, true, true, true, true]);
         assert!(store.inner.borrow().used <= MOST);
@@ -306,9 +374,9 @@ mod tests {
     #[test]
     fn bytes_that_are_not_stored_are_counted() {
         let store = OutputStore::default();
-        let (output, _) = recorded(&store, &vec![b'x'; MOST_OF_STREAM + 7]);
-        assert_eq!(output.stdout.lost(), 7);
-        assert_eq!(output.stdout.total, MOST_OF_STREAM as u64 + 7);
+        let finished = record(&store, &vec![b'x'; MOST_OF_STREAM + 7]);
+        assert_eq!(finished.lost_bytes, 7);
+        assert_eq!(finished.stdout_bytes, MOST_OF_STREAM as u64 + 7);
     }
 
     #[test]

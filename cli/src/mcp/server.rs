@@ -36,7 +36,7 @@ pub(super) struct McpServer {
 impl McpServer {
     pub(super) fn new(loaded: Loaded, read_only: bool, over: watch::Receiver<bool>) -> Self {
         Self {
-            contexts: Rc::new(OpenContexts::new(loaded)),
+            contexts: Rc::new(OpenContexts::new(loaded, over.clone())),
             exec: ExecTool::new(over),
             tools: tools(read_only),
         }
@@ -70,10 +70,15 @@ impl McpServer {
                 };
                 self.with(arguments, call).await
             }
-            _ => {
+            output::NAME => {
                 let wanted = parsed(arguments);
                 let read = wanted.and_then(|wanted| output::call(&self.exec.outputs, &wanted));
                 read.map_or_else(|stop| answer::failure(&stop), |read| answer::result(&read))
+            }
+            _ => {
+                let message = format!("there is no tool `{name}`");
+                let hint = "`tools/list` has the names of the tools";
+                answer::failure(&wrong_argument(message, hint))
             }
         }
     }

@@ -6,15 +6,20 @@
 use std::future::pending;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rmcp::RoleServer;
-use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ServerJsonRpcMessage};
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientRequest, ErrorCode, GetMeta as _, ProtocolVersion,
+    ServerJsonRpcMessage,
+};
 use rmcp::transport::Transport;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::ssh::{Input, Output};
 
@@ -24,13 +29,17 @@ const LONGEST: usize = 4 << 20;
 /// Maximum number of answers to wrong lines that wait for a slow reader.
 const WAITING_ANSWERS: usize = 64;
 
+/// Longest wait at the end for a client that reads slowly. One that reads nothing must not keep the server running.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 pub(super) struct LineTransport {
     input: Input,
     lines: Lines,
-    output: Arc<Mutex<Option<Output>>>,
+    output: LineOutput,
     answering: JoinSet<()>,
-    /// The client has sent a request, so rmcp accepts other messages too.
+    /// The session has begun, so rmcp accepts notifications and responses.
     has_begun: bool,
+    has_ended: bool,
     is_over: watch::Sender<bool>,
 }
 
@@ -40,11 +49,16 @@ impl LineTransport {
         Self {
             input: Input::stdin(),
             lines: Lines::default(),
-            output: Arc::new(Mutex::new(Some(Output::stdout()))),
+            output: LineOutput::stdout(),
             answering: JoinSet::new(),
             has_begun: false,
+            has_ended: false,
             is_over,
         }
+    }
+
+    pub(super) fn output(&self) -> LineOutput {
+        self.output.clone()
     }
 
     /// Returns the next message. Cancel safe: rmcp drops this future whenever it has another event.
@@ -59,15 +73,15 @@ impl LineTransport {
             };
             match read(line) {
                 Read::Message(message) => {
+                    self.has_begun |= begins_session(&message);
                     let is_request = matches!(*message, ClientJsonRpcMessage::Request(_));
-                    self.has_begun |= is_request;
-                    // Before the first request, rmcp would end the server for a notification.
-                    if self.has_begun {
+                    // Before the session, rmcp would end the server for a notification.
+                    if self.has_begun || is_request {
                         return Some(*message);
                     }
                 }
                 Read::Wrong(answer) => {
-                    let write = write(&self.output, line_of(&answer));
+                    let write = self.output.write(line_of(&answer));
                     self.answering.spawn(async move {
                         // A client that is gone is noticed at the end of the input.
                         let _ = write.await;
@@ -75,6 +89,31 @@ impl LineTransport {
                 }
                 Read::Nothing => {}
             }
+        }
+    }
+
+    /// Completes the answers to wrong lines.
+    async fn answer_all(&mut self) {
+        let all = async { while self.answering.join_next().await.is_some() {} };
+        let _ = timeout(LAST_LINES, all).await;
+    }
+}
+
+/// Returns whether rmcp begins a session with this message: `initialize`, or since the protocol of 2026 any request
+/// that names its version, except two that only ask about the server.
+fn begins_session(message: &ClientJsonRpcMessage) -> bool {
+    let ClientJsonRpcMessage::Request(request) = message else {
+        return false;
+    };
+    match &request.request {
+        ClientRequest::InitializeRequest(_) => true,
+        ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_) => false,
+        other => {
+            let meta = other.get_meta();
+            let version = meta.protocol_version();
+            let missing = meta.missing_required_keys(&ProtocolVersion::V_2026_07_28);
+            missing.is_empty()
+                && version.is_some_and(|version| ProtocolVersion::KNOWN_VERSIONS.contains(&version))
         }
     }
 }
@@ -86,26 +125,30 @@ impl Transport<RoleServer> for LineTransport {
         &mut self,
         item: ServerJsonRpcMessage,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-        write(&self.output, line_of(&item))
+        self.output.write(line_of(&item))
     }
 
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
-        if *self.is_over.borrow() {
-            return pending().await;
-        }
-        let message = self.next().await;
-        if message.is_none() {
+        if !self.has_ended {
+            // A signal has ended the server.
+            if *self.is_over.borrow() {
+                return pending().await;
+            }
+            let message = self.next().await;
+            if message.is_some() {
+                return message;
+            }
+            self.has_ended = true;
             self.is_over.send_replace(true);
         }
-        message
+        // Before a session, rmcp drops this transport without `close`.
+        self.answer_all().await;
+        None
     }
 
     async fn close(&mut self) -> io::Result<()> {
-        while self.answering.join_next().await.is_some() {}
-        if let Some(output) = self.output.lock().await.take() {
-            // A client that has closed its end needs no more output.
-            let _ = output.finish().await;
-        }
+        self.answer_all().await;
+        self.output.finish().await;
         Ok(())
     }
 }
@@ -116,19 +159,40 @@ fn line_of(message: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn write(
-    output: &Arc<Mutex<Option<Output>>>,
-    line: io::Result<Vec<u8>>,
-) -> impl Future<Output = io::Result<()>> + Send + use<> {
-    let output = Arc::clone(output);
-    async move {
-        let line = line?;
-        let mut output = output.lock().await;
-        let Some(output) = output.as_mut() else {
-            return Err(io::ErrorKind::NotConnected.into());
+/// Standard output, one message on each line.
+#[derive(Clone)]
+pub(super) struct LineOutput(Arc<Mutex<Option<Output>>>);
+
+impl LineOutput {
+    fn stdout() -> Self {
+        Self(Arc::new(Mutex::new(Some(Output::stdout()))))
+    }
+
+    fn write(
+        &self,
+        line: io::Result<Vec<u8>>,
+    ) -> impl Future<Output = io::Result<()>> + Send + use<> {
+        let output = Arc::clone(&self.0);
+        async move {
+            let line = line?;
+            let mut output = output.lock().await;
+            let Some(output) = output.as_mut() else {
+                return Err(io::ErrorKind::NotConnected.into());
+            };
+            let written = output.write(Bytes::from(line)).await;
+            written.map_err(io::Error::other)
+        }
+    }
+
+    /// Writes what is queued. Later lines are refused.
+    pub(super) async fn finish(&self) {
+        let finishing = async {
+            if let Some(output) = self.0.lock().await.take() {
+                // A client that has closed its end needs no more output.
+                let _ = output.finish().await;
+            }
         };
-        let written = output.write(Bytes::from(line)).await;
-        written.map_err(io::Error::other)
+        let _ = timeout(LAST_LINES, finishing).await;
     }
 }
 
@@ -327,6 +391,36 @@ mod tests {
         ] {
             let read = read(Line::Whole(line.as_bytes().to_vec()));
             assert!(matches!(read, Read::Message(_)), "{line}");
+        }
+    }
+
+    #[test]
+    fn only_some_requests_begin_a_session() {
+        let begins = |method: &str, params: &str| {
+            let line =
+                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+            match read(Line::Whole(line.into_bytes())) {
+                Read::Message(message) => begins_session(&message),
+                _ => panic!("{method} is not a message"),
+            }
+        };
+        let hello = r#"{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"a","version":"1"}}"#;
+        assert!(begins("initialize", hello));
+        let inline = |version: &str| {
+            let meta = json!({
+                "io.modelcontextprotocol/protocolVersion": version,
+                "io.modelcontextprotocol/clientCapabilities": {},
+            });
+            json!({"_meta": meta}).to_string()
+        };
+        assert!(begins("tools/list", &inline("2026-07-28")));
+        for (method, params) in [
+            ("ping", "{}".to_owned()),
+            ("ping", inline("2026-07-28")),
+            ("tools/list", "{}".to_owned()),
+            ("tools/list", inline("1999-01-01")),
+        ] {
+            assert!(!begins(method, &params), "{method} {params}");
         }
     }
 

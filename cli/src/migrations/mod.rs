@@ -54,6 +54,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0023_revocations",
     "0024_host_rename",
     "0025_export_order",
+    "0026_revoke_role",
 ];
 
 impl Migration {

@@ -54,11 +54,9 @@ impl CallerGrants {
         command: GatedCommand,
         target: Option<&Target<'_>>,
     ) -> Option<&GroupGrant> {
-        self.grants.iter().find(|one| {
-            let Grant { command: of, scope } = &one.grant;
-            let covers = scope.is_everything() || target.is_some_and(|to| scope.matches(to));
-            (of == "*" || of == command.name()) && covers
-        })
+        self.grants
+            .iter()
+            .find(|one| one.grant.permits(command.name(), target))
     }
 
     /// Returns the scopes of all grants that permit a command on this target.
@@ -68,9 +66,7 @@ impl CallerGrants {
         target: &Target<'_>,
     ) -> impl Iterator<Item = &Scope> {
         let grants = self.grants.iter().map(|one| &one.grant);
-        let permitting = grants.filter(move |grant| {
-            (grant.command == "*" || grant.command == command.name()) && grant.scope.matches(target)
-        });
+        let permitting = grants.filter(move |grant| grant.permits(command.name(), Some(target)));
         permitting.map(|grant| &grant.scope)
     }
 

@@ -1,6 +1,5 @@
 //! `vctl rbac check`: the layers that allow or deny a command, and how each can be changed.
 
-use vctl_common::centre::{DbRole, VaultSettings};
 use vctl_common::vault::{TokenInfo, VaultError};
 
 use super::command::{CommandClass, GatedCommand, class_of};
@@ -10,6 +9,7 @@ use super::scope::Target;
 use crate::centre::capabilities::{self, Need};
 use crate::centre::context::Context;
 use crate::config::Loaded;
+use crate::exit_code::Exit;
 use crate::ui::sanitize;
 
 /// The decision of one layer.
@@ -19,8 +19,10 @@ pub(crate) struct LayerVerdict {
     pub(crate) layer: &'static str,
     pub(crate) allowed: bool,
     pub(crate) reason: String,
-    /// How the decision can be changed; `None` if it allows.
+    /// How a denial can be changed, if that is known.
     pub(crate) fix: Option<String>,
+    /// Exit status of a denial.
+    pub(crate) exit: Exit,
 }
 
 /// The decision about one command for the user of this command.
@@ -45,14 +47,20 @@ pub(crate) fn by_grants(
     grants: &LookedUpGrants,
     info: &TokenInfo,
 ) -> LayerVerdict {
-    let decided = |reason: String, fix: Option<String>| LayerVerdict {
+    let allowed = |reason: String| LayerVerdict {
         layer: "grant",
-        allowed: fix.is_none(),
+        allowed: true,
+        reason,
+        fix: None,
+        exit: Exit::Success,
+    };
+    let denied = |reason: String, fix: Option<String>, exit: Exit| LayerVerdict {
+        layer: "grant",
+        allowed: false,
         reason,
         fix,
+        exit,
     };
-    let allowed = |reason: String| decided(reason, None);
-    let denied = |reason: String, fix: String| decided(reason, Some(fix));
     let admin = admin_policy(info).map(|policy| format!("the policy `{policy}` needs no grant"));
     let command = match class_of(name) {
         CommandClass::Ungated => return allowed("this command needs no grant".to_owned()),
@@ -62,7 +70,8 @@ pub(crate) fn by_grants(
                 Some(reason) => allowed(reason),
                 None => denied(
                     "only a user with an admin policy may run it".to_owned(),
-                    ask_for_admin_policy().to_owned(),
+                    Some(ask_for_admin_policy().to_owned()),
+                    Exit::Permission,
                 ),
             };
         }
@@ -78,11 +87,13 @@ pub(crate) fn by_grants(
         (Some(reason), _) => allowed(reason),
         (None, Ok(grants)) => denied(
             missing(command, target, grants),
-            how_to_allow(command, grants, &info.display_name),
+            Some(how_to_allow(command, grants, &info.display_name)),
+            Exit::Permission,
         ),
         (None, Err(error)) => denied(
             format!("the grants cannot be looked up: {}", error.one_line()),
-            error.hint.clone().unwrap_or_default(),
+            error.hint.clone(),
+            error.exit,
         ),
     }
 }
@@ -94,9 +105,10 @@ pub(crate) fn by_grants(
 pub(crate) async fn by_policies(
     name: &str,
     context: &Context,
+    loaded: &Loaded,
     certificates: &[Need],
 ) -> Result<LayerVerdict, VaultError> {
-    let credentials = credentials_of(name, context.vault().settings());
+    let credentials = capabilities::needs_of(name, loaded, context.vault().settings());
     let needs: Vec<Need> = credentials.iter().chain(certificates).cloned().collect();
     if needs.is_empty() {
         return Ok(allowed("this command needs only a valid token"));
@@ -120,6 +132,7 @@ fn allowed(reason: &str) -> LayerVerdict {
         allowed: true,
         reason: reason.to_owned(),
         fix: None,
+        exit: Exit::Success,
     }
 }
 
@@ -141,27 +154,8 @@ fn denied(needs: &[Need]) -> LayerVerdict {
             "the administrators of Vault can give the policy {}",
             listed(&|need| &need.policy)
         )),
+        exit: Exit::Permission,
     }
-}
-
-/// Returns the database logins that a command needs.
-fn credentials_of(name: &str, vault: &VaultSettings) -> Vec<Need> {
-    let roles: &[DbRole] = match name {
-        // `exec` only looks up its grants there.
-        "list" | "fleet" | "cache" | "exec" => &[DbRole::Ro],
-        "audit" | "session" | "retention" => &[DbRole::AuditRo],
-        "ssh" | "proxy" | "ssh-agent" => &[DbRole::AuditWriter],
-        "sync" | "rbac" | "add" | "edit" | "delete" | "dbedit" => &[DbRole::Rw],
-        "trust-ca" => &[DbRole::Ro, DbRole::Rw],
-        "prune" => &[DbRole::Pruner],
-        "revoke" => &[DbRole::SessionEnd],
-        "migrate" => &[DbRole::Migrator],
-        _ => &[],
-    };
-    let needs = roles
-        .iter()
-        .map(|role| Need::credential("rbac", vault, role));
-    needs.collect()
 }
 
 /// Returns the capabilities of which one is enough for a certificate of `vctl ssh`: that of the role of all hosts, and
@@ -189,7 +183,6 @@ mod tests {
     use super::super::caller::tests::grants;
     use super::*;
     use crate::error::CliError;
-    use crate::exit_code::Exit;
 
     fn info(policies: &[&str]) -> TokenInfo {
         TokenInfo {
@@ -202,6 +195,14 @@ mod tests {
             meta: BTreeMap::new(),
             entity_id: None,
         }
+    }
+
+    #[test]
+    fn revoking_needs_its_own_credential() {
+        let vault = VaultSettings::new("https://vault.example");
+        let needs = credentials_of("revoke", &vault);
+        let paths: Vec<_> = needs.iter().map(|need| need.path.as_str()).collect();
+        assert_eq!(paths, ["database/creds/vctl-revoke"]);
     }
 
     /// Class of the command, policies of the user, grants of the user: the class rules.
@@ -231,7 +232,18 @@ mod tests {
         for (name, policies, grants, allowed) in cases {
             let verdict = by_grants(name, None, &grants, &info(policies));
             assert_eq!(verdict.allowed, allowed, "{name} {policies:?}: {verdict:?}");
-            assert_eq!(verdict.fix.is_none(), allowed, "{name} {policies:?}");
+            let known = grants.is_ok();
+            assert_eq!(
+                verdict.fix.is_some(),
+                !allowed && known,
+                "{name} {policies:?}"
+            );
+            let exit = match (allowed, known) {
+                (true, _) => Exit::Success,
+                (false, true) => Exit::Permission,
+                (false, false) => Exit::Unavailable,
+            };
+            assert_eq!(verdict.exit, exit, "{name} {policies:?}");
         }
     }
 }

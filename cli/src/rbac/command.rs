@@ -52,9 +52,14 @@ pub(crate) enum CommandClass {
     Admin,
 }
 
-/// Returns the class of a command of vctl.
+/// Returns the class of a command of vctl, with or without its subcommand.
 pub(crate) fn class_of(name: &str) -> CommandClass {
     match name {
+        "rbac check" | "rbac log" | "rbac users" | "rbac whoami" => return CommandClass::Read,
+        "session end" => return CommandClass::Ungated,
+        _ => {}
+    }
+    match name.split(' ').next().unwrap_or(name) {
         "list" | "status" | "audit" | "session" | "fleet" | "retention" | "cache" => {
             CommandClass::Read
         }
@@ -81,8 +86,13 @@ mod tests {
         for name in ["token", "agent", "login", "ssh-config", "migrate"] {
             assert_eq!(class_of(name), CommandClass::Ungated, "{name}");
         }
-        assert_eq!(class_of("list"), CommandClass::Read);
-        assert_eq!(class_of("rbac"), CommandClass::Admin);
+        for name in ["list", "session", "session search", "rbac whoami"] {
+            assert_eq!(class_of(name), CommandClass::Read, "{name}");
+        }
+        for name in ["rbac", "rbac grant", "rbac group"] {
+            assert_eq!(class_of(name), CommandClass::Admin, "{name}");
+        }
+        assert_eq!(class_of("session end"), CommandClass::Ungated);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! In this order: a grant allows; an admin policy in Vault allows; everything else is refused. Vault is asked for the
 //! policies only if no grant allows, so that an allowed command costs no request.
 
-use jiff::Timestamp;
 use vctl_common::person::Person;
 use vctl_common::vault::TokenInfo;
 
@@ -14,7 +13,7 @@ use super::scope::Target;
 use crate::centre::context::Context;
 use crate::error::CliError;
 use crate::exit_code::Exit;
-use crate::ui::{notice, sanitize, time};
+use crate::ui::sanitize;
 
 /// Policies of Vault whose users need no grant: an administrator cannot lock out all administrators.
 pub(crate) const ADMIN_POLICIES: [&str; 3] = ["vctl-admin", "sre-admin", "root"];
@@ -39,11 +38,6 @@ pub(crate) async fn require(
     if let Ok(grants) = &grants
         && grants.permitting(command, target).is_some()
     {
-        if let Some(confirmed_at) = grants.confirmed_at {
-            let age = Timestamp::now().duration_since(confirmed_at);
-            let age = time::age(age.unsigned_abs());
-            notice::note_once(&format!("using the grants that Postgres confirmed {age}"));
-        }
         return Ok(());
     }
     let info = context.vault().lookup_self().await.map_err(|error| {
@@ -76,7 +70,8 @@ pub(crate) async fn require_admin(context: &Context, what: &str) -> Result<(), C
     if admin_policy(&info).is_some() {
         return Ok(());
     }
-    let user = sanitize::text(&info.display_name);
+    let user = Person::new(&*info.display_name);
+    let user = sanitize::text(user.name());
     let message =
         format!("`{user}` may not run `vctl {what}`: only a user with an admin policy may");
     Err(CliError::new(Exit::Permission, message).hint(ask_for_admin_policy()))

@@ -59,7 +59,7 @@ pub(crate) struct Users;
 
 #[derive(Serialize)]
 struct UserJson<'a> {
-    name: &'a str,
+    name: String,
     display_name: &'a str,
     vctl_version: Option<&'a str>,
     last_login: Option<String>,
@@ -91,10 +91,8 @@ impl Records for Users {
 
 fn user_json(user: &User) -> UserJson<'_> {
     let login = user.login.as_ref();
-    let name = user.display_name.split_once('-');
-    let name = name.filter(|(mount, name)| !mount.is_empty() && !name.is_empty());
     UserJson {
-        name: name.map_or(&user.display_name, |(_, name)| name),
+        name: Person::new(&*user.display_name).name().to_owned(),
         display_name: &user.display_name,
         vctl_version: login.map(|login| &*login.vctl_version),
         last_login: login.and_then(|login| login.at).map(time::seconds),
@@ -272,6 +270,7 @@ mod tests {
     use super::super::check::LayerVerdict;
     use super::super::model::LastLogin;
     use super::*;
+    use crate::exit_code::Exit;
     use crate::fixture::rendered;
     use crate::ui::json::schema;
     use crate::ui::records;
@@ -352,12 +351,14 @@ mod tests {
                     allowed: true,
                     reason: "r".to_owned(),
                     fix: None,
+                    exit: Exit::Success,
                 },
                 LayerVerdict {
                     layer: "policy",
                     allowed: false,
                     reason: "r".to_owned(),
                     fix: Some("f".to_owned()),
+                    exit: Exit::Permission,
                 },
             ],
         };

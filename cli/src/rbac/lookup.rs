@@ -1,5 +1,8 @@
 //! Looks up the grants of the user of this command: in Postgres, or in the cache while Postgres cannot be asked.
 
+use std::error::Error;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::tokio_postgres::Client;
@@ -16,7 +19,7 @@ use crate::files::private_file;
 use crate::files::state_dir::StateDir;
 use crate::inventory::lookup::HostSource;
 use crate::login::Login;
-use crate::ui::notice;
+use crate::ui::{notice, time};
 
 /// The grants, or the reason why they are not known.
 pub(crate) type LookedUpGrants = Result<CallerGrants, CliError>;
@@ -39,7 +42,7 @@ pub(crate) fn remove_cached(state: &StateDir) -> Result<bool, CliError> {
 pub(crate) async fn of_source(context: &Context, source: &HostSource<'_>) -> LookedUpGrants {
     match source {
         HostSource::Postgres(client, _) => of_client(context, client).await,
-        HostSource::Cache(_) => cached(context, None).await,
+        HostSource::Cache(_) => cached(context, &PostgresAway::AtLookup).await,
     }
 }
 
@@ -79,9 +82,7 @@ pub(crate) async fn of_answer(
             Ok(grants)
         }
         // Also while Vault is away: it gives the login for Postgres.
-        Err(error) if error.is_away() || error.is_vault_away() => {
-            cached(context, Some(&error)).await
-        }
+        Err(error) if error.is_away() => cached(context, &error).await,
         Err(PgError::SchemaTooOld(_)) => {
             let error = CliError::new(Exit::Config, "command grants are not initialised");
             Err(error.hint("an administrator must run `vctl migrate`"))
@@ -90,16 +91,31 @@ pub(crate) async fn of_answer(
     }
 }
 
-/// Returns the cached grants, with the reason why Postgres is not used.
-pub(crate) async fn cached(context: &Context, away: Option<&PgError>) -> LookedUpGrants {
+/// The reason why the cached grants are used, if no request for the grants has failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PostgresAway {
+    #[error("Postgres did not answer the lookup of the host")]
+    AtLookup,
+    #[error("Postgres did not answer within {} s", .0.as_secs())]
+    Slow(Duration),
+}
+
+/// Returns the cached grants, and prints their age.
+///
+/// # Errors
+/// `Unavailable` with the reason why they cannot be used, and the reason why Postgres is not asked.
+pub(crate) async fn cached(context: &Context, away: &dyn Error) -> LookedUpGrants {
     let name = context.display_name().await?;
     let file = GrantsFile::of(context.state(), context.settings(), &name);
-    file.read(Timestamp::now()).map_err(|unusable| {
+    let now = Timestamp::now();
+    let grants = file.read(now).map_err(|unusable| {
         let message = "Postgres cannot be asked for the command grants of this user";
-        let error = CliError::new(Exit::Unavailable, message).caused_by(&unusable);
-        match away {
-            Some(away) => error.caused_by(away),
-            None => error,
-        }
-    })
+        let error = CliError::new(Exit::Unavailable, message);
+        error.caused_by(&unusable).caused_by(away)
+    })?;
+    if let Some(confirmed_at) = grants.confirmed_at {
+        let age = time::age(now.duration_since(confirmed_at).unsigned_abs());
+        notice::note_once(&format!("using the grants that Postgres confirmed {age}"));
+    }
+    Ok(grants)
 }

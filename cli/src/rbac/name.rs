@@ -1,5 +1,7 @@
 //! Names of groups and users, checked before they are sent to the database.
 
+use std::path::Path;
+
 use super::command::{GatedCommand, grantable};
 use super::model::User;
 use super::scope::{Grant, ScopeError};
@@ -73,12 +75,36 @@ fn no_control(text: &str, what: &str) -> Result<String, String> {
 
 /// Parses a grant: a gated command, or `*`, with a scope if the command takes one.
 pub(crate) fn grant(text: &str) -> Result<Grant, String> {
-    let is_known = |command: &str| grantable().contains(&command);
+    let parsed = match text.parse::<Grant>() {
+        Ok(grant) if is_grantable(&grant.command) => return Ok(grant),
+        Ok(Grant { command, .. }) => not_grantable(&command),
+        Err(ScopeError::Unscoped(command)) if !is_grantable(&command) => not_grantable(&command),
+        Err(error) => error.to_string(),
+    };
+    Err(with_quoting(parsed, text))
+}
+
+/// Parses a grant that a group may have. Its command may be one that this version of vctl does not have.
+pub(crate) fn stored_grant(text: &str) -> Result<Grant, String> {
     match text.parse::<Grant>() {
-        Ok(grant) if is_known(&grant.command) => Ok(grant),
-        Ok(Grant { command, .. }) => Err(not_grantable(&command)),
-        Err(ScopeError::Unscoped(command)) if !is_known(&command) => Err(not_grantable(&command)),
-        Err(error) => Err(error.to_string()),
+        Ok(grant) if !is_grantable(&grant.command) && Path::new(text).exists() => {
+            Err(with_quoting(not_grantable(&grant.command), text))
+        }
+        Ok(grant) => Ok(grant),
+        Err(error) => Err(with_quoting(error.to_string(), text)),
+    }
+}
+
+fn is_grantable(command: &str) -> bool {
+    grantable().contains(&command)
+}
+
+/// Adds how to write `*` if the text is the name of a file: the shell replaces an unquoted `*` by such names.
+fn with_quoting(error: String, text: &str) -> String {
+    if Path::new(text).exists() {
+        format!("{error}; it is the name of a file here: quote `*` for the shell, as '*'")
+    } else {
+        error
     }
 }
 
@@ -190,6 +216,23 @@ mod tests {
             grant("ssh:user=root,dc=a").unwrap().to_string(),
             "ssh:dc=a,user=root"
         );
+    }
+
+    #[test]
+    fn an_unquoted_star_is_recognised_by_the_names_of_files() {
+        // Unit tests run in the directory of the package.
+        for (parse, name) in [
+            (grant as fn(&str) -> _, "Cargo.toml"),
+            (grant, "src"),
+            (stored_grant, "Cargo.toml"),
+            (stored_grant, "src"),
+        ] {
+            let error = parse(name).unwrap_err();
+            assert!(error.contains("quote `*` for the shell"), "{error}");
+        }
+        let error = grant("reboot").unwrap_err();
+        assert!(!error.contains("quote"), "{error}");
+        assert_eq!(stored_grant("reboot").unwrap().to_string(), "reboot");
     }
 
     #[test]

@@ -45,6 +45,15 @@ pub(crate) struct Grant {
     pub(crate) scope: Scope,
 }
 
+impl Grant {
+    /// Returns whether the grant permits a command, on this target if the command has one.
+    pub(crate) fn permits(&self, command: &str, target: Option<&Target<'_>>) -> bool {
+        let covers = |to| self.scope.matches(to);
+        (self.command == "*" || self.command == command)
+            && (self.scope.is_everything() || target.is_some_and(covers))
+    }
+}
+
 /// The reason why a text is not a scope or a grant.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum ScopeError {

@@ -15,8 +15,9 @@ use crate::exit_code::Exit;
 const TTL_S: u32 = 1800;
 const MAX_TTL_S: u32 = 7200;
 
-/// Highest lifetime that the file may have, as in read-scopes.sql.
-const HIGHEST_S: u32 = 9_999_999;
+/// Highest lifetime that the file may have, as in read-scopes.sql. The list of `vctl revoke --krl` has the certificates
+/// of a day.
+const HIGHEST_S: u32 = 86_400;
 
 /// A scope of the file, with the limits of its certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +41,17 @@ impl EnforcedScope {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
+    #[serde(default, deserialize_with = "given")]
     users: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "given")]
     ttl_s: Option<u32>,
+    #[serde(default, deserialize_with = "given")]
     max_ttl_s: Option<u32>,
+}
+
+/// Reads a value that is given. setup.sh and Terraform refuse `null`, which serde takes for a missing value.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// The entries of the file in their order. serde's maps would drop all but one of equal keys.
@@ -82,6 +91,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<EnforcedScope>, CliError> {
             format!("cannot read the scope file `{name}`"),
         )
         .caused_by(&error)
+        .hint("docs/rbac-scopes.md shows a scope file")
     })?;
     parse(&text).map_err(|reason| {
         CliError::new(
@@ -184,6 +194,14 @@ mod tests {
     }
 
     #[test]
+    fn files_that_setup_refuses_are_refused() {
+        let files = include_str!("../../../tests/centre/rbac/scopes/wrong-files.txt");
+        for file in files.lines() {
+            assert!(parse(file).is_err(), "{file}");
+        }
+    }
+
+    #[test]
     fn text_that_is_not_a_scope_file_is_refused_with_the_reason() {
         for (text, reason) in [
             ("", "EOF"),
@@ -211,6 +229,10 @@ mod tests {
             (
                 r#"{"user=b": {"ttl_s": 0}}"#,
                 "`ttl_s` of `user=b` is 0; expected 1 to",
+            ),
+            (
+                r#"{"user=b": {"max_ttl_s": 86401}}"#,
+                "`max_ttl_s` of `user=b` is 86401; expected 1 to 86400 seconds",
             ),
             (
                 r#"{"user=b": {"ttl_s": 7201}}"#,

@@ -1,5 +1,7 @@
 //! The roles of scopes in Vault, compared with a grant or with the scope file.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use vctl_common::vault::{Vault, VaultError};
 
@@ -76,36 +78,55 @@ pub(crate) async fn compare(
     Ok(compared)
 }
 
-/// Checks that Vault has a role for the scope of a grant, and that its certificates are valid only within the scope.
+/// Checks that each mount with a CA has a role for the scope of a grant, as [`require_at`] does.
+///
+/// # Errors
+/// Those of [`require_at`].
+pub(crate) async fn require(vault: &Vault, scope: &Scope) -> Result<(), CliError> {
+    for authority in ssh_ca::published(vault.settings()).await? {
+        require_at(vault, &authority.mount, scope).await?;
+    }
+    Ok(())
+}
+
+/// Checks that a mount has a role for the scope of a grant, and that its certificates are valid only within the scope.
 ///
 /// # Errors
 /// `Config` with the difference; `Permission` if this token may not read roles.
-pub(crate) async fn require(vault: &Vault, scope: &Scope) -> Result<(), CliError> {
+pub(crate) async fn require_at(vault: &Vault, mount: &str, scope: &Scope) -> Result<(), CliError> {
     let create = "add the scope to the scope file and apply it: docs/rbac-scopes.md";
-    for (path, role) in roles(vault, scope).await? {
-        let Some(role) = role else {
-            let message = format!("Vault has no role `{path}`, so nothing enforces `{scope}`");
-            return Err(CliError::new(Exit::Config, message).hint(create));
-        };
-        let allowed = allowed_users(&role);
-        let outside = allowed
-            .iter()
-            .find(|principal| !is_within(scope, principal));
-        if allowed.is_empty() || outside.is_some() {
-            let outside = outside.map_or_else(String::new, |principal| {
-                format!(": `{}`", principal.escape_debug())
-            });
-            let message = format!(
-                "`allowed_users` of the role `{path}` is not within the scope `{scope}`{outside}"
-            );
-            return Err(CliError::new(Exit::Config, message).hint(create));
-        }
-        if let Some(difference) = fixed_differences(&role).first() {
-            let message = format!("the role `{path}` is not that of a scope: {difference}");
-            return Err(CliError::new(Exit::Config, message).hint(create));
-        }
+    let (path, role) = role_at(vault, mount, scope).await?;
+    let Some(role) = role else {
+        let message = format!("Vault has no role `{path}`, so nothing enforces `{scope}`");
+        return Err(CliError::new(Exit::Config, message).hint(create));
+    };
+    let allowed = allowed_users(&role);
+    let outside = allowed
+        .iter()
+        .find(|principal| !is_within(scope, principal));
+    if allowed.is_empty() || outside.is_some() {
+        let outside = outside.map_or_else(String::new, |principal| {
+            format!(": `{}`", principal.escape_debug())
+        });
+        let message = format!(
+            "`allowed_users` of the role `{path}` is not within the scope `{scope}`{outside}"
+        );
+        return Err(CliError::new(Exit::Config, message).hint(create));
+    }
+    if let Some(difference) = fixed_differences(&role).first() {
+        let message = format!("the role `{path}` is not that of a scope: {difference}");
+        return Err(CliError::new(Exit::Config, message).hint(create));
     }
     Ok(())
+}
+
+/// Returns the longest lifetime of certificates within a scope: that of its roles, which vctl requests.
+pub(crate) async fn lifetime(vault: &Vault, scope: &Scope) -> Result<Duration, CliError> {
+    let roles = roles(vault, scope).await?;
+    let lifetimes = roles
+        .iter()
+        .filter_map(|(_, role)| role.as_ref()?["ttl"].as_u64());
+    Ok(Duration::from_secs(lifetimes.max().unwrap_or(0)))
 }
 
 impl std::fmt::Display for Difference {
@@ -130,24 +151,31 @@ fn is_within(scope: &Scope, principal: &str) -> bool {
 
 /// Reads the role of the scope at each mount with a CA.
 async fn roles(vault: &Vault, scope: &Scope) -> Result<Vec<(String, Option<Value>)>, CliError> {
-    let name = scope.vault_name();
     let mut roles = Vec::new();
     for authority in ssh_ca::published(vault.settings()).await? {
-        let path = format!("{}/roles/{name}", authority.mount);
-        let role = match vault.read(&path).await {
-            Ok(role) => Some(role),
-            Err(VaultError::NotFound { .. }) => None,
-            Err(error @ VaultError::Denied { .. }) => {
-                let message = format!("this token may not read the role `{path}`");
-                return Err(CliError::new(Exit::Permission, message)
-                    .caused_by(&error)
-                    .hint("ask for the policy `vctl-admin`"));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        roles.push((path, role));
+        roles.push(role_at(vault, &authority.mount, scope).await?);
     }
     Ok(roles)
+}
+
+/// Returns the path of the scope's role at a mount, and the role if it exists.
+async fn role_at(
+    vault: &Vault,
+    mount: &str,
+    scope: &Scope,
+) -> Result<(String, Option<Value>), CliError> {
+    let path = format!("{mount}/roles/{}", scope.vault_name());
+    match vault.read(&path).await {
+        Ok(role) => Ok((path, Some(role))),
+        Err(VaultError::NotFound { .. }) => Ok((path, None)),
+        Err(error @ VaultError::Denied { .. }) => {
+            let message = format!("this token may not read the role `{path}`");
+            Err(CliError::new(Exit::Permission, message)
+                .caused_by(&error)
+                .hint("ask for the policy `vctl-admin`"))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn allowed_users(role: &Value) -> Vec<&str> {

@@ -17,12 +17,9 @@ pub(crate) async fn caller_grants(client: &Client) -> Result<CallerGrants, PgErr
     Ok(CallerGrants::of(own_grants::read(client).await?))
 }
 
-/// Returns one group, or all groups by name.
-pub(crate) async fn groups(client: &Client, name: Option<&str>) -> Result<Vec<Group>, PgError> {
-    let statement = include_str!("groups.sql");
-    let rows = client
-        .query_typed(statement, &[(&name, Type::TEXT)])
-        .await?;
+/// Returns all groups by name.
+pub(crate) async fn groups(client: &Client) -> Result<Vec<Group>, PgError> {
+    let rows = client.query_typed(include_str!("groups.sql"), &[]).await?;
     let groups: Result<Vec<Group>, Error> = rows.iter().map(group).collect();
     Ok(groups?)
 }

@@ -1,2 +1,2 @@
--- Runs as vctl-session-end.
+-- Runs as vctl-revoke.
 select name from vctl.revoked_names_v1()

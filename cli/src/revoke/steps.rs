@@ -1,41 +1,30 @@
 //! The steps of a revocation. A step that fails is noted, and the next ones follow: each one alone limits the user.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use vctl_common::causes::WithCauses;
 use vctl_common::centre::DbRole;
 use vctl_common::count::counted;
 use vctl_common::pg::{Client, PgError};
 use vctl_common::time::wall_now;
 
+use super::live_sessions::{self, Requests};
+use super::outcome::{Counts, outcome};
 use super::tokens::UserTokens;
 use super::user::{self, RevokedUser};
-use super::{krl, store, words};
+use super::waiting::Waiting;
+use super::{LOOK, sshd_list, store, words};
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
-use crate::files::private_file::{self, Access};
-use crate::session::end::store::{self as end_store, EndableSession};
-use crate::session::end::words as end_words;
+use crate::session::end::store::EndableSession;
 use crate::ui::notice;
 
-/// Interval between two looks at a state.
-const LOOK: Duration = Duration::from_millis(500);
 /// Longest wait for the end of the database logins. Vault drops the logins of revoked tokens one after the other.
 const DROPPING: Duration = Duration::from_secs(15);
-/// Rounds over the live sessions: a certificate may open another one while the first ones end.
-const ROUNDS: usize = 3;
-/// Permissions of a list for sshd. It contains no secret.
-const READABLE: Access = Access {
-    mode: 0o644,
-    owner: None,
-    group: None,
-};
 
 /// One revocation: the known access of a user, and the parts that were not reached.
 pub(crate) struct Revocation<'a> {
@@ -47,13 +36,6 @@ pub(crate) struct Revocation<'a> {
     sessions: Vec<EndableSession>,
     serials: BTreeSet<u64>,
     missed: Vec<String>,
-}
-
-/// The counts of the record.
-#[derive(Debug, Default)]
-struct Counts {
-    tokens: usize,
-    sessions: usize,
 }
 
 impl<'a> Revocation<'a> {
@@ -74,7 +56,7 @@ impl<'a> Revocation<'a> {
             return Err(CliError::new(Exit::Usage, message).hint(hint).into());
         }
         let mut missed = Vec::new();
-        let pool = context.pool(DbRole::SessionEnd)?;
+        let pool = context.pool(DbRole::Revoke)?;
         let client = match context.connect(&pool).await {
             Ok(client) => Some(client),
             Err(error) if error.is_away() && !error.is_vault_away() => {
@@ -131,32 +113,19 @@ impl<'a> Revocation<'a> {
         krl: Option<&Path>,
     ) -> Result<(), Stop> {
         let record = self.begin_record(reason).await;
-        let mut counts = Counts::default();
         self.disable().await;
-        counts.tokens = self.revoke_tokens().await;
+        let tokens = self.revoke_tokens().await;
+        // Before the waits for hosts and logins: a certificate opens new sessions until the list is installed.
+        self.write_list(krl).await;
+        let sessions = self.end_sessions(reason, wait).await;
         self.await_logins().await;
-        counts.sessions = self.end_sessions(reason, wait).await;
-        match (krl, &self.client) {
-            (Some(path), Some(client)) => match write_krl(client, path).await {
-                Ok(()) => {}
-                Err(Stop::Error(error)) => {
-                    self.missed
-                        .push(format!("list for sshd: {}", error.message));
-                }
-                Err(stop) => return Err(stop),
-            },
-            (Some(_), None) => self
-                .missed
-                .push("list for sshd: Postgres is away".to_owned()),
-            (None, _) => notice::note(&words::certificates_stay_valid()),
-        }
+        let counts = Counts {
+            tokens,
+            sessions,
+            certificates: self.serials.len(),
+        };
         if let (Some(client), Some(record)) = (&self.client, record) {
-            let outcome = json!({
-                "tokens_revoked": counts.tokens,
-                "sessions_ended": counts.sessions,
-                "certificates_of_last_day": self.serials.len(),
-                "missed": self.missed.iter().map(|one| cut(one)).collect::<Vec<_>>(),
-            });
+            let outcome = outcome(counts, &self.missed);
             if let Err(error) = store::finish(client, record, &outcome).await {
                 self.missed.push(format!("record: {}", WithCauses(&error)));
             }
@@ -221,8 +190,8 @@ impl<'a> Revocation<'a> {
     async fn revoke_tokens(&mut self) -> usize {
         // Again: a login may have come while the question waited.
         if let Err(error) = self.scan_tokens().await {
-            self.missed.push(format!("tokens: {}", error.message));
-            return 0;
+            let problem = format!("tokens of new logins: {}", error.one_line());
+            self.missed.push(problem);
         }
         if self.tokens.unread > 0 {
             self.missed.push(format!(
@@ -250,139 +219,67 @@ impl<'a> Revocation<'a> {
         revoked.count
     }
 
+    /// Writes the list for sshd, if the command has a path for it.
+    async fn write_list(&mut self, krl: Option<&Path>) {
+        let Some(path) = krl else {
+            return notice::note(&words::certificates_stay_valid());
+        };
+        let problem = match &self.client {
+            Some(client) => sshd_list::write(client, path, &self.user.names)
+                .await
+                .map_err(|error| error.one_line()),
+            None => Err("Postgres is away".to_owned()),
+        };
+        if let Err(problem) = problem {
+            self.missed.push(format!("list for sshd: {problem}"));
+        }
+    }
+
+    /// Ends the live sessions. Returns how many ended.
+    async fn end_sessions(&mut self, reason: Option<&str>, wait: Duration) -> usize {
+        let Some(client) = &self.client else { return 0 };
+        let name = match self.context.display_name().await {
+            Ok(name) => name,
+            Err(error) => {
+                self.missed.push(format!("sessions: {}", error.one_line()));
+                return 0;
+            }
+        };
+        let requests = Requests {
+            by: &name,
+            reason,
+            wait,
+        };
+        let ended = live_sessions::end_all(client, &self.user.names, requests).await;
+        self.missed.extend(ended.missed);
+        ended.count
+    }
+
     /// Waits until Vault has dropped the database logins, and with them their connections.
     async fn await_logins(&mut self) {
         let Some(client) = &self.client else { return };
-        let begun = Instant::now();
-        loop {
+        let waiting = Waiting::begin();
+        let problem = loop {
             match store::logins(client, &self.user.names).await {
-                Ok(0) => return notice::note("no database login of the user is left"),
-                Ok(left) if begun.elapsed() >= DROPPING => {
+                Ok(0) => break None,
+                Ok(left) if waiting.elapsed() >= DROPPING => {
                     let left = counted(left, "database login");
-                    return self.missed.push(format!(
+                    break Some(format!(
                         "{left} left: Vault drops them later, or when they expire"
                     ));
                 }
-                Ok(_) => sleep(LOOK).await,
-                Err(error) => {
-                    return self
-                        .missed
-                        .push(format!("database logins: {}", WithCauses(&error)));
+                Ok(left) => {
+                    let left = counted(left, "database login");
+                    waiting.show(&format!("the end of {left}"));
+                    sleep(LOOK).await;
                 }
+                Err(error) => break Some(format!("database logins: {}", WithCauses(&error))),
             }
+        };
+        waiting.clear();
+        match problem {
+            Some(problem) => self.missed.push(problem),
+            None => notice::note("no database login of the user is left"),
         }
     }
-
-    /// Requests the end of each live session, and waits for the hosts. Returns how many ended.
-    async fn end_sessions(&mut self, reason: Option<&str>, wait: Duration) -> usize {
-        let mut ended = 0;
-        let mut requested = BTreeSet::new();
-        for _ in 0..ROUNDS {
-            if let Err(error) = self.read_records().await {
-                self.missed
-                    .push(format!("sessions: {}", WithCauses(&error)));
-                break;
-            }
-            let sessions = std::mem::take(&mut self.sessions).into_iter();
-            let new: Vec<_> = sessions
-                .filter(|session| requested.insert(session.id))
-                .collect();
-            if new.is_empty() {
-                break;
-            }
-            ended += self.end_round(new, reason, wait).await;
-        }
-        ended
-    }
-
-    async fn end_round(
-        &mut self,
-        sessions: Vec<EndableSession>,
-        reason: Option<&str>,
-        wait: Duration,
-    ) -> usize {
-        let Some(client) = &self.client else { return 0 };
-        let name = self.context.display_name().await.unwrap_or_default();
-        let mut open = BTreeMap::new();
-        for session in sessions {
-            match end_store::request(client, &name, session.id, reason).await {
-                Ok((request, _)) => {
-                    open.insert(request, session);
-                }
-                // It has ended meanwhile.
-                Err(error)
-                    if error
-                        .db_error()
-                        .is_some_and(|db| db.code().code() == "P0002") => {}
-                Err(error) => {
-                    self.missed
-                        .push(format!("session {}: {}", session.id, WithCauses(&error)));
-                }
-            }
-        }
-        let begun = Instant::now();
-        let mut ended = 0;
-        while !open.is_empty() {
-            let is_late = begun.elapsed() >= wait;
-            for request in open.keys().copied().collect::<Vec<_>>() {
-                let state = end_store::state(client, request).await.ok().flatten();
-                let is_taken = state.as_ref().is_some_and(|state| state.is_taken);
-                let answer = state.and_then(|state| state.answer);
-                if answer.is_none() && !is_late {
-                    continue;
-                }
-                let Some(session) = open.remove(&request) else {
-                    continue;
-                };
-                let result = match &answer {
-                    Some(answer) => end_words::answered(&session, answer),
-                    None => Err(end_words::unanswered(&session, wait, is_taken)),
-                };
-                match result {
-                    Ok(lines) => {
-                        ended += 1;
-                        for line in &lines {
-                            notice::note(line);
-                        }
-                    }
-                    Err(error) => {
-                        let causes = [vec![error.message], error.causes].concat().join(": ");
-                        self.missed
-                            .push(format!("session {}: {causes}", session.id));
-                    }
-                }
-            }
-            sleep(LOOK).await;
-        }
-        ended
-    }
-}
-
-/// Writes the list for sshd: the certificates of all users whose access was revoked in the last day.
-pub(crate) async fn write_krl(client: &Client, path: &Path) -> Result<(), Stop> {
-    let names = store::revoked_names(client).await?;
-    let serials = store::certificates(client, &names).await?;
-    let made_at = wall_now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let list = krl::encode(&serials, &names, made_at, "vctl revoke");
-    // sshd refuses every key while it cannot read the file, so the file is replaced as a whole.
-    let written = private_file::replace_for(path, READABLE, |file| file.write_all(&list));
-    written.map_err(|error| {
-        let message = format!("cannot write the list `{}`", path.display());
-        CliError::new(Exit::Failure, message).caused_by(&error)
-    })?;
-    let size = fs::metadata(path).map_or(0, |metadata| metadata.len());
-    notice::note(&format!(
-        "`{}` has {} and {} in {size} bytes: install it on each host, docs/live.md",
-        path.display(),
-        counted(serials.len(), "certificate"),
-        counted(names.len(), "key id"),
-    ));
-    Ok(())
-}
-
-/// Cuts a text to the size that the record accepts.
-fn cut(text: &str) -> String {
-    text.chars().take(200).collect()
 }

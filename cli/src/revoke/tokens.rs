@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use vctl_common::vault::{Method, Vault, VaultError};
+use vctl_common::vault::{Vault, VaultError};
 
 use super::user::with_policy;
 
@@ -93,8 +93,7 @@ impl UserTokens {
 }
 
 async fn accessors(vault: &Vault) -> Result<BTreeSet<String>, VaultError> {
-    let list = Method::from_bytes(b"LIST").unwrap_or(Method::GET);
-    let answer = vault.request(list, "auth/token/accessors", None).await;
+    let answer = vault.list("auth/token/accessors").await;
     let answer = answer.map_err(with_policy)?;
     let keys = answer["keys"].as_array().map(Vec::as_slice);
     let keys = keys.unwrap_or_default().iter().filter_map(Value::as_str);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use vctl_common::person::Person;
-use vctl_common::vault::{Method, Vault, VaultError};
+use vctl_common::vault::{Vault, VaultError};
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
@@ -47,8 +47,7 @@ pub(crate) fn is_shared(name: &str) -> bool {
 /// # Errors
 /// Vault refuses the list of aliases, or the name means several users.
 pub(crate) async fn find(vault: &Vault, name: &str) -> Result<RevokedUser, CliError> {
-    let list = Method::from_bytes(b"LIST").unwrap_or(Method::GET);
-    let listed = vault.request(list, "identity/entity-alias/id", None).await;
+    let listed = vault.list("identity/entity-alias/id").await;
     let aliases = match listed {
         Ok(answer) => aliases(&answer),
         Err(VaultError::NotFound { .. }) => Vec::new(),

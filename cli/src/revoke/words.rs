@@ -52,9 +52,14 @@ pub(crate) fn plan(user: &RevokedUser, found: Found<'_>, now: SystemTime) -> Vec
 
 /// Returns the note about certificates that no list for sshd names yet.
 pub(crate) fn certificates_stay_valid() -> String {
-    "certificates that are already signed stay valid for two hours at most: `vctl revoke --krl FILE` writes a list \
-     with which sshd refuses them, see docs/live.md"
+    "certificates that are already signed stay valid until they expire, two hours for the usual role and at most a \
+     day: `vctl revoke --krl FILE` writes a list with which sshd refuses them, see docs/live.md"
         .to_owned()
+}
+
+/// Returns the part for sessions that were not requested to end.
+pub(crate) fn more_sessions(requested: usize) -> String {
+    format!("live sessions: the end of {requested} was requested, and more may be open")
 }
 
 /// Returns the error for an unknown user.

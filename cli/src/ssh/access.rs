@@ -97,6 +97,8 @@ pub(crate) struct AccessLog<'a> {
     /// The pool belongs to the caller, which uses it again.
     is_shared_pool: bool,
     open: RefCell<Vec<Row>>,
+    /// Accesses whose rows are being written.
+    unfinished: RefCell<Vec<Value>>,
     touched: Cell<bool>,
     /// Postgres stored the last row.
     stored: Cell<bool>,
@@ -130,6 +132,7 @@ impl<'a> AccessLog<'a> {
             version,
             is_shared_pool: true,
             open: RefCell::default(),
+            unfinished: RefCell::default(),
             touched: Cell::new(false),
             stored: Cell::new(false),
             away: Cell::new(false),
@@ -162,6 +165,14 @@ impl<'a> AccessLog<'a> {
     ) -> Result<Row, CliError> {
         self.touched.set(true);
         let access = self.describe(jumps, target, credentials, source);
+        self.unfinished.borrow_mut().push(access.clone());
+        let written = self.write(access.clone()).await;
+        let mut unfinished = self.unfinished.borrow_mut();
+        unfinished.retain(|other| *other != access);
+        written
+    }
+
+    async fn write(&self, access: Value) -> Result<Row, CliError> {
         let person = self.person().await?;
         let limit = if self.away.get() {
             deadlines::ACCESS_ROW_WHILE_AWAY
@@ -257,10 +268,23 @@ impl<'a> AccessLog<'a> {
         if self.touched.get() {
             return;
         }
-        let jumps = if plan.direct { &[][..] } else { &plan.jumps };
-        if let Ok(row) = self.open(jumps, &plan.target, &[], None).await {
+        let row = self.open(plan.first_jumps(), &plan.target, &[], None);
+        if let Ok(row) = row.await {
             self.close(row, &End::of(error)).await;
         }
+    }
+
+    /// Records an attempt that the caller stopped before the login. It may have no row yet, or one that was being
+    /// written.
+    pub(crate) async fn record_stop(&self, plan: &RoutePlan, why: &str) {
+        if !self.touched.get() {
+            let _ = self.open(plan.first_jumps(), &plan.target, &[], None).await;
+        }
+        // Postgres may have stored these rows: it stores an attempt once.
+        for access in self.unfinished.take() {
+            let _ = self.write(access).await;
+        }
+        self.close_rest(why).await;
     }
 
     /// Sends the rows that were stored on this machine, if Postgres just stored a row; otherwise it is probably still

@@ -28,6 +28,7 @@ pub(crate) struct ConnectContext<'a> {
 /// Requests certificates from Vault.
 pub(crate) struct Issuer<'a> {
     pub(crate) vault: &'a Vault,
+    /// Lifetime of certificates for all hosts. The role of a scope has its own.
     pub(crate) ttl: Duration,
     /// Extensions for the target's certificate.
     pub(crate) extensions: Extensions,
@@ -71,7 +72,7 @@ impl Issuer<'_> {
             role_from: &role.from,
             user: &target.user,
             principal: &role.principal(&target.user),
-            ttl: self.ttl,
+            ttl: role.scope.is_none().then_some(self.ttl),
             extensions,
             host_ahead: target.clock_offset_s,
         };

@@ -49,7 +49,7 @@ impl Destination {
     }
 
     /// Returns the host. An address together with a user is used without the inventory.
-    pub(super) fn wanted(&self) -> HostSelector {
+    pub(crate) fn wanted(&self) -> HostSelector {
         match (&self.wanted, &self.user) {
             (HostSelector::Part(host), Some(user)) => match host.parse::<IpAddr>() {
                 Ok(ip) => HostSelector::Address {
@@ -62,7 +62,7 @@ impl Destination {
         }
     }
 
-    pub(super) fn user(&self) -> Option<&str> {
+    pub(crate) fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 

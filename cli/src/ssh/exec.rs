@@ -1,36 +1,56 @@
 //! One command for `vctl mcp`: the same lookup, access row, certificate and host keys as `vctl ssh`.
 
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use tokio::sync::{Semaphore, mpsc};
 use vctl_common::causes::WithCauses;
 
 use super::access::{AccessLog, End};
 use super::error::SshError;
-use super::route_plan::Target;
-use super::run::{ConnectionUse, INBOUND, SshRequest, connect};
+use super::route_plan::{RoutePlan, Target};
+use super::run::{ConnectionUse, INBOUND, SshRequest, log_in, plan};
 use super::session::{self, CaptureEnd, OutputStream};
 use crate::centre::context::Context;
 use crate::config::Config;
 use crate::error::Stop;
 
-/// A command that ran, or was stopped.
-#[derive(Clone, Debug)]
+/// Maximum number of connections to one host that are being opened: sshd refuses some of more than ten (MaxStartups).
+const OPENING: usize = 8;
+
+/// Places for connections that are being opened, by the host that accepts the connection first.
+#[derive(Default)]
+pub(crate) struct Places(RefCell<HashMap<String, Rc<Semaphore>>>);
+
+impl Places {
+    fn of(&self, plan: &RoutePlan) -> Rc<Semaphore> {
+        let first = plan.jumps.first().unwrap_or(&plan.target);
+        let mut places = self.0.borrow_mut();
+        let new = || Rc::new(Semaphore::new(OPENING));
+        Rc::clone(places.entry(first.name.clone()).or_insert_with(new))
+    }
+}
+
+/// A command that was started on a host, or that was stopped.
+#[derive(Debug)]
 pub(crate) struct Executed {
-    /// The host; `None` if the command was stopped before the connection was open.
+    /// The host; `None` if the command was stopped before the login.
     pub(crate) target: Option<Target>,
-    pub(crate) end: CaptureEnd,
+    pub(crate) end: Result<CaptureEnd, Stop>,
 }
 
 /// Connects and runs the command of `request`, until its end or until `stop` returns the reason to stop it.
 ///
-/// `places` limits the connections that are being opened at the same time.
+/// # Errors
+/// There was no login at the host.
 pub(crate) async fn exec(
     context: &Context,
     config: &Config,
     access: &AccessLog<'_>,
     request: &SshRequest,
-    places: &Semaphore,
+    places: &Places,
     output: &mut impl FnMut(OutputStream, &[u8]),
     mut stop: Pin<&mut impl Future<Output = String>>,
 ) -> Result<Executed, Stop> {
@@ -39,16 +59,23 @@ pub(crate) async fn exec(
         ConnectionUse::Ports | ConnectionUse::Stdio(_) => &[],
     };
     let (inbound, _from_host) = mpsc::channel(INBOUND);
+    let planned = OnceCell::new();
     let connecting = async {
+        let plan = plan(config, request, access).await?;
+        let plan = planned.get_or_init(|| plan);
+        let places = places.of(plan);
         let _place = places.acquire().await;
-        let connecting = Box::pin(connect(context, config, request, access, inbound));
-        access.while_connecting(connecting).await
+        Box::pin(log_in(context, config, request, access, plan, inbound)).await
     };
     let reached = tokio::select! {
-        reached = connecting => reached,
+        reached = access.while_connecting(connecting) => reached,
         why = &mut stop => {
-            access.close_rest(&why).await;
-            let end = CaptureEnd::Stopped { why, has_ended: true };
+            match planned.get() {
+                // Vault may have signed a certificate.
+                Some(plan) => access.record_stop(plan, &why).await,
+                None => access.close_rest(&why).await,
+            }
+            let end = Ok(CaptureEnd::Stopped { why, has_ended: true });
             return Ok(Executed { target: None, end });
         }
     };
@@ -60,8 +87,8 @@ pub(crate) async fn exec(
             reached.connection.close().await;
             access.close(reached.row, &end_of(&captured)).await;
             let target = Some(reached.target);
-            let done = captured.map(|end| Executed { target, end });
-            done.map_err(Stop::from)
+            let end = captured.map_err(Stop::from);
+            Ok(Executed { target, end })
         }
         Err(error) => Err(error),
     };
@@ -76,5 +103,25 @@ fn end_of(captured: &Result<CaptureEnd, SshError>) -> End {
         Ok(CaptureEnd::Silent) => End::closed(None),
         Ok(CaptureEnd::Stopped { why, .. }) => End::closed(Some(why.clone())),
         Err(error) => End::closed(Some(WithCauses(error).to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::tests::host;
+
+    #[test]
+    fn hosts_behind_a_jump_host_share_its_places() {
+        let target = |name: &str| Target::of(&host(name), "ssh");
+        let places = Places::default();
+        let of = |jump: &[&str], name: &str| {
+            let jumps = jump.iter().map(|jump| target(jump)).collect();
+            places.of(&RoutePlan::new(jumps, target(name), false))
+        };
+        let of_jump = of(&["jump-1"], "web-1");
+        assert!(Rc::ptr_eq(&of_jump, &of(&["jump-1"], "web-2")));
+        assert!(Rc::ptr_eq(&of_jump, &of(&[], "jump-1")));
+        assert!(!Rc::ptr_eq(&of_jump, &of(&[], "web-1")));
     }
 }

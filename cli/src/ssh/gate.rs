@@ -32,11 +32,7 @@ pub(crate) async fn plan(
     let wanted = destination.wanted();
     let found = target::look_up(&directory, config, &wanted, interaction).await?;
     access.note_lookup(&directory);
-    let LookedUpHost {
-        mut plan,
-        dc,
-        grants,
-    } = found;
+    let LookedUpHost { mut plan, grants } = found;
     if let Some(user) = destination.user() {
         user.clone_into(&mut plan.target.user);
     }
@@ -49,7 +45,7 @@ pub(crate) async fn plan(
         }
     }
     let target = Target {
-        dc: &dc,
+        dc: &plan.target.dc,
         host: &plan.target.name,
         user: &plan.target.user,
     };

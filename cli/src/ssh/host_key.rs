@@ -254,7 +254,8 @@ impl<'a> HostKeys<'a> {
         let kind = key.algorithm();
         notice::done(&format!("The host key of `{host}` is not known."));
         notice::done(&format!("{kind} {fingerprint}"));
-        let answer = confirmed("Is this the right key? It is then added to known_hosts.").await;
+        let question = "Is this the right key? It is then added to known_hosts.";
+        let answer = confirmed(interaction, question).await;
         if !matches!(answer, Ok(true)) {
             return Err(HostKeyError::Declined { host });
         }
@@ -371,4 +372,41 @@ fn check_certificate(certificate: &Certificate, host: &str, now: Timestamp) -> R
         return Err(format!("is for `{}`", names.join("`, `")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const KEYS: [&str; 2] = [
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB9dG4kjRhQTtWTVzd2t27+t0DEHBPW7iOD23TUiYLio",
+    ];
+
+    fn accept_key(path: &Path, key: &str) -> Result<(), HostKeyError> {
+        let key = russh::keys::PublicKey::from_openssh(key).unwrap();
+        let key = key.key_data();
+        accept(path, "web-1", key, key.fingerprint(HashAlg::Sha256))
+    }
+
+    #[test]
+    fn the_first_of_two_keys_of_a_host_is_accepted() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("known_hosts");
+        accept_key(&file, KEYS[0]).unwrap();
+        let error = accept_key(&file, KEYS[1]).unwrap_err();
+        assert!(matches!(&error, HostKeyError::Changed { place, .. } if place.line == 1));
+        accept_key(&file, KEYS[0]).unwrap();
+        let stored = fs::read_to_string(&file).unwrap();
+        assert_eq!(stored, format!("web-1 {}\n", KEYS[0]));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_stored_is_not_accepted() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = accept_key(dir.path(), KEYS[0]).unwrap_err();
+        assert!(matches!(&error, HostKeyError::NotStored { host, .. } if host == "web-1"));
+    }
 }

@@ -33,7 +33,7 @@ pub(crate) use access::{AccessLog, End, Row};
 pub(crate) use connect_context::{ConnectContext, Issuer};
 pub(crate) use destination::Destination;
 pub(crate) use error::SshError;
-pub(crate) use exec::{Executed, exec};
+pub(crate) use exec::{Executed, Places, exec};
 pub(crate) use forward::{Endpoint, Forwards, LocalForward, RemoteForward, SocksForward};
 pub(crate) use gate::{choose_roles, plan};
 pub(crate) use host_key::{HostKeys, KnownHostsFiles, UnknownKeys};

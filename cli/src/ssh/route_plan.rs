@@ -86,4 +86,9 @@ impl RoutePlan {
             direct,
         }
     }
+
+    /// Returns the jump hosts of the route that is tried first.
+    pub(crate) fn first_jumps(&self) -> &[Target] {
+        if self.direct { &[] } else { &self.jumps }
+    }
 }

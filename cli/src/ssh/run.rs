@@ -83,7 +83,10 @@ pub(crate) async fn run(
     let forwarding = Forwarding::bind(&request.forwards).await?;
     let access = AccessLog::new(context, request.what.shown())?;
     let (inbound, from_host) = mpsc::channel(INBOUND);
-    let connecting = connect(context, config, request, &access, inbound);
+    let connecting = async {
+        let plan = plan(config, request, &access).await?;
+        log_in(context, config, request, &access, &plan, inbound).await
+    };
     let connecting = access.while_connecting(connecting);
     let done = tokio::select! {
         reached = connecting => match reached {
@@ -103,13 +106,12 @@ pub(crate) async fn run(
     done
 }
 
-pub(super) async fn connect(
-    context: &Context,
+/// Finds the host and the routes to it, if the user has a grant for it.
+pub(super) async fn plan(
     config: &Config,
     request: &SshRequest,
     access: &AccessLog<'_>,
-    inbound: mpsc::Sender<Inbound>,
-) -> Result<LoggedInHost, Stop> {
+) -> Result<RoutePlan, Stop> {
     let (destination, interaction) = (&request.destination, request.interaction);
     let mut plan = gate::plan(access, config, destination, interaction).await?;
     if let Some(mount) = &request.mount {
@@ -118,6 +120,18 @@ pub(super) async fn connect(
     if !request.quiet {
         print_destination(&plan);
     }
+    Ok(plan)
+}
+
+/// Connects to the host of a plan, and logs in with a certificate for this request.
+pub(super) async fn log_in(
+    context: &Context,
+    config: &Config,
+    request: &SshRequest,
+    access: &AccessLog<'_>,
+    plan: &RoutePlan,
+    inbound: mpsc::Sender<Inbound>,
+) -> Result<LoggedInHost, Stop> {
     let forwards = &request.forwards;
     let stdio = matches!(request.what, ConnectionUse::Stdio(_));
     let connect_context = ConnectContext {
@@ -135,7 +149,7 @@ pub(super) async fn connect(
         inbound,
         keepalive: config.ssh_keepalive.0,
     };
-    Ok(Box::pin(connect::log_in(&plan, &connect_context)).await?)
+    Ok(Box::pin(connect::log_in(plan, &connect_context)).await?)
 }
 
 /// Runs the request, and serves the forwarded ports meanwhile.

@@ -1,6 +1,7 @@
 //! Lookup of the host to connect to, and of its jump hosts.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 
 use tokio::time::timeout;
 
@@ -15,7 +16,7 @@ use crate::inventory::picker::PickerContext;
 use crate::inventory::{Host, HostState, Route, address};
 use crate::rbac;
 use crate::rbac::lookup as grants_lookup;
-use crate::rbac::lookup::LookedUpGrants;
+use crate::rbac::lookup::{LookedUpGrants, PostgresAway};
 use crate::ssh_ca;
 use crate::ssh_ca::user_certificate::RoleSource;
 use crate::ui::ask::Interaction;
@@ -74,8 +75,6 @@ impl HostSelector {
 /// A host that was looked up, and what the gate needs to decide whether the user may log in to it.
 pub(crate) struct LookedUpHost {
     pub(crate) plan: RoutePlan,
-    /// Data centre of the target; empty for an address without the inventory.
-    pub(crate) dc: String,
     pub(crate) grants: LookedUpGrants,
 }
 
@@ -109,7 +108,6 @@ pub(crate) async fn look_up(
             };
             return Ok(LookedUpHost {
                 plan: RoutePlan::new(Vec::new(), target, true),
-                dc: String::new(),
                 grants,
             });
         }
@@ -159,7 +157,6 @@ pub(crate) async fn look_up(
     if interaction == Interaction::Allowed {
         directory.record_use(&host.name);
     }
-    let dc = host.dc.clone();
     let route = match host.jump_via {
         None => Route { hops: vec![host] },
         Some(_) => directory.open().await?.route(&host.name).await?,
@@ -175,13 +172,13 @@ pub(crate) async fn look_up(
     };
     Ok(LookedUpHost {
         plan: RoutePlan::new(hops, target, config.ssh_direct_first),
-        dc,
         grants,
     })
 }
 
 /// Returns the mount that signs, and the grants of the user, for a host that is not looked up in the inventory. This
-/// also works without the database: the address is known, and the grants may be cached.
+/// also works without the database: the address is known, and the grants may be cached. A slow database is awaited only
+/// if they are not.
 async fn without_inventory(directory: &HostLookup<'_>) -> (Option<String>, LookedUpGrants) {
     let (context, configured) = (directory.context(), directory.ssh_mount());
     let asked = async {
@@ -192,13 +189,21 @@ async fn without_inventory(directory: &HostLookup<'_>) -> (Option<String>, Looke
         );
         Ok((mount.ok(), grants?))
     };
-    match timeout(deadlines::SIGNING_MOUNT, asked).await {
-        Ok(Ok((mount, grants))) => (mount, grants_lookup::of_answer(context, Ok(grants)).await),
-        Ok(Err(error)) => (None, grants_lookup::of_answer(context, Err(error)).await),
+    let mut asked = pin!(asked);
+    let answer = match timeout(deadlines::SIGNING_MOUNT, asked.as_mut()).await {
+        Ok(answer) => answer,
         Err(_) => {
-            directory.note_away();
-            (None, grants_lookup::cached(context, None).await)
+            let slow = PostgresAway::Slow(deadlines::SIGNING_MOUNT);
+            if let Ok(grants) = grants_lookup::cached(context, &slow).await {
+                directory.note_away();
+                return (None, Ok(grants));
+            }
+            asked.await
         }
+    };
+    match answer {
+        Ok((mount, grants)) => (mount, grants_lookup::of_answer(context, Ok(grants)).await),
+        Err(error) => (None, grants_lookup::of_answer(context, Err(error)).await),
     }
 }
 

@@ -17,6 +17,9 @@ use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::ssh_ca;
 
+/// Time before the signature from which Vault makes a certificate valid.
+const BACKDATING: Duration = Duration::from_secs(30);
+
 /// Permissions of a certificate in addition to running a command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Extensions {
@@ -67,7 +70,8 @@ pub(crate) struct UserCertificateRequest<'a> {
     pub(crate) user: &'a str,
     /// The account, or the account within a scope.
     pub(crate) principal: &'a str,
-    pub(crate) ttl: Duration,
+    /// Lifetime to request; `None` for the lifetime of the role.
+    pub(crate) ttl: Option<Duration>,
     pub(crate) extensions: Extensions,
     /// Seconds by which the host's clock was ahead of the database's when its agent last reported.
     pub(crate) host_ahead: Option<i64>,
@@ -97,13 +101,15 @@ impl Credential {
         let key = key.map_err(|error| {
             CliError::new(Exit::Failure, "cannot create a key").caused_by(&error)
         })?;
-        let body = json!({
+        let mut body = json!({
             "public_key": key.public_key().to_openssh().unwrap_or_default(),
             "valid_principals": wish.principal,
             "cert_type": "user",
-            "ttl": format!("{}s", wish.ttl.as_secs()),
             "extensions": wish.extensions.names(),
         });
+        if let Some(ttl) = wish.ttl {
+            body["ttl"] = json!(format!("{}s", ttl.as_secs()));
+        }
         let answer = signed(vault, wish, &body).await;
         let answer = match answer {
             Ok(answer) => answer,
@@ -150,11 +156,13 @@ impl Credential {
 
 fn validity(certificate: &Certificate, wish: &UserCertificateRequest<'_>) -> Validity {
     let seconds = |time| i64::try_from(time).unwrap_or(i64::MAX);
+    let (after, before) = (certificate.valid_after(), certificate.valid_before());
+    let of_role = || Duration::from_secs(before.saturating_sub(after)).saturating_sub(BACKDATING);
     Validity {
-        after: seconds(certificate.valid_after()),
-        before: seconds(certificate.valid_before()),
+        after: seconds(after),
+        before: seconds(before),
         signed: Timestamp::now().as_second(),
-        ttl: wish.ttl,
+        ttl: wish.ttl.unwrap_or_else(of_role),
         host_ahead: wish.host_ahead,
     }
 }

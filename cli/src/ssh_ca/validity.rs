@@ -19,7 +19,7 @@ pub(crate) struct Validity {
     pub(crate) after: i64,
     pub(crate) before: i64,
     pub(crate) signed: i64,
-    /// The requested lifetime.
+    /// The requested lifetime, or that of the role.
     pub(crate) ttl: Duration,
     /// Seconds by which the host's clock was ahead of the database's when its agent last reported.
     pub(crate) host_ahead: Option<i64>,

@@ -50,16 +50,44 @@ impl Interaction {
             Self::Never => Some("this command never prompts"),
         }
     }
+
+    /// Checks that vctl may prompt. `what` is the reason for the prompt, as the start of a sentence.
+    ///
+    /// # Errors
+    /// vctl may not prompt. The error has `hint`.
+    pub(crate) fn require(self, what: &str, hint: &str) -> Result<(), CliError> {
+        match self.refusal() {
+            None => Ok(()),
+            Some(reason) => {
+                let message = format!("{what}, and {reason}");
+                Err(CliError::new(Exit::Usage, message).hint(hint))
+            }
+        }
+    }
+
+    /// Checks that vctl may ask this question. Commands check earlier, with a hint of their own.
+    fn require_for(self, question: &str) -> Result<(), CliError> {
+        let question = question.trim_end_matches([' ', ':']);
+        let hint = "run the command on a terminal, without `--no-input`";
+        self.require(&format!("\"{question}\" needs an answer"), hint)
+    }
 }
 
 /// Asks for a secret, without echo.
-pub(crate) async fn hidden(question: &str) -> Result<Secret<String>, Stop> {
+///
+/// # Errors
+/// vctl may not prompt, or cannot read the answer.
+pub(crate) async fn hidden(
+    interaction: Interaction,
+    question: &str,
+) -> Result<Secret<String>, Stop> {
+    interaction.require_for(question)?;
     let no_terminal = |error: &io::Error| {
         CliError::new(Exit::Failure, "cannot turn off the echo of this terminal").caused_by(error)
     };
     // Restores the echo when this future ends, also when Ctrl-C drops it.
     let echo = NoEcho::begin().map_err(|error| no_terminal(&error))?;
-    let answer = line(question).await;
+    let answer = line(interaction, question).await;
     drop(echo);
     // The terminal did not echo the newline either.
     notice::done("");
@@ -67,8 +95,12 @@ pub(crate) async fn hidden(question: &str) -> Result<Secret<String>, Stop> {
 }
 
 /// Asks for confirmation. Every answer except yes means no.
-pub(crate) async fn confirmed(question: &str) -> Result<bool, Stop> {
-    match line(&format!("{question} [y/N] ")).await {
+///
+/// # Errors
+/// vctl may not prompt, or cannot read the answer.
+pub(crate) async fn confirmed(interaction: Interaction, question: &str) -> Result<bool, Stop> {
+    interaction.require_for(question)?;
+    match line(interaction, &format!("{question} [y/N] ")).await {
         Ok(answer) => Ok(is_yes(&answer)),
         // An empty line.
         Err(Stop::Error(error)) if error.exit == Exit::Usage => Ok(false),
@@ -82,7 +114,11 @@ fn is_yes(answer: &str) -> bool {
 }
 
 /// Asks for a line of text.
-pub(crate) async fn line(question: &str) -> Result<String, Stop> {
+///
+/// # Errors
+/// vctl may not prompt, or cannot read the answer.
+pub(crate) async fn line(interaction: Interaction, question: &str) -> Result<String, Stop> {
+    interaction.require_for(question)?;
     notice::prompt(question);
     // In its own thread: a blocking read would also block the handling of Ctrl-C.
     let read = tokio::task::spawn_blocking(|| {
@@ -172,28 +208,27 @@ mod tests {
         assert_eq!(Interaction::of(false, false), Interaction::NoTerminal);
     }
 
-    /// Each command that asks looks at [`Interaction`] first; nothing else looks at the terminal for it.
-    #[test]
-    fn a_command_that_asks_respects_no_input() {
-        let commands = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/commands");
-        let mut asking = 0;
-        let mut directories = vec![commands];
-        while let Some(directory) = directories.pop() {
-            for entry in std::fs::read_dir(directory).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    directories.push(path);
-                    continue;
-                }
-                let text = std::fs::read_to_string(&path).unwrap();
-                if text.contains("confirmed(") {
-                    asking += 1;
-                    let path = path.display();
-                    assert!(text.contains(".interaction()"), "{path}");
-                    assert!(!text.contains("stdin().is_terminal()"), "{path}");
-                }
+    #[tokio::test]
+    async fn no_prompt_without_permission() {
+        for interaction in [
+            Interaction::NoTerminal,
+            Interaction::NoInput,
+            Interaction::Never,
+        ] {
+            let refusals = [
+                confirmed(interaction, "Name:").await.unwrap_err(),
+                line(interaction, "Name: ").await.unwrap_err(),
+                hidden(interaction, "Name: ").await.unwrap_err(),
+            ];
+            for refusal in refusals {
+                let Stop::Error(error) = refusal else {
+                    panic!("{refusal:?}");
+                };
+                assert_eq!(error.exit, Exit::Usage);
+                let reason = interaction.refusal().unwrap();
+                let expected = format!("\"Name\" needs an answer, and {reason}");
+                assert_eq!(error.message, expected);
             }
         }
-        assert!(asking >= 5, "{asking}");
     }
 }

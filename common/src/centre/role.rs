@@ -25,6 +25,8 @@ pub enum DbRole {
     Pruner,
     /// Requests the end of live sessions.
     SessionEnd,
+    /// Records revocations, and requests the end of a user's live sessions.
+    Revoke,
     /// Becomes the owner of the schema.
     Migrator,
 }
@@ -42,6 +44,7 @@ impl DbRole {
             Self::Status(enrolment) => format!("{}-{enrolment}", names.status),
             Self::Pruner => names.prune.clone(),
             Self::SessionEnd => names.session_end.clone(),
+            Self::Revoke => names.revoke.clone(),
             Self::Migrator => names.migrate.clone(),
         }
     }
@@ -58,6 +61,7 @@ impl DbRole {
             Self::Status(_) => "VCTL_DB_ROLE_STATUS",
             Self::Pruner => "VCTL_DB_ROLE_PRUNE",
             Self::SessionEnd => "VCTL_DB_ROLE_SESSION_END",
+            Self::Revoke => "VCTL_DB_ROLE_REVOKE",
             Self::Migrator => "VCTL_DB_ROLE_MIGRATE",
         }
     }
@@ -76,6 +80,7 @@ impl DbRole {
             Self::Rw | Self::Migrator => "vctl-admin".to_owned(),
             Self::Pruner => "vctl-pruner".to_owned(),
             Self::SessionEnd => "vctl-session-end".to_owned(),
+            Self::Revoke => "vctl-revoke".to_owned(),
             Self::AuditIngest(_) | Self::Status(_) => "vctl-host".to_owned(),
         }
     }
@@ -94,6 +99,7 @@ pub struct RoleNames {
     pub prune: String,
     pub status: String,
     pub session_end: String,
+    pub revoke: String,
     pub migrate: String,
 }
 
@@ -109,6 +115,7 @@ impl Default for RoleNames {
             prune: "vctl-pruner".to_owned(),
             status: "vctl-status".to_owned(),
             session_end: "vctl-session-end".to_owned(),
+            revoke: "vctl-revoke".to_owned(),
             migrate: "vctl-migrator".to_owned(),
         }
     }
@@ -126,6 +133,7 @@ impl fmt::Display for DbRole {
             Self::Status(enrolment) => write!(f, "vctl-status-{enrolment}"),
             Self::Pruner => f.write_str("vctl-pruner"),
             Self::SessionEnd => f.write_str("vctl-session-end"),
+            Self::Revoke => f.write_str("vctl-revoke"),
             Self::Migrator => f.write_str("vctl-migrator"),
         }
     }

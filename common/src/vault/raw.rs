@@ -41,6 +41,12 @@ impl Vault {
         self.request(Method::GET, path, None).await
     }
 
+    pub async fn list(&self, path: &str) -> Result<Value, VaultError> {
+        // Not a method of HTTP; it always parses.
+        let list = Method::from_bytes(b"LIST").unwrap_or(Method::GET);
+        self.request(list, path, None).await
+    }
+
     pub async fn write(&self, path: &str, body: &Value) -> Result<Value, VaultError> {
         self.request(Method::PUT, path, Some(body)).await
     }

@@ -6,6 +6,7 @@ path "database/creds/vctl-rw" { capabilities = ["read"] }
 path "database/creds/vctl-audit-ro" { capabilities = ["read"] }
 path "database/creds/vctl-pruner" { capabilities = ["read"] }
 path "database/creds/vctl-session-end" { capabilities = ["read"] }
+path "database/creds/vctl-revoke" { capabilities = ["read"] }
 path "database/creds/vctl-migrator" { capabilities = ["read"] }
 path "database/rotate-root/vctl" { capabilities = ["update"] }
 
@@ -23,4 +24,5 @@ path "sys/leases/revoke/database/creds/vctl-rw/*" { capabilities = ["update"] }
 path "sys/leases/revoke/database/creds/vctl-audit-ro/*" { capabilities = ["update"] }
 path "sys/leases/revoke/database/creds/vctl-pruner/*" { capabilities = ["update"] }
 path "sys/leases/revoke/database/creds/vctl-session-end/*" { capabilities = ["update"] }
+path "sys/leases/revoke/database/creds/vctl-revoke/*" { capabilities = ["update"] }
 path "sys/leases/revoke/database/creds/vctl-migrator/*" { capabilities = ["update"] }

@@ -1,5 +1,6 @@
-# For an incident team: `vctl revoke` disables a user and revokes the user's tokens. It ends live sessions as
-# vctl-session-end does. Cannot read records, and cannot enable a user again.
+# For an incident team: `vctl revoke` disables a user, revokes the user's tokens, ends the user's live sessions and
+# writes the list for sshd. Cannot enable a user again. Reads no table: it sees id, host, account, person and times of
+# live sessions, and serials of certificates.
 
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }
@@ -18,7 +19,7 @@ path "auth/token/accessors" { capabilities = ["list", "sudo"] }
 path "auth/token/lookup-accessor" { capabilities = ["update"] }
 path "auth/token/revoke-accessor" { capabilities = ["update"] }
 
-path "database/creds/vctl-session-end" { capabilities = ["read"] }
+path "database/creds/vctl-revoke" { capabilities = ["read"] }
 
 # A token can revoke a lease by its id. No policy may list lease ids.
-path "sys/leases/revoke/database/creds/vctl-session-end/*" { capabilities = ["update"] }
+path "sys/leases/revoke/database/creds/vctl-revoke/*" { capabilities = ["update"] }

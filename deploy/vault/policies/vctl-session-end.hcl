@@ -1,4 +1,5 @@
-# For an incident team: ends live sessions of hosts with `vctl session end`. Cannot read records.
+# For an incident team: ends live sessions of hosts with `vctl session end`. Reads no table and no command: it sees id,
+# host, account, person and times of sessions.
 
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }

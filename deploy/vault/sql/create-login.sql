@@ -7,7 +7,7 @@ begin
     -- All logins share the connections, and only the paid edition of Vault counts leases. Ranges of names let
     -- Postgres use the index: a central store has thousands of logins.
     select count(*) into held
-    from unnest(array['ro', 'rw', 'id', 'audit-ro', 'audit-wr', 'pruner', 'migrator', 'end']) purpose
+    from unnest(array['ro', 'rw', 'id', 'audit-ro', 'audit-wr', 'pruner', 'migrator', 'end', 'revoke']) purpose
     join pg_catalog.pg_roles on rolname >= purpose || '/' || person || '/' and rolname < purpose || '/' || person || '0'
     where rolvaliduntil > now();
     if held >= LOGINS then

@@ -35,6 +35,9 @@ with pattern as (
     select format('`%s` has the unknown key `%s`; expected `users`, `ttl_s` and `max_ttl_s`', scope, key)
     from entry, json_object_keys(settings) key where key not in ('users', 'ttl_s', 'max_ttl_s')
     union all
+    select format('`%s` has the key `%s` several times', scope, key)
+    from entry, json_object_keys(settings) key group by scope, key having count(*) > 1
+    union all
     select format('`%s` names its account already; remove `users`', scope)
     from entry where only_user is not null and settings -> 'users' is not null
     union all
@@ -46,6 +49,9 @@ with pattern as (
     where json_typeof(account) <> 'string' or account #>> '{}' !~ (select '^' || word || '$' from pattern)
     union all
     select format('`ttl_s` or `max_ttl_s` of `%s` is not a whole number of seconds', scope) from timed where not is_timed
+    union all
+    select format('`max_ttl_s` of `%s` is %s; expected at most 86400 seconds', scope, max_ttl)
+    from timed where case when is_timed then max_ttl::text::int > 86400 end
     union all
     select format('`ttl_s` of `%s` is %s, above its `max_ttl_s`, %s', scope, ttl, max_ttl)
     from timed where case when is_timed then ttl::text::int > max_ttl::text::int end

@@ -14,7 +14,7 @@ locals {
   files = "${path.module}/.."
   groups = [
     "vctl_ro", "vctl_rw", "vctl_identity", "vctl_audit_ro", "vctl_audit_writer",
-    "vctl_audit_ingest", "vctl_status", "vctl_pruner", "vctl_session_end",
+    "vctl_audit_ingest", "vctl_status", "vctl_pruner", "vctl_session_end", "vctl_revoke",
   ]
   ca = var.postgres_ca_path == "" ? "" : "&sslrootcert=${var.postgres_ca_path}"
   # Policies of each external group. The identity provider defines the members.
@@ -23,6 +23,8 @@ locals {
     vctl-auditors  = ["vctl-auditor"]
     vctl-admins    = ["vctl-admin", "vctl-ssh", "vctl-auditor"]
   }, { for name in keys(module.scopes.roles) : name => [name] })
+  # The provider's name of a group, where it differs.
+  gitlab_groups = var.enable_gitlab_oidc ? module.gitlab[0].groups : {}
   # A role of each scope at both mounts.
   scope_roles = merge([for mount in keys(vault_mount.ssh) : {
     for name, role in module.scopes.roles : "${mount}/${name}" => merge(role, { mount = mount, name = name })
@@ -33,6 +35,17 @@ locals {
 module "scopes" {
   source = "./scopes"
   file   = var.scopes_file
+}
+
+# Single sign-on with GitLab: oidc-phase2.md.
+module "gitlab" {
+  source        = "./gitlab"
+  count         = var.enable_gitlab_oidc ? 1 : 0
+  url           = var.gitlab_url
+  ca_pem        = var.gitlab_ca_pem
+  group         = var.gitlab_group
+  members_only  = var.gitlab_members_only
+  vault_address = var.vault_address
 }
 
 # --- Mounts ---
@@ -56,7 +69,7 @@ resource "vault_auth_backend" "this" {
   for_each = toset(["userpass", "approle", "oidc"])
   type     = each.key
   path     = each.key
-  # Single sign-on is configured separately: oidc-phase2.md.
+  # The methods are configured by other resources, or by hand: oidc-phase2.md.
   lifecycle {
     ignore_changes = [tune]
   }
@@ -220,7 +233,39 @@ resource "vault_identity_group" "this" {
 
 resource "vault_identity_group_alias" "this" {
   for_each       = local.external_groups
-  name           = each.key
+  name           = lookup(local.gitlab_groups, each.key, each.key)
   mount_accessor = vault_auth_backend.this["oidc"].accessor
   canonical_id   = vault_identity_group.this[each.key].id
+}
+
+# --- Single sign-on with GitLab ---
+
+# Id and secret of the application in GitLab. They are in the state too: protect it like the token of an administrator.
+data "vault_kv_secret_v2" "gitlab" {
+  count = var.enable_gitlab_oidc ? 1 : 0
+  mount = "kv"
+  name  = "services/vault-oidc-gitlab"
+}
+
+# The method itself is one of vault_auth_backend.this. A resource of its own would disable it first, and all logins
+# and group aliases with it.
+resource "vault_generic_endpoint" "gitlab_config" {
+  count          = var.enable_gitlab_oidc ? 1 : 0
+  path           = "auth/${vault_auth_backend.this["oidc"].path}/config"
+  disable_delete = true
+  # Vault does not return the secret.
+  disable_read = true
+  data_json = jsonencode(merge(module.gitlab[0].config, {
+    oidc_client_id     = data.vault_kv_secret_v2.gitlab[0].data["client_id"]
+    oidc_client_secret = data.vault_kv_secret_v2.gitlab[0].data["client_secret"]
+  }))
+}
+
+resource "vault_generic_endpoint" "gitlab_role" {
+  count      = var.enable_gitlab_oidc ? 1 : 0
+  depends_on = [vault_generic_endpoint.gitlab_config]
+  path       = "auth/${vault_auth_backend.this["oidc"].path}/role/vctl"
+  # Vault returns the lifetimes in another form.
+  disable_read = true
+  data_json    = jsonencode(module.gitlab[0].role)
 }

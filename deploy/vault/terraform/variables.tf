@@ -64,3 +64,39 @@ variable "secret_id_ttl_s" {
   type        = number
   default     = 2592000
 }
+
+variable "enable_gitlab_oidc" {
+  description = "Configure single sign-on with GitLab. First do steps 1 and 2 of deploy/vault/oidc-phase2.md."
+  type        = bool
+  default     = false
+}
+
+variable "gitlab_url" {
+  description = "Address of GitLab, as `issuer` in its .well-known/openid-configuration."
+  type        = string
+  default     = ""
+}
+
+variable "gitlab_ca_pem" {
+  description = "Certificate of the CA that signed the certificate of GitLab; empty for the CAs that the system of the Vault server trusts."
+  type        = string
+  default     = ""
+}
+
+variable "gitlab_group" {
+  description = "Full path of the GitLab group with the subgroups vctl-ssh-users, vctl-auditors and vctl-admins."
+  type        = string
+  default     = ""
+}
+
+variable "gitlab_members_only" {
+  description = "Refuse users who are in none of the three subgroups. Otherwise every user with an account gets vctl-user."
+  type        = bool
+  default     = false
+}
+
+variable "vault_address" {
+  description = "Address of Vault as browsers reach it, such as https://vault.example.net:8200, for the login to its own pages. Needed for single sign-on."
+  type        = string
+  default     = ""
+}

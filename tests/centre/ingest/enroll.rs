@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use vctl_tests::centre::{Centre, Client, DATABASE, HostIdentity, Secret};
 use vctl_tests::lab::{Programs, skip};
 
-fn centre() -> Option<(&'static Centre, Programs)> {
+pub(super) fn centre() -> Option<(&'static Centre, Programs)> {
     match Programs::find() {
         Ok(programs) => Some((Centre::shared()?, programs)),
         Err(error) => {
@@ -35,16 +35,16 @@ fn host(centre: &Centre, programs: &Programs, policy: &str, arguments: &[&str]) 
         .unwrap()
 }
 
-fn enroll(centre: &Centre, programs: &Programs, arguments: &[&str]) -> Output {
+pub(super) fn enroll(centre: &Centre, programs: &Programs, arguments: &[&str]) -> Output {
     host(centre, programs, "vctl-enroll", arguments)
 }
 
-fn said(output: &Output) -> String {
+pub(super) fn said(output: &Output) -> String {
     let both = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     String::from_utf8(both).unwrap()
 }
 
-fn succeeded(output: &Output) -> String {
+pub(super) fn succeeded(output: &Output) -> String {
     assert!(output.status.success(), "{}", said(output));
     said(output)
 }

@@ -21,6 +21,8 @@ fn a_login_that_owns_nothing_goes() {
         "vctl-audit-ingest",
         "vctl-status",
         "vctl-pruner",
+        "vctl-session-end",
+        "vctl-revoke",
         "vctl-migrator",
     ] {
         let credential = admin.credential(role).unwrap();

@@ -3,6 +3,7 @@
 mod agent_check;
 mod credential;
 mod enroll;
+mod enrolled_image;
 mod faults;
 mod hosts;
 mod leases;

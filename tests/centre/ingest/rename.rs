@@ -247,6 +247,17 @@ fn an_interrupted_rename_is_completed_by_the_next() {
     assert_eq!(again.approle, new.approle);
     assert_eq!(desk.reports_as(&old, "half-2"), "ren-half-new");
     assert_eq!(desk.reports_as(&again, "half-3"), "ren-half-new");
+    // A later login with the old credentials: the host does not use the new ones any more.
+    let newest = "select (select max(rolvaliduntil) from pg_roles where rolname like 'status/ren-half-old%') \
+         > (select max(rolvaliduntil) from pg_roles where rolname like 'status/ren-half-new%')";
+    let later = eventually(PATIENCE, || {
+        desk.reports_as(&old, "half-4");
+        Ok(desk.ask(newest) == "t")
+    });
+    assert!(later.unwrap());
+    let text = desk.done(&["rename", "ren-half-old", "ren-half-new"]);
+    assert!(text.contains("stay valid"), "{text}");
+    assert_eq!(desk.reports_as(&again, "half-5"), "ren-half-new");
     let text = desk.done(&["rename", "ren-half-old", "ren-half-new"]);
     assert!(text.contains("old credentials are revoked"), "{text}");
     assert!(desk.centre.as_host(&old).is_err());
@@ -325,6 +336,41 @@ fn a_rename_never_joins_two_hosts() {
 }
 
 #[test]
+fn a_rename_names_what_still_has_the_old_name() {
+    let Some(desk) = Desk::open() else { return };
+    for name in ["ren-left-1", "ren-left-2"] {
+        desk.enrol(name);
+    }
+    let fingerprint = format!("SHA256:{}", "a".repeat(43));
+    desk.ask(&format!(
+        "insert into vctl.rbac_groups (name) values ('ren-left');
+         insert into vctl.rbac_grants (group_name, command, scope) values ('ren-left', 'ssh', 'dc=a,host=ren-left-1');
+         insert into vctl.host_certificate (hostname, key_fingerprint, ca_fingerprint, serial, principals, valid_before)
+         values ('ren-left-1', '{fingerprint}', '{fingerprint}', 1, '{{ren-left-1}}', now() + interval '1 day')"
+    ));
+    let text = desk.done(&["rename", "ren-left-1", "ren-left-3"]);
+    for part in [
+        "`vctl ca host-cert ren-left-3` signs it again",
+        "of group `ren-left`",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let text = desk.done(&["rename", "ren-left-2", "ren-left-4"]);
+    assert!(
+        !text.contains("still name") && !text.contains("certificate"),
+        "{text}"
+    );
+    // Former names of an earlier host count as its records: they are never joined with another host.
+    desk.done(&["revoke", "ren-left-4"]);
+    desk.ask("delete from vctl.servers where hostname = 'ren-left-4'");
+    desk.refused(
+        &["rename", "ren-left-3", "ren-left-4"],
+        1,
+        &["records of an earlier host `ren-left-4`"],
+    );
+}
+
+#[test]
 fn revoking_a_renamed_host_ends_its_old_credentials() {
     let Some(desk) = Desk::open() else { return };
     let old = desk.enrol("ren-rev-old");
@@ -362,6 +408,14 @@ fn a_host_renamed_in_the_inventory_keeps_its_records() {
     let dc = "select dc from vctl.servers where hostname = 'ren-edit-2'";
     assert_eq!(desk.ask(dc), "seoul");
     desk.rename("ren-edit-1", "ren-edit-2");
+    let identity = desk.enrol("ren-edit-5");
+    let dbedit = ["dbedit", "-col", "name", "ren-edit-5=ren-edit-6"];
+    let text = succeeded(&desk.vctl("vctl-admin", &dbedit));
+    assert!(
+        text.contains("vctl host rename ren-edit-5 ren-edit-6"),
+        "{text}"
+    );
+    assert_eq!(desk.reports_as(&identity, "edit-5"), "ren-edit-6");
     // A host whose row was renamed by an older vctl.
     let identity = desk.enrol("ren-edit-3");
     desk.reports_as(&identity, "edit-2");

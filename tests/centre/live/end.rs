@@ -9,9 +9,10 @@ use std::process::Command;
 use vctl_agent::probe::Maps;
 use vctl_common::id::SessionId;
 use vctl_common::wire::{MARKED_LINEAGE, ROLE_USER, TaskMark};
+use vctl_tests::centre::Centre;
 use vctl_tests::lab::{Options, PATIENCE, eventually};
 
-use super::{LiveHost, is_running, said};
+use super::{LiveHost, is_running, said, vctl_command};
 
 /// A daemon with two forks, and a process that ignores all signals that can be ignored.
 const WORK: &str = "(setsid sh -c 'echo $$ > daemon; exec sleep 1000' >/dev/null 2>&1 &) \n\
@@ -199,13 +200,22 @@ fn a_restarted_agent_finishes_an_end() {
 
 #[test]
 fn without_a_terminal_a_confirmation_is_needed() {
-    let Some(host) = LiveHost::start("live-confirm", Options::default()) else {
+    let Some(centre) = Centre::shared() else {
         return;
     };
-    let output = host.vctl(&host.responder, &["session", "end", "0193f3a1-7c4e"]);
-    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-    let output = host.end("0193f3a1-7c4e", &[]);
-    assert_eq!(output.status.code(), Some(66), "{}", said(&output));
-    let denied = host.vctl(&host.auditor, &["session", "end", "0193f3a1-7c4e", "--yes"]);
-    assert_eq!(denied.status.code(), Some(77), "{}", said(&denied));
+    let responder = centre.with_policies(&["vctl-session-end"]).unwrap();
+    let auditor = centre.with_policies(&["vctl-auditor"]).unwrap();
+    let long = "x".repeat(501);
+    let asked = ["session", "end", "0193f3a1-7c4e"];
+    let confirmed = [&asked[..], &["--yes"]].concat();
+    let too_long = [&confirmed[..], &["--reason", &long]].concat();
+    for (client, arguments, status) in [
+        (&responder, &asked[..], 2),
+        (&responder, &confirmed, 66),
+        (&responder, &too_long, 2),
+        (&auditor, &confirmed, 77),
+    ] {
+        let output = vctl_command(centre, client, arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{}", said(&output));
+    }
 }

@@ -3,13 +3,14 @@
 mod end;
 mod list;
 mod revoke;
+mod sshd_list;
 
 use std::fs;
 use std::process::{Child, Command, Output};
 
 use serde_json::Value;
 use vctl_tests::centre::{Centre, Client, HostIdentity};
-use vctl_tests::lab::{Certificate, Lab, Options, PATIENCE, eventually, process};
+use vctl_tests::lab::{Certificate, Lab, Options, PATIENCE, Programs, eventually, process};
 
 /// A host with the real probe, agent and sshd that ships to the centre.
 struct LiveHost {
@@ -90,15 +91,7 @@ impl LiveHost {
     }
 
     fn vctl_command(&self, as_client: &Client, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.lab.programs.vctl);
-        command
-            .args(arguments)
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("LANG", "C.UTF-8")
-            .envs(self.centre.environment())
-            .env("VAULT_TOKEN", as_client.token().expose());
-        command
+        vctl_command(self.centre, as_client, arguments)
     }
 
     /// Ends a session, and returns what the command printed.
@@ -117,6 +110,19 @@ impl LiveHost {
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();
         document["sessions"].as_array().unwrap().clone()
     }
+}
+
+/// Returns `vctl` with the token of this client.
+fn vctl_command(centre: &Centre, as_client: &Client, arguments: &[&str]) -> Command {
+    let mut command = Command::new(Programs::find().unwrap().vctl);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("LANG", "C.UTF-8")
+        .envs(centre.environment())
+        .env("VAULT_TOKEN", as_client.token().expose());
+    command
 }
 
 /// A login that goes on, and its session.

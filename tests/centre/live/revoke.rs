@@ -1,14 +1,14 @@
 //! `vctl revoke` ends the access of a user in Vault, in Postgres, on the host, and for sshd.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use serde_json::json;
 use vctl_tests::centre::{Centre, Client};
 use vctl_tests::lab::{Certificate, Options, PATIENCE, eventually};
+use vctl_tests::terminal::Terminal;
 
-use super::{LiveHost, is_running, said};
+use super::sshd_list::{Unanswered, listed};
+use super::{LiveHost, is_running, said, vctl_command};
 
 /// Creates a role of Vault that signs for the account of the lab, and a policy of the same name that allows it.
 fn make_signing(centre: &Centre, name: &str, account: &str) {
@@ -33,17 +33,6 @@ fn signed_for(host: &LiveHost, person: &Client, key_id: &str, role: &str) -> Cer
         Ok((signed.to_owned(), u64::from_str_radix(serial, 16)?))
     };
     host.lab.certificate_by(key_id, sign).unwrap()
-}
-
-/// Returns what `ssh-keygen` reads from a list.
-fn listed(krl: &Path) -> String {
-    let output = Command::new("ssh-keygen")
-        .args(["-Q", "-l", "-f"])
-        .arg(krl)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
@@ -162,6 +151,66 @@ fn a_part_that_is_not_reached_is_stated() {
     session.hang_up();
 }
 
+/// Returns the words of a text that a terminal may have wrapped.
+fn words(shown: &str) -> String {
+    let words: Vec<_> = shown.split_whitespace().collect();
+    words.join(" ")
+}
+
+#[test]
+fn more_sessions_than_the_limit_are_stated_and_recorded() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let _open = Unanswered::insert(centre, "revoke-crowd", "userpass-crowd", 300);
+    let responder = centre.person("counter", &["vctl-revoke"]).unwrap();
+    let arguments = ["revoke", "userpass-crowd", "--yes", "--wait", "1s"];
+    let command = vctl_command(centre, &responder, &arguments);
+    let mut terminal = Terminal::start(command, 200).unwrap();
+    terminal
+        .wait_for("waiting for the hosts of 256 live sessions")
+        .unwrap();
+    let ended = terminal.end().unwrap();
+    let stated = words(&terminal.shown());
+    assert_eq!(ended.code(), Some(1), "{stated}");
+    let more = "the end of 256 was requested, and more may be open";
+    assert!(stated.contains(more), "{stated}");
+    assert!(!stated.contains("record:"), "{stated}");
+    let row = "select jsonb_array_length(outcome -> 'missed'), outcome -> 'missed_more' \
+               from vctl.revocation where 'userpass-crowd' = any(names)";
+    assert_eq!(centre.ask(row).unwrap(), "40|217");
+}
+
+#[test]
+fn found_tokens_are_revoked_without_a_second_list() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let admin = centre.bao.admin().unwrap();
+    let policy = "sys/policies/acl/revoke-once";
+    let stock = admin.get("sys/policies/acl/vctl-revoke").unwrap();
+    let stock = stock["data"]["policy"].as_str().unwrap();
+    admin.post(policy, &json!({"policy": stock})).unwrap();
+    let victim = centre.person("listed", &["vctl-user"]).unwrap();
+    let token = victim.get("auth/token/lookup-self").unwrap();
+    let accessor = json!({"accessor": token["data"]["accessor"]});
+    let responder = centre.person("once", &["revoke-once"]).unwrap();
+    let command = vctl_command(centre, &responder, &["revoke", "listed"]);
+    let mut terminal = Terminal::start(command, 200).unwrap();
+    terminal.wait_for("[y/N]").unwrap();
+    // From now on Vault refuses the list of accessors.
+    let denied = format!("{stock}\npath \"auth/token/accessors\" {{ capabilities = [\"deny\"] }}");
+    admin.post(policy, &json!({"policy": denied})).unwrap();
+    terminal.type_in("y\n").unwrap();
+    let ended = terminal.end().unwrap();
+    let shown = terminal.shown();
+    assert_eq!(ended.code(), Some(1), "{shown}");
+    let problem = "tokens of new logins: ";
+    assert!(words(&shown).contains(problem), "{shown}");
+    let looked_up = admin.post("auth/token/lookup-accessor", &accessor);
+    assert!(looked_up.is_err(), "the token is left: {shown}");
+}
+
 #[test]
 fn a_mistaken_name_revokes_nothing() {
     let Some(centre) = Centre::shared() else {
@@ -169,18 +218,13 @@ fn a_mistaken_name_revokes_nothing() {
     };
     let responder = centre.person("careful", &["vctl-revoke"]).unwrap();
     let run = |arguments: &[&str]| {
-        let output = Command::new(vctl_tests::lab::Programs::find().unwrap().vctl)
-            .args(arguments)
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .envs(centre.environment())
-            .env("VAULT_TOKEN", responder.token().expose())
-            .output()
-            .unwrap();
+        let output = vctl_command(centre, &responder, arguments).output();
+        let output = output.unwrap();
         (output.status.code(), said(&output))
     };
+    let long = "x".repeat(501);
     for (arguments, status, part) in [
-        (&["revoke", "careful", "--yes"], 2, "your own access"),
+        (&["revoke", "careful", "--yes"][..], 2, "your own access"),
         (
             &["revoke", "approle", "--yes"],
             2,
@@ -191,6 +235,11 @@ fn a_mistaken_name_revokes_nothing() {
             &["revoke", "careful", "--no-input"],
             2,
             "needs confirmation",
+        ),
+        (
+            &["revoke", "nobody-here", "--yes", "--reason", &long],
+            2,
+            "at most 500",
         ),
     ] {
         let (code, stated) = run(arguments);

@@ -1,5 +1,6 @@
 //! A server that was idle until its credentials had expired. The lifetimes are seconds instead of hours.
 
+use std::fs;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ fn an_idle_server_works_or_names_the_next_step() {
     let Some(centre) = Centre::or_skip(&Options::default()) else {
         return;
     };
+    logs_in_once(&centre);
     database_ttl(&centre, CREDENTIAL_TTL);
     let list = |client: &mut Client, id: u32| client.result(id, "vctl_list", &json!({}));
     let works = |answer: &Value| answer["structuredContent"]["count"].is_u64();
@@ -69,9 +71,34 @@ fn an_idle_server_works_or_names_the_next_step() {
     assert!(text.contains("run `vctl login`"), "{text}");
 }
 
+/// Checks that calls share one login at Vault and one at Postgres, also if the token cannot be cached.
+fn logs_in_once(centre: &Centre) {
+    let [role_id, secret_id] = machine(centre, "mcp-once", 3600, 3600);
+    let ids = [("VCTL_ROLE_ID", &*role_id), ("VCTL_SECRET_ID", &*secret_id)];
+    for is_cached in [true, false] {
+        let at = Workstation::new(centre);
+        if !is_cached {
+            // Not a directory, so no file can be in it.
+            fs::write(at.home(".vctl"), "").unwrap();
+        }
+        let mut command = at.command(&["mcp"]);
+        command.envs(ids);
+        let mut client = Client::start(command);
+        let seen = [1, 2].map(|id| {
+            let list = client.result(id, "vctl_list", &json!({}));
+            assert!(list["structuredContent"]["count"].is_u64(), "{list}");
+            logins(centre)
+        });
+        assert_eq!(seen[0].len(), 1, "{seen:?}");
+        assert_eq!(seen[0], seen[1], "cached: {is_cached}");
+        assert_eq!(client.leave(), Some(0));
+        assert!(logins(centre).is_empty());
+    }
+}
+
 /// Returns the token of the cache, without a request.
 fn cached_token(at: &Workstation<'_>) -> String {
-    let file = std::fs::read_to_string(at.home(".vctl/token")).unwrap();
+    let file = fs::read_to_string(at.home(".vctl/token")).unwrap();
     let cached: Value = serde_json::from_str(&file).unwrap();
     cached["token"].as_str().unwrap().to_owned()
 }

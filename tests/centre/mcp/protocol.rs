@@ -1,6 +1,7 @@
 //! Lines that are wrong, and tools that only read.
 
-use std::time::{Duration, Instant};
+use std::fs;
+use std::fs::File;
 
 use serde_json::{Value, json};
 use vctl_tests::terminal::Terminal;
@@ -147,13 +148,51 @@ fn a_host_name_in_a_list_has_no_hidden_text() {
         servers.iter().any(|host| host["hostname"] == "mcp-list-1"),
         "{list}"
     );
-    // The connection of the first call is used again. The limit is far above the usual 10 ms, for a busy machine.
-    let since = Instant::now();
-    client.result(3, "vctl_list", &json!({}));
+}
+
+#[test]
+fn a_ping_before_initialize_does_not_begin_a_session() {
+    let Some(centre) = shared() else { return };
+    let at = Workstation::new(centre);
+    let mut client = Client::without_handshake(at.command(&["mcp"]));
+    client.request(1, "ping", &json!({}));
+    assert_eq!(client.answer(1)["result"], json!({}));
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/unknown"}));
+    client.initialize();
+    client.request(2, "tools/list", &json!({}));
+    assert!(client.answer(2)["result"]["tools"].is_array());
+    assert_eq!(client.leave(), Some(0));
+}
+
+#[test]
+fn each_line_before_the_end_of_the_input_is_answered() {
+    let Some(centre) = shared() else { return };
+    let at = Workstation::new(centre);
+    let lines: Vec<String> = (0..200)
+        .flat_map(|id| {
+            // rmcp refuses a request before `initialize`.
+            let request = json!({"jsonrpc": "2.0", "id": id, "method": "tools/list"});
+            ["{".to_owned(), request.to_string()]
+        })
+        .collect();
+    let input = at.home("input");
+    fs::write(&input, lines.join("\n") + "\n").unwrap();
+    let mut command = at.command(&["mcp"]);
+    let output = command.stdin(File::open(&input).unwrap()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let answers = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(answers.lines().count(), lines.len());
+}
+
+#[test]
+fn a_wrong_number_is_named_without_a_type_of_rust() {
+    let Some(centre) = shared() else { return };
+    let at = Workstation::new(centre);
+    let mut client = Client::start(at.command(&["mcp"]));
+    let result = client.result(1, "vctl_list", &json!({"limit": -1}));
+    let text = result["content"][0]["text"].as_str().unwrap();
     assert!(
-        since.elapsed() < Duration::from_millis(500),
-        "{:?}",
-        since.elapsed()
+        text.contains("`-1` is not an integer of at least 0"),
+        "{text}"
     );
-    println!("warm list: {:?}", since.elapsed());
 }

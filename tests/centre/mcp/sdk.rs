@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use vctl_tests::lab::{Programs, start_or_skip};
 use vctl_tests::npm::{self, Packages};
 
@@ -61,7 +61,13 @@ fn the_official_client_accepts_every_tool() {
     assert_eq!(results["vctl_ssh_exec"]["truncated"], true);
     assert_eq!(results["vctl_output"]["total_bytes"], 108_894);
     assert!(said["progress"].as_u64() >= Some(1), "{said}");
-    assert_eq!(said["cancelled"], json!(true));
+    let rows = operator.accesses("mcp-sdk-1");
+    let is_cancelled = |row: &Value| row["error"] == "cancelled by the MCP client";
+    assert_eq!(
+        rows.iter().filter(|row| is_cancelled(row)).count(),
+        1,
+        "{rows:?}"
+    );
     // A client that knows no schema of a format prints a warning.
     assert!(
         output.stderr.is_empty(),

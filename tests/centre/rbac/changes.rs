@@ -57,8 +57,35 @@ fn each_change_is_recorded_with_its_author_and_both_states() {
     assert!(changes.iter().all(|one| one["changed_by"] == admin.name));
     let of_user = admin.json(&["rbac", "log", "--user", "RECORD-USER", "-n", "2"]);
     assert_eq!(of_user["changes"].as_array().unwrap().len(), 2);
+    let actions = of_user["changes"].as_array().unwrap().iter();
+    let actions: Vec<&Value> = actions.map(|change| &change["action"]).collect();
+    assert_eq!(actions, ["delete group", "add member"]);
     let table = admin.ok(&["rbac", "log", "--group", "record"]);
     assert!(table.contains("The second, 1 member, 1 grant"), "{table}");
+}
+
+#[test]
+fn a_grant_of_an_unknown_command_can_be_revoked() {
+    let Some(centre) = narrowed() else { return };
+    let admin = User::new(centre, "future-admin", ADMIN);
+    for (args, said) in [
+        (&["create", "future"][..], "created the group `future`"),
+        (
+            &["create", "future", "x"],
+            "changed the description of the group `future`",
+        ),
+        (&["create", "future", "x"], "nothing changed"),
+    ] {
+        let found = admin.run(&[&["rbac", "group"], args].concat());
+        assert!(found.code == 0 && found.stderr.contains(said), "{found:?}");
+    }
+    sql(
+        centre,
+        "insert into vctl.rbac_grants (group_name, command) values ('future', 'reboot')",
+    );
+    admin.ok(&["rbac", "revoke", "future", "reboot"]);
+    let group = admin.json(&["rbac", "group", "show", "future"]);
+    assert_eq!(group["groups"][0]["grants"], json!([]));
 }
 
 /// Words after `vctl rbac`, the exit status, and a part of the error.

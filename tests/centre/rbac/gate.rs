@@ -36,12 +36,17 @@ fn without_a_grant_no_gated_command_does_anything() {
         ("sync", &["sync", "--dry-run", "--config", config]),
         ("trust-ca", &["trust-ca", "gate-1", "--dry-run"]),
     ] {
-        let said = if args[0] == "proxy" {
-            user.messages(args)
+        // The proxy sends its reason to `ssh`, after a greeting of its own.
+        let (said, stdout) = if args[0] == "proxy" {
+            (user.messages(args), "SSH-2.0-vctl\r")
         } else {
-            user.run(args)
+            (user.run(args), "")
         };
-        assert_eq!((said.code, &*said.stdout), (77, ""), "{args:?}: {said:?}");
+        assert_eq!(
+            (said.code, &*said.stdout),
+            (77, stdout),
+            "{args:?}: {said:?}"
+        );
         let refused = format!("`gate-none` may not run `vctl {command}`");
         assert!(said.stderr.contains(&refused), "{args:?}: {said:?}");
         let line = format!("`vctl rbac grant GROUP {command}`");
@@ -178,6 +183,14 @@ fn a_check_names_the_layer_that_denies() {
             yes,
             yes,
         ),
+        (&scoped, &["ssh", "deploy@check-1"], yes, yes),
+        // An address with a user is outside the inventory, also if a host has it.
+        (&scoped, &["ssh", "deploy@127.0.0.1"], no, yes),
+        (&no_policy, &["session", "end"], yes, no),
+        (&no_policy, &["host"], yes, no),
+        (&no_policy, &["ca", "ssh-rotate"], yes, no),
+        (&no_policy, &["ca", "ssh-print"], yes, yes),
+        (&no_policy, &["status"], yes, yes),
         (&admin, &["rbac"], yes, yes),
         (&admin, &["ssh"], yes, no),
         (&admin, &["sync"], yes, yes),
@@ -197,4 +210,12 @@ fn a_check_names_the_layer_that_denies() {
     assert_eq!(admin.run(&["rbac", "check", "frobnicate"]).code, 2);
     let at_host = ["rbac", "check", "exec", "--host", "check-1"];
     assert_eq!(admin.run(&at_host).code, 2);
+    let said = admin.run(&["rbac", "check", "session", "frobnicate"]);
+    let reason = "`vctl session` has no subcommand `frobnicate`";
+    assert!(said.code == 2 && said.stderr.contains(reason), "{said:?}");
+    let said = admin.run(&["rbac", "check", "ssh", "@x"]);
+    assert!(
+        said.code == 2 && said.stderr.contains("is not a host"),
+        "{said:?}"
+    );
 }

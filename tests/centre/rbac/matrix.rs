@@ -96,8 +96,14 @@ fn each_user_may_run_exactly_the_commands_of_the_matrix() {
                 77 => "policy",
                 _ => "yes",
             };
-            let ends_well = !matches!(&**command, "proxy web-1" | "trust-ca");
-            if found != expected || (found == "yes" && ends_well && said.code != 0) {
+            let runs = match &**command {
+                // The greeting of the host's sshd; vctl itself would send its own.
+                "proxy web-1" => said.stdout.starts_with("SSH-2.0-OpenSSH"),
+                // The exit status of its ssh, which cannot log in.
+                "trust-ca" => said.code == 255,
+                _ => said.code == 0,
+            };
+            if found != expected || (found == "yes" && !runs) {
                 wrong.push(format!(
                     "{} with `{}` runs `{command}`: `{found}`, not `{expected}`: {said:?}",
                     row.name, row.cells[0].1

@@ -10,6 +10,7 @@ mod pickers;
 mod relay;
 mod round_trips;
 mod scopes;
+mod slow;
 
 use std::fs;
 use std::path::PathBuf;
@@ -65,12 +66,13 @@ fn enforce_scopes(centre: &Centre) {
         "user=other": {},
         "dc=seoul,user=root": {},
         "dc=seoul,user=deploy": {},
+        "dc=short": {"users": [account], "ttl_s": 900, "max_ttl_s": 900},
     });
     let file = scope_file(centre);
     fs::write(&file, scopes.to_string()).unwrap();
     let output = centre.setup().env("SCOPES", &file).output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    accepts_scopes(host, &["dc=seoul", "host=web-*"]);
+    accepts_scopes(host, &["dc=seoul", "host=web-*", "dc=short"]);
 }
 
 /// Makes a host accept certificates of these scopes, as `vctl trust-ca` does.
@@ -114,12 +116,12 @@ impl<'a> User<'a> {
         self.at.run(args)
     }
 
-    /// Runs a command whose standard output is not text, and leaves that out.
+    /// Runs a command whose standard output is not text, and returns the text that it begins with.
     fn messages(&self, args: &[&str]) -> Said {
         let output = self.at.command(args).output().unwrap();
         Said {
             code: output.status.code().unwrap_or(-1),
-            stdout: String::new(),
+            stdout: text_before_bytes(&output.stdout),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
@@ -149,6 +151,11 @@ impl<'a> User<'a> {
             admin.ok(&[&["rbac", "grant", group], grants].concat());
         }
     }
+}
+
+fn text_before_bytes(output: &[u8]) -> String {
+    let line = output.split(|&byte| byte == b'\n').next();
+    String::from_utf8_lossy(line.unwrap_or_default()).into_owned()
 }
 
 /// Runs SQL as the superuser.

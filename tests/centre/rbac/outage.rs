@@ -29,7 +29,12 @@ fn confirmed_grants_allow_for_a_day_without_postgres() {
     let note = "using the grants that Postgres confirmed";
     assert!(said.stderr.contains(note), "{said:?}");
     // The refusal of this user is cached too.
-    assert_eq!(run(&used).code, 77);
+    let said = run(&used);
+    assert!(said.code == 77 && said.stderr.contains(note), "{said:?}");
+    for args in [&["rbac", "whoami"][..], &["rbac", "check", "exec"]] {
+        let said = fresh.run(args);
+        assert!(said.code == 0 && said.stderr.contains(note), "{said:?}");
+    }
 
     let file = fresh.at.home(".vctl/grants.json");
     let stored: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
@@ -62,6 +67,11 @@ fn confirmed_grants_allow_for_a_day_without_postgres() {
         assert!(said.stderr.contains(why), "{key}: {said:?}");
         assert!(said.stderr.contains("`vctl exec` is refused"), "{said:?}");
     }
+    let said = fresh.run(&["rbac", "check", "exec", "-o", "json"]);
+    assert_eq!(said.code, 69, "{said:?}");
+    let verdict: Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(verdict["layers"][0]["allowed"], false, "{verdict}");
+    assert_ne!(verdict["layers"][0]["fix"], "", "{verdict}");
     fs::remove_file(&file).unwrap();
     assert_eq!(run(&fresh).code, 69);
     // Vault still confirms the admin policy.

@@ -108,6 +108,9 @@ fn each_certificate_without_one_of_its_records_is_listed() {
     let mut attempt = access("down-v", 0, &ca);
     attempt["cert_serial"] = Value::Null;
     ask_for(centre, &vera, "vera-v", &attempt);
+    let hidden = centre.person("hidden-v", &policies).unwrap();
+    let request = json!({"public_key": KEY, "valid_principals": "root"});
+    hidden.post_wrapped("ssh/sign/sre-core", &request).unwrap();
     for serial in [whole, jump, past_vctl, invented] {
         reading.uses(serial, &ca, "userpass-vera-v");
     }
@@ -154,6 +157,11 @@ fn each_certificate_without_one_of_its_records_is_listed() {
         .find(|exception| exception["serial"] == *failed.to_string());
     assert_eq!(failed.unwrap()["failed_attempt"]["host"], "down-v");
     assert_eq!(failed.unwrap()["person"], "userpass-vera-v");
+    let without_serial = exceptions
+        .iter()
+        .filter(|exception| exception["person"] == "userpass-hidden-v");
+    let kinds: Vec<&Value> = without_serial.map(|exception| &exception["kind"]).collect();
+    assert_eq!(kinds, ["signature_without_serial"]);
     let table = reading.verify(&[&log], &["--since", &since]);
     assert_eq!(table.status.code(), Some(1));
     let table = String::from_utf8(table.stdout).unwrap();
@@ -317,6 +325,11 @@ fn a_log_of_another_kind_is_refused_with_its_reason() {
         );
         assert_eq!(output.stdout, b"", "{said}");
     }
+    let times = ["--since", "2026-11-29", "--until", "2026-11-28"];
+    let output = reading.verify(&[&missing], &times);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("later than `--until`"), "{said}");
 }
 
 #[test]

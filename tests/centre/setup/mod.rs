@@ -5,6 +5,7 @@ mod migrate;
 mod policies;
 mod rights;
 mod script;
+mod servers;
 mod stack;
 mod stack_settings;
 mod tls;

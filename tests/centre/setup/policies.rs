@@ -84,8 +84,10 @@ const REACH: &str = "
 | `sys/mounts/database`                                             |         |      |     |         |       |      |           |      |        |        |             |        |
 | `sys/auth/approle`                                                |         |      |     |         |       |      |           |      |        |        |             |        |
 | `sys/audit/file`                                                  |         |      |     |         |       |      |           |      |        |        |             |        |
-| `database/creds/vctl-session-end`                                 |         |      |     |         | r     |      |           |      |        |        | r           | r      |
-| `sys/leases/revoke/database/creds/vctl-session-end/ID`            |         |      |     |         | u     |      |           |      |        |        | u           | u      |
+| `database/creds/vctl-session-end`                                 |         |      |     |         | r     |      |           |      |        |        | r           |        |
+| `database/creds/vctl-revoke`                                      |         |      |     |         | r     |      |           |      |        |        |             | r      |
+| `sys/leases/revoke/database/creds/vctl-session-end/ID`            |         |      |     |         | u     |      |           |      |        |        | u           |        |
+| `sys/leases/revoke/database/creds/vctl-revoke/ID`                 |         |      |     |         | u     |      |           |      |        |        |             | u      |
 | `identity/entity-alias/id`                                        |         |      |     |         |       |      |           |      |        |        |             | l      |
 | `identity/entity/id/ID`                                           |         |      |     |         |       |      |           |      |        |        |             | u      |
 | `identity/entity/name/NAME`                                       |         |      |     |         |       |      |           |      |        |        |             |        |

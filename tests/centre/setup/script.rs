@@ -48,7 +48,7 @@ fn setup_prints_its_steps_and_no_secret() {
     wrap(
         directory.path(),
         "psql",
-        &centre.postgres.programs.join("psql"),
+        &centre.postgres.programs.psql,
         &log,
     );
     let path = format!("{}:/usr/bin:/bin", directory.path().display());

@@ -118,7 +118,7 @@ fn a_server_that_speaks_something_else() {
 }
 
 /// Returns a port with a full queue: a client that connects gets no answer.
-fn black_hole() -> (Vec<TcpStream>, u16) {
+pub(crate) fn black_hole() -> (Vec<TcpStream>, u16) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listen(&listener, Backlog::new(0).unwrap()).unwrap();
     let addr = listener.local_addr().unwrap();

@@ -33,6 +33,8 @@ use vctl_tests::terminal::Terminal;
 
 use crate::login::{Said, Workstation, person};
 
+pub(crate) use hangs::black_hole;
+
 /// Returns the centre with one host that these specs share.
 pub(crate) fn shared() -> Option<&'static Centre> {
     static SHARED: OnceLock<Option<Centre>> = OnceLock::new();

@@ -114,6 +114,7 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
         2
     );
 
+    needs_the_roles_of_scopes(admin);
     // Two hosts get the new CA. The third host is not reachable, so the new CA does not sign yet.
     let said = admin.run(&["ca", "ssh-rotate", "--next", "--yes"]);
     assert_eq!(said.code, 1, "{said:?}");
@@ -159,7 +160,9 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
         "the old CA was removed too early"
     );
 
-    // vctl removes the old CA after the last certificate of that CA ended. The certificates of hosts count too.
+    // vctl removes the old CA after the last certificate of that CA ended. Certificates of a scope live for a day, longer
+    // than those for all hosts. The certificates of hosts count too.
+    admin.sql("update vctl.ca_keys set changed_at = changed_at - interval '2 hours' where state = 'active'");
     let said = admin.run(&["ca", "ssh-rotate", "--finish", "--yes"]);
     assert!(
         said.code == 75 && said.stderr.contains("may be valid until"),
@@ -191,6 +194,26 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
     let plan = admin.run(&["ca", "ssh-rotate", "--plan"]).stdout;
     assert!(plan.contains("at ssh-next/ signs"), "{plan}");
     assert!(plan.contains("0 of 3 hosts"), "{plan}");
+}
+
+/// Grants a scope whose role is at the old mount only, then creates the role at the new mount.
+fn needs_the_roles_of_scopes(admin: &Administrator<'_>) {
+    admin.sql(
+        "insert into vctl.rbac_grants (group_name, command, scope) values ('everyone', 'ssh', 'dc=rotation')",
+    );
+    let vault = admin.centre.bao.admin().unwrap();
+    let mut role = vault.get("ssh/roles/sre-core").unwrap()["data"].take();
+    role["allowed_users"] = json!("root@dc=rotation");
+    role["ttl"] = json!(86_400);
+    role["max_ttl"] = json!(86_400);
+    let name = "roles/vctl-scope-dc-rotation";
+    vault.post(&format!("ssh/{name}"), &role).unwrap();
+    let said = admin.run(&["ca", "ssh-rotate", "--next", "--yes"]);
+    assert_eq!(said.code, 78, "{said:?}");
+    let missing = format!("Vault has no role `ssh-next/{name}`");
+    assert!(said.stderr.contains(&missing), "{said:?}");
+    assert_eq!(admin.run(&["ca", "ssh-print"]).stdout.lines().count(), 1);
+    vault.post(&format!("ssh-next/{name}"), &role).unwrap();
 }
 
 /// Runs the next rotation with a host that does not exist any more. vctl continues only with an explicit option.

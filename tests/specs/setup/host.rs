@@ -23,7 +23,7 @@ pub(super) struct Ran {
 impl SetupHost {
     pub(super) fn start() -> Self {
         let programs = Programs::find().unwrap();
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let repository = repository();
         let work = tempfile::Builder::new()
             .prefix("vctl-setup-")
             .tempdir()
@@ -53,6 +53,7 @@ impl SetupHost {
             .env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .env("HOME", "/root")
             .env("WORK", self.work.path())
+            .env("REPOSITORY", repository())
             .stdin(Stdio::null())
             .output()
             .unwrap();
@@ -69,14 +70,18 @@ impl SetupHost {
         ran.text
     }
 
-    /// Returns type, mode, owner, time of change and content of each file of the host, or of a tree.
+    /// Returns mode and owner of each file and directory of the host, or of a tree, and the content of each file.
     pub(super) fn files(&self, root: &str) -> String {
         self.ok(&format!(
             "cd {root}/ && find etc var/lib -path var/lib/vctl -prune -o ! -type d -printf '%p %y %m %U:%G %l\\n' | sort
-             find etc var/lib -type d -name 'vctl*' -prune -o -type d -print | sort
+             find etc var/lib -path var/lib/vctl -prune -o -type d -printf '%p %m %U:%G\\n' | sort
              find etc var/lib -path var/lib/vctl -prune -o -type f -print0 | sort -z | xargs -0 sha256sum"
         ))
     }
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
 impl Drop for SetupHost {

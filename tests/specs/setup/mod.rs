@@ -1,5 +1,6 @@
 //! `vctl-agent setup` prepares a host once, and leaves a host that it refuses as it was.
 
+mod confinement;
 mod host;
 mod packages;
 mod units;
@@ -65,6 +66,70 @@ fn setup_records_the_next_login_and_undo_restores_the_host() {
     );
 }
 
+#[test]
+fn undo_refuses_while_a_line_added_by_hand_needs_it() {
+    let Some(host) = host() else { return };
+    host.ok("vctl-agent pam-line add");
+    let before = host.files("");
+    let refused = host.run("vctl-agent setup --undo --yes");
+    assert_eq!(refused.code, Some(1), "{}", refused.text);
+    let reason = "was not added by setup\nhint: remove it: vctl-agent pam-line remove\n";
+    assert!(refused.text.contains(reason), "{}", refused.text);
+    assert_eq!(host.files(""), before);
+}
+
+#[test]
+fn undo_unloads_the_probe_of_a_host_with_packaged_files() {
+    let Some(host) = host() else { return };
+    // Only the unit and the PAM line are left for the setup.
+    host.ok(
+        "cp $REPOSITORY/deploy/audit/systemd/vctl-collect.service /usr/lib/systemd/system/
+             cp $REPOSITORY/deploy/audit/tmpfiles.d/vctl.conf /usr/lib/tmpfiles.d/
+             mkdir -m 700 /var/lib/vctl /var/lib/vctl/spool /var/lib/vctl/pending; mkdir /run/vctl
+             echo 'UsePAM yes' >> /etc/ssh/sshd_config",
+    );
+    let before = host.files("");
+    host.ok(SETUP);
+    host.ok("ls /sys/fs/bpf/vctl");
+    let undone = host.ok("vctl-agent setup --undo --yes");
+    let steps = "1. remove the PAM line from /etc/pam.d/sshd\n  \
+                 2. stop and disable vctl-collect.service\n  3. unload the probe\n";
+    assert!(undone.contains(steps), "{undone}");
+    assert_eq!(host.files(""), before);
+    assert!(!host.ok("ls /sys/fs/bpf").contains("vctl"));
+}
+
+#[test]
+fn a_second_setup_that_fails_restores_the_first_one() {
+    let Some(host) = host() else { return };
+    host.ok(SETUP);
+    host.ok(&format!(
+        "cat > $WORK/web-1.json <<'TEXT'\n{ENROLMENT}\nTEXT"
+    ));
+    // A user's edit stays: setup replaces only its own text.
+    host.ok("echo '# ours' >> /etc/systemd/system/vctl-collect.service");
+    let (before, journal) = (host.files(""), "cat /var/lib/vctl/setup/journal.json");
+    let first = host.ok(journal);
+    host.ok("echo 'enable --now vctl-node-agent.service' > /run/fail");
+    let failed = host.run(&format!("{SETUP} --enroll $WORK/web-1.json"));
+    assert_eq!(failed.code, Some(1), "{}", failed.text);
+    let kept = "kept: /etc/systemd/system/vctl-collect.service was edited after the setup\n";
+    assert!(failed.text.contains(kept), "{}", failed.text);
+    assert_eq!((host.files(""), host.ok(journal)), (before, first));
+    // The collector that shipped was replaced by the one of the first setup.
+    let options = "tr '\\0' ' ' < /proc/$(cat /run/vctl-collect.service.pid)/cmdline";
+    assert_eq!(host.ok(options), "/usr/sbin/vctl-agent collect --local ");
+}
+
+#[test]
+fn undo_works_after_sshd_was_removed() {
+    let Some(host) = host() else { return };
+    host.ok(SETUP);
+    host.ok("rm /etc/pam.d/sshd /usr/sbin/sshd");
+    host.ok("vctl-agent setup --undo --yes");
+    host.ok("test ! -e /etc/pam.d/sshd; test ! -e /var/lib/vctl/setup");
+}
+
 /// How a host is damaged, how it is repaired, and a part of the reason.
 const REFUSED: &[(&str, &str, &str)] = &[
     (
@@ -103,6 +168,17 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "sed -i /mode/d /etc/vctl/agent.yaml",
         "the setup needs `mode: strict`",
     ),
+    (
+        "mount -t tmpfs none /sys/kernel/security; mkdir /sys/kernel/security/apparmor; \
+         echo '/usr/sbin/sshd (enforce)' > /sys/kernel/security/apparmor/profiles",
+        "umount /sys/kernel/security",
+        "AppArmor confines sshd",
+    ),
+    (
+        "set -- setpriv --reuid=65534 --clear-groups",
+        "true",
+        "setup needs root",
+    ),
 ];
 
 #[test]
@@ -117,7 +193,8 @@ fn an_unfit_host_is_refused_with_a_fix_and_stays_unchanged() {
         } else {
             ""
         };
-        let refused = host.run(&format!("$WORK/vctl-agent setup --yes {option}"));
+        let user = damage.strip_prefix("set -- ").unwrap_or_default();
+        let refused = host.run(&format!("{user} $WORK/vctl-agent setup --yes {option}"));
         assert_eq!(refused.code, Some(1), "{damage}: {}", refused.text);
         assert!(refused.text.contains(reason), "{damage}: {}", refused.text);
         assert!(
@@ -135,7 +212,8 @@ fn an_unfit_host_is_refused_with_a_fix_and_stays_unchanged() {
 fn a_failed_step_undoes_the_steps_before_it() {
     let Some(host) = host() else { return };
     let before = host.files("");
-    // The unit does not start; then the disk is full when the unit, the journal or the PAM file is written.
+    // The unit does not start; then the disk is full when the PAM file, the tmpfiles file or the unit is written. A
+    // full disk of the spool and the journal is refused before the first step.
     let small = |at: &str| {
         format!(
             "mkdir -p $WORK/small && cp -a {at} $WORK/small/ && mount -t tmpfs -o mode=755,size=256k none {at} &&
@@ -158,6 +236,16 @@ fn a_failed_step_undoes_the_steps_before_it() {
             "umount /etc/tmpfiles.d".to_owned(),
             "No space left on device",
         ),
+        (
+            small("/var/lib"),
+            "umount /var/lib".to_owned(),
+            "the check `spool` fails",
+        ),
+        (
+            small("/etc/systemd/system"),
+            "umount /etc/systemd/system".to_owned(),
+            "No space left on device",
+        ),
     ];
     for (fault, repair, reason) in faults {
         host.ok(&fault);
@@ -177,6 +265,52 @@ fn a_failed_step_undoes_the_steps_before_it() {
 const ENROLMENT: &str = r#"{"host": "web-1", "role_id": "11111111-1111-1111-1111-111111111111",
     "wrapped_secret_id": "hvs.CAESIJ", "agent_config": "host: web-1\nvault_addr: https://vault.example.net\ndb_host: db.example.net\n"}"#;
 
+/// How an image is damaged, and a part of the reason.
+const REFUSED_IMAGES: [(&str, &str); 3] = [
+    (
+        "mkdir -p etc/selinux; echo SELINUX=enforcing > etc/selinux/config",
+        "SELinux is enforcing",
+    ),
+    // The file of this machine, not that of the image, would be edited.
+    (
+        "ln -sf /etc/pam.d/sshd etc/pam.d/sshd",
+        "etc/pam.d/sshd` is a link that leaves the image",
+    ),
+    (
+        "rm -rf etc/vctl; ln -s /etc/vctl etc/vctl",
+        "etc/vctl` is a link that leaves the image",
+    ),
+];
+
+#[test]
+fn an_image_that_would_lock_users_out_is_refused() {
+    let Some(host) = host() else { return };
+    let tree = host.ok("printf %s $WORK/tree");
+    host.ok("cp -a $WORK/tree/etc $WORK/etc-of-tree; mkdir $WORK/bin; ln -s /usr/sbin/chroot $WORK/bin/");
+    let machine = host.files("");
+    let setup = format!("vctl-agent setup --root {tree} --yes");
+    let mut refusals: Vec<_> = REFUSED_IMAGES
+        .iter()
+        .map(|(damage, reason)| (*damage, setup.clone(), *reason))
+        .collect();
+    // No systemctl can enable the collector that a strict login needs.
+    let strict = format!("PATH=$WORK/bin /usr/sbin/{setup} --strict");
+    refusals.push(("true", strict, "this machine has no systemctl"));
+    for (damage, setup, reason) in refusals {
+        host.ok(&format!("cd {tree} && {damage}"));
+        let before = host.files(&tree);
+        let refused = host.run(&setup);
+        assert_eq!(refused.code, Some(1), "{damage}: {}", refused.text);
+        assert!(refused.text.contains(reason), "{damage}: {}", refused.text);
+        assert_eq!(
+            (host.files(&tree), host.files("")),
+            (before, machine.clone())
+        );
+        host.ok("rm -rf $WORK/tree/etc && cp -a $WORK/etc-of-tree $WORK/tree/etc");
+    }
+    host.ok(&setup);
+}
+
 #[test]
 fn an_image_is_enrolled_once_and_restored_byte_for_byte() {
     let Some(host) = host() else { return };
@@ -185,6 +319,8 @@ fn an_image_is_enrolled_once_and_restored_byte_for_byte() {
         "cat > $WORK/web-1.json <<'TEXT'\n{ENROLMENT}\nTEXT"
     ));
     host.ok("echo old > $WORK/tree/etc/systemd/system/vctl-node-agent.service");
+    // Other users could read this one.
+    host.ok("cd $WORK/tree/etc/vctl && echo old > secret_id && chown 1 secret_id");
     let before = host.files(&tree);
     let setup = format!("vctl-agent setup --root {tree} --yes --strict --enroll $WORK/web-1.json");
     host.ok(&setup);

@@ -178,14 +178,12 @@ fn a_debian_package_upgrades_without_a_gap_and_purges_all() {
     );
     host.ok(&format!("{login} true"));
     // A line that setup has not added: without the program no login would work.
-    host.ok(&format!("{dpkg} -i {agent} && vctl-agent pam-line add"));
+    let again = host.ok(&format!("{dpkg} -i {agent} && vctl-agent pam-line add"));
+    assert!(again.contains("run `vctl-agent setup`"), "{again}");
     let refused = host.run(&format!("{dpkg} -r vctl-agent"));
     assert_eq!(refused.code, Some(1), "{}", refused.text);
-    assert!(
-        refused.text.contains("these PAM lines need it"),
-        "{}",
-        refused.text
-    );
+    let reason = "was not added by setup\nhint: remove it: vctl-agent pam-line remove\n";
+    assert!(refused.text.contains(reason), "{}", refused.text);
     host.ok(&format!("vctl-agent pam-line remove && {login} true"));
     host.ok(&format!("{dpkg} -P vctl-agent vctl"));
     assert_eq!(host.ok(NAMED), others.replace("/etc/vctl\n", ""));
@@ -205,8 +203,33 @@ fn an_rpm_package_starts_nothing_and_undoes_the_setup() {
     assert_eq!(host.ok("cat /run/systemctl.log"), "daemon-reload\n");
     host.ok("/usr/sbin/sshd; until [ -s /run/sshd.pid ]; do sleep 0.05; done; cp /run/sshd.pid /run/ssh.service.pid");
     host.ok(SETUP);
-    host.ok(&format!("{rpm} -U --replacepkgs {agent}"));
+    let upgraded = host.ok(&format!("{rpm} -U --replacepkgs {agent}"));
+    assert!(!upgraded.contains("nothing records yet"), "{upgraded}");
     host.ok("grep -q 'vctl-agent stamp' /etc/pam.d/sshd");
+    // A second service has a line, added by hand: nothing of the setup is undone before the refusal.
+    host.ok("mv /etc/pam.conf $WORK/; cp /etc/pam.d/login $WORK/login");
+    host.ok("echo 'session required pam_exec.so /usr/sbin/vctl-agent stamp' >> /etc/pam.d/login");
+    let with_line = host.files("");
+    let refusals = [
+        (
+            "",
+            "hint: remove it: vctl-agent pam-line remove --service login",
+        ),
+        // A program that undoes everything: the script itself looks, too.
+        (
+            "rm /usr/sbin/vctl-agent; printf '#!/bin/sh\n' > /usr/sbin/vctl-agent; chmod 755 /usr/sbin/vctl-agent;",
+            "not removed, because these PAM lines need it:\n/etc/pam.d/login:session required",
+        ),
+    ];
+    for (program, reason) in refusals {
+        let refused = host.run(&format!("{program} {rpm} -e vctl-agent"));
+        assert_ne!(refused.code, Some(0), "{}", refused.text);
+        assert!(refused.text.contains(reason), "{}", refused.text);
+        assert_eq!(host.files(""), with_line);
+        host.ok("kill -0 $(cat /run/vctl-collect.service.pid); test -x /usr/sbin/vctl-agent");
+    }
+    host.ok("cp $WORK/vctl-agent /usr/sbin/; cp $WORK/login /etc/pam.d/login");
+    host.ok("cp $WORK/pam.conf /etc/");
     host.ok(&format!("{rpm} -e vctl-agent"));
     assert_eq!(host.files(""), before);
     host.ok("test ! -e /usr/sbin/vctl-agent; test ! -e /sys/fs/bpf/vctl");

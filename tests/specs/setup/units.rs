@@ -15,6 +15,28 @@ const UNITS: [(&str, &str); 4] = [
 ];
 
 #[test]
+fn a_collector_that_ships_is_as_exposed_as_documented() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    let documented = fs::read_to_string(deploy.join("README.md")).unwrap();
+    assert!(documented.contains("With `centre.conf` the collector has 3.6"));
+    let work = tempfile::tempdir().unwrap();
+    let unit = work.path().join("vctl-collect.service");
+    let systemd = deploy.join("audit/systemd");
+    fs::copy(systemd.join("vctl-collect.service"), &unit).unwrap();
+    let drop_in = work.path().join("vctl-collect.service.d");
+    fs::create_dir(&drop_in).unwrap();
+    let centre = systemd.join("vctl-collect.service.d/centre.conf");
+    fs::copy(centre, drop_in.join("centre.conf")).unwrap();
+    for (threshold, is_within) in [("--threshold=36", true), ("--threshold=35", false)] {
+        let mut analyze = Command::new("systemd-analyze");
+        analyze.args(["security", "--offline=yes", threshold]);
+        let output = analyze.arg(&unit).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.success(), is_within, "{text}");
+    }
+}
+
+#[test]
 fn units_are_valid_and_no_more_exposed_than_documented() {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
     let documented = fs::read_to_string(deploy.join("README.md")).unwrap();

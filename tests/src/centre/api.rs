@@ -63,11 +63,16 @@ impl Client {
 
     /// Returns a wrapping token for the answer. The server gives the answer once, to the first client with this token.
     pub fn wrapped(&self, path: &str) -> Result<Secret> {
+        self.post_wrapped(path, &Value::Object(serde_json::Map::new()))
+    }
+
+    /// Like [`Self::wrapped`], with a body.
+    pub fn post_wrapped(&self, path: &str, body: &Value) -> Result<Secret> {
         let wrapping = Self {
             wrap: true,
             ..self.clone()
         };
-        let answer = wrapping.post(path, &Value::Object(serde_json::Map::new()))?;
+        let answer = wrapping.post(path, body)?;
         let token = answer["wrap_info"]["token"].as_str();
         Ok(Secret::new(token.context("the answer is not wrapped")?))
     }

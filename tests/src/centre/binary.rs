@@ -1,4 +1,4 @@
-//! The secrets server's program: the one on PATH, otherwise a pinned OpenBao that is fetched once.
+//! The secrets server's program: the one that a variable names, the one on PATH, or a pinned OpenBao, fetched once.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,6 +6,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::download;
+
+/// Variable with the path of a program of OpenBao or Vault. With both on PATH, a run without it uses `bao`.
+const PROGRAM: &str = "VCTL_TEST_VAULT_BIN";
 
 /// A program that is OpenBao or Vault.
 #[derive(Clone, Debug)]
@@ -22,7 +25,7 @@ impl Binary {
     /// # Errors
     /// When the program cannot be fetched, has a wrong checksum, or does not run.
     pub fn find() -> Result<Self> {
-        let path = match on_path("bao").or_else(|| on_path("vault")) {
+        let path = match chosen() {
             Some(path) => path,
             None => download::openbao()?,
         };
@@ -31,7 +34,9 @@ impl Binary {
 
     fn at(path: &Path) -> Result<Self> {
         // The name in /proc. The cleanup finds the process by this name.
-        let path = path.canonicalize()?;
+        let path = path
+            .canonicalize()
+            .with_context(|| format!("cannot find `{}`", path.display()))?;
         let output = Command::new(&path)
             .arg("version")
             .output()
@@ -47,10 +52,17 @@ impl Binary {
 
 /// Returns the reason when a server is neither installed nor can be fetched.
 pub(super) fn missing() -> Option<String> {
-    if on_path("bao").or_else(|| on_path("vault")).is_some() {
+    if chosen().is_some() {
         return None;
     }
     download::missing()
+}
+
+/// Returns the program of the variable or on PATH.
+fn chosen() -> Option<PathBuf> {
+    let named = std::env::var_os(PROGRAM).filter(|value| !value.is_empty());
+    let named = named.map(PathBuf::from);
+    named.or_else(|| on_path("bao").or_else(|| on_path("vault")))
 }
 
 pub(super) fn on_path(program: &str) -> Option<PathBuf> {

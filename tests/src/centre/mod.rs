@@ -27,6 +27,7 @@ mod machine;
 mod pki;
 mod port;
 mod postgres;
+mod postgres_programs;
 mod psql;
 mod schema;
 mod secret;
@@ -50,6 +51,7 @@ pub use machine::{Machine, PASSWORD};
 pub use pki::{Pki, Request, ServerCertificate};
 pub use port::free as free_port;
 pub use postgres::{DB_ADMIN, DB_DIALLED, DB_NAME, Postgres, PostgresOptions};
+pub use postgres_programs::PostgresPrograms;
 pub use psql::Login;
 pub use secret::Secret;
 pub use trial::{Person, Trial, first_steps, shell_word};
@@ -243,7 +245,7 @@ pub fn missing() -> Option<String> {
     if let Some(tool) = tools.iter().find(|tool| !installed(tool)) {
         return Some(format!("`{tool}` is not installed"));
     }
-    if let Err(error) = postgres::programs().and(guard::program()) {
+    if let Err(error) = PostgresPrograms::find().and(guard::program()) {
         return Some(format!("{error:#}"));
     }
     binary::missing()

@@ -14,6 +14,7 @@ use nix::unistd::{Pid, User};
 
 use super::pki::{Pki, Request, ServerCertificate, write_private};
 use super::port;
+use super::postgres_programs::PostgresPrograms;
 use super::secret::Secret;
 use crate::lab::{Journal, Undo, make_directory, process};
 
@@ -48,8 +49,7 @@ impl Default for PostgresOptions {
 
 /// The server. Its data and its port stay the same when it is stopped and started.
 pub struct Postgres {
-    /// Directory with `psql` and `postgres` of one version.
-    pub programs: PathBuf,
+    pub programs: PostgresPrograms,
     directory: PathBuf,
     pub port: u16,
     pub(super) ca: PathBuf,
@@ -73,7 +73,7 @@ impl Postgres {
         pki: &Pki,
         options: &PostgresOptions,
     ) -> Result<Self> {
-        let programs = programs()?;
+        let programs = PostgresPrograms::find()?;
         let user = User::from_name("postgres")?.context("there is no user `postgres`")?;
         let mut postgres = Self {
             programs,
@@ -324,7 +324,7 @@ impl Postgres {
     }
 
     fn program(&self, name: &str) -> PathBuf {
-        self.programs.join(name)
+        self.programs.server.join(name)
     }
 
     fn log(&self) -> PathBuf {
@@ -348,22 +348,4 @@ impl Drop for Postgres {
             let _ = child.wait();
         }
     }
-}
-
-/// Returns the directory with the programs of the newest Postgres.
-pub(super) fn programs() -> Result<PathBuf> {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let newest = versions
-        .filter_map(|entry| {
-            let directory = entry.ok()?.path();
-            let version: u32 = directory.file_name()?.to_str()?.parse().ok()?;
-            let programs = directory.join("bin").canonicalize().ok()?;
-            programs
-                .join("initdb")
-                .exists()
-                .then_some((version, programs))
-        })
-        .max();
-    let (_, programs) = newest.context("Postgres is not installed (`postgresql` on Debian)")?;
-    Ok(programs)
 }

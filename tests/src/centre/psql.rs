@@ -71,7 +71,7 @@ impl Postgres {
 
     /// Returns `psql` up to its SQL. `sslmode` and `ca` are libpq's settings.
     pub fn psql_command(&self, login: Login<'_>, sslmode: &str, ca: &Path) -> Command {
-        let mut command = Command::new(self.programs.join("psql"));
+        let mut command = Command::new(&self.programs.psql);
         command
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
             .env_clear()

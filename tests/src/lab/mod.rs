@@ -38,7 +38,7 @@ pub use certificate::{Authority, Certificate, Subject};
 pub use journal::{Journal, repair, undo_when_its_owner_is_gone};
 pub use recorded::{PATIENCE, Recorded, eventually, read};
 pub(crate) use requirements::directory_of_programs;
-pub use requirements::{Programs, installed, missing, skip, start_or_skip};
+pub use requirements::{Programs, exempt, installed, missing, skip, start_or_skip};
 pub use undo::Undo;
 
 /// Differences between a lab and the usual one.

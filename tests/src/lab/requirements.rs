@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 /// The checks of the kernel only. The lab itself creates the conditions for the other checks.
-const KERNEL_CHECKS: &[&str] = &["kernel", "btf", "bpf", "tracepoints", "lockdown"];
+const KERNEL_CHECKS: &[&str] = &["kernel", "btf", "bpf", "pid_namespace", "lockdown"];
 
 /// Programs under test, from the build.
 #[derive(Clone, Debug)]
@@ -142,6 +142,14 @@ pub fn start_or_skip<T>(missing: Option<String>, start: impl FnOnce() -> Result<
         return None;
     }
     Some(start().unwrap_or_else(|error| panic!("{error:?}")))
+}
+
+/// Reports a part of a spec that needs a program which is not a package of the distribution, so that CI does not have
+/// it. It is not a failure: tests/README.md lists these parts.
+pub fn exempt(why: &str) {
+    let thread = std::thread::current();
+    let spec = thread.name().unwrap_or("a spec");
+    let _ = writeln!(std::io::stderr(), "exempt: {spec}: {why}");
 }
 
 /// Reports that a spec cannot run here. With `VCTL_TEST_REQUIRE` this is a failure.

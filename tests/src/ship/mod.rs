@@ -151,7 +151,7 @@ impl Source {
             events_shipped: 0,
             centre: way.clone(),
         };
-        Ok(Shipper::start(config, self.writer.durable())?)
+        Ok(Shipper::start(config, self.writer.durable(), None)?)
     }
 }
 

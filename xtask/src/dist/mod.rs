@@ -71,6 +71,9 @@ impl Package {
     }
 }
 
+/// Most bytes of a package of a release.
+const SIZE_MAX: usize = 8 << 20;
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -95,15 +98,15 @@ pub(crate) struct Options {
     /// Directory for the packages
     #[arg(long, value_name = "DIR", default_value = "target/dist")]
     out: PathBuf,
-    /// Formats to write, separated by commas
+    /// Formats to write, separated by commas; `tar` builds the programs once more, static
     #[arg(
         long,
         value_name = "FORMATS",
         value_delimiter = ',',
-        default_value = "deb,rpm,tar"
+        default_value = "deb,rpm"
     )]
     formats: Vec<Format>,
-    /// Package the built programs of this directory
+    /// Package the built programs of this directory; a tarball needs static ones
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
     /// Write each package twice and compare the bytes
@@ -117,11 +120,22 @@ pub(crate) struct Options {
     yes: bool,
 }
 
+impl Options {
+    fn writes_tar(&self) -> bool {
+        self.formats.contains(&Format::Tar)
+    }
+}
+
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some(directory) = options.programs.as_deref().filter(|_| options.writes_tar()) {
+        for package in PACKAGES {
+            tarball::check(&directory.join(package.name))?;
+        }
+    }
     if options.formats.contains(&Format::Rpm) {
         packages::ensure(FOR_RPM, options.yes)?;
     }
-    if options.formats.contains(&Format::Tar) && options.programs.is_none() {
+    if options.writes_tar() && options.programs.is_none() {
         packages::ensure(FOR_TARBALL, options.yes)?;
     }
     let out = std::path::absolute(&options.out)?;
@@ -141,10 +155,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         ensure!(names == second, "the second build wrote other files");
         for name in &names {
             let same = fs::read(out.join(name))? == fs::read(again.join(name))?;
-            ensure!(same, "two builds of `{name}` differ");
+            ensure!(same, "`{name}` differs when it is written again");
         }
         remove_directory(&again)?;
-        say(&format!("{} files are equal in two builds.", names.len()));
+        let how = if options.rebuild {
+            "built and written"
+        } else {
+            "written"
+        };
+        say(&format!(
+            "{} files are equal when {how} twice.",
+            names.len()
+        ));
     }
     let mut sums = String::new();
     for name in &names {
@@ -160,6 +182,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             "{mebibytes:6.2} MiB  {}",
             out.join(name).display()
         ));
+        ensure!(
+            options.profile != Profile::Release || bytes.len() <= SIZE_MAX,
+            "`{name}` has {mebibytes:.2} MiB; a package of a release has at most {} MiB",
+            SIZE_MAX >> 20
+        );
     }
     fs::write(out.join("SHA256SUMS"), sums)?;
     Ok(())
@@ -174,9 +201,10 @@ fn write_all(options: &Options, target: &str, out: &Path, epoch: u64) -> Result<
     if linked.contains(&true) {
         kinds.push(programs::Linking::Dynamic);
     }
-    if options.formats.contains(&Format::Tar) {
+    if options.writes_tar() {
         kinds.push(programs::Linking::Static);
     }
+    remove_earlier(out, &options.formats)?;
     for linking in kinds {
         let directory = match &options.programs {
             Some(directory) => std::path::absolute(directory)?,
@@ -209,6 +237,34 @@ fn write_all(options: &Options, target: &str, out: &Path, epoch: u64) -> Result<
     }
     remove_directory(&work)?;
     Ok(names)
+}
+
+/// Removes the packages of earlier versions, so that a pattern like `*.deb` names the new files only.
+fn remove_earlier(out: &Path, formats: &[Format]) -> Result<()> {
+    for file in fs::read_dir(out)? {
+        let file = file?;
+        let name = file.file_name().to_string_lossy().into_owned();
+        if formats.iter().any(|&format| is_package(&name, format)) {
+            fs::remove_file(file.path()).with_context(|| file.path().display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether the name is that of one of our packages in this format, of any version and architecture.
+fn is_package(name: &str, format: Format) -> bool {
+    let (before_version, end) = match format {
+        Format::Deb => ('_', ".deb"),
+        Format::Rpm => ('-', ".rpm"),
+        Format::Tar => ('-', ".tar.gz"),
+    };
+    PACKAGES.iter().any(|package| {
+        let rest = name.strip_prefix(package.name);
+        let rest = rest.and_then(|rest| rest.strip_prefix(before_version));
+        rest.is_some_and(|rest| {
+            rest.starts_with(|c: char| c.is_ascii_digit()) && rest.ends_with(end)
+        })
+    })
 }
 
 /// One package that is being written.
@@ -277,5 +333,58 @@ fn remove_directory(path: &Path) -> Result<()> {
             Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn earlier_packages_of_the_same_format_are_removed() {
+        let work = tempfile::tempdir().unwrap();
+        let debs = ["vctl_0.0.9_amd64.deb", "vctl-agent_0.1.0_amd64.deb"];
+        let others = [
+            "SHA256SUMS",
+            "other_1.0_amd64.deb",
+            "vctl-0.0.9-1.x86_64.rpm",
+            "vctl-agent-0.1.0-linux-x86_64.tar.gz",
+            "vctl-notes.deb",
+        ];
+        for name in debs.iter().chain(&others) {
+            fs::write(work.path().join(name), "").unwrap();
+        }
+        remove_earlier(work.path(), &[Format::Deb]).unwrap();
+        let left = fs::read_dir(work.path()).unwrap().flatten();
+        let mut left: Vec<_> = left
+            .map(|file| file.file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, others);
+    }
+
+    #[test]
+    fn a_tarball_of_dynamic_programs_is_refused_before_any_write() {
+        let work = tempfile::tempdir().unwrap();
+        for package in PACKAGES {
+            // This test is a dynamic program.
+            let program = std::env::current_exe().unwrap();
+            std::os::unix::fs::symlink(program, work.path().join(package.name)).unwrap();
+        }
+        let options = Options {
+            profile: Profile::Dev,
+            out: work.path().join("out"),
+            formats: vec![Format::Deb, Format::Tar],
+            programs: Some(work.path().to_owned()),
+            check: false,
+            rebuild: false,
+            yes: false,
+        };
+        let refused = run(&options).unwrap_err().to_string();
+        assert!(
+            refused.contains("a tarball needs a static one"),
+            "{refused}"
+        );
+        assert!(!options.out.exists());
     }
 }

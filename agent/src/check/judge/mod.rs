@@ -27,6 +27,7 @@ pub fn judge(facts: &HostFacts, config: &Config) -> Report {
         kernel(facts),
         lockdown(facts),
         bpf(facts),
+        pid_namespace(facts),
         tracepoints(facts),
         bpffs(facts, config),
         pins(facts, config),
@@ -104,6 +105,23 @@ fn bpf(facts: &HostFacts) -> Finding {
             "run as root outside a container, on a kernel with CONFIG_BPF_SYSCALL",
         ),
         None => Finding::warn(id, "the BPF system call was not tried", "run as root"),
+    }
+}
+
+fn pid_namespace(facts: &HostFacts) -> Finding {
+    let id = "pid_namespace";
+    match facts.has_host_pids {
+        Some(true) => Finding::pass(id, "this process is in the PID namespace of the host"),
+        Some(false) => Finding::fail(
+            id,
+            "this process has a PID namespace of its own: /proc has no process of the host",
+            "run it on the host, or give its container the PID namespace of the host: --pid=host, hostPID: true",
+        ),
+        None => Finding::warn(
+            id,
+            "/proc/self/ns/pid cannot be read",
+            "mount /proc, and run this as root",
+        ),
     }
 }
 
@@ -236,6 +254,22 @@ fn audit_ids(facts: &HostFacts) -> Finding {
     }
 }
 
+/// Judges the SELinux of an image by its `/etc/selinux/config`; `None` unless it will be enforcing.
+pub(crate) fn selinux_of_image(config: &str) -> Option<Finding> {
+    let is_enforcing = |line: &str| {
+        let value = line.trim().strip_prefix("SELINUX=");
+        value.is_some_and(|value| value.trim().eq_ignore_ascii_case("enforcing"))
+    };
+    let facts = HostFacts {
+        selinux_enforcing: Some(true),
+        ..HostFacts::default()
+    };
+    config
+        .lines()
+        .any(is_enforcing)
+        .then(|| mandatory_access(&facts))
+}
+
 fn mandatory_access(facts: &HostFacts) -> Finding {
     let id = "mac";
     let confined = facts.apparmor_profiles.as_deref().and_then(|profiles| {
@@ -246,7 +280,7 @@ fn mandatory_access(facts: &HostFacts) -> Finding {
         (Some(true), _) => Finding::warn(
             id,
             "SELinux is enforcing: sshd_t may not run the stamper or reach its socket",
-            "list the refusals with `ausearch -m avc -c vctl-agent`, and allow them: `audit2allow -M vctl`",
+            "build and load deploy/audit/selinux/vctl_stamp.te; its first lines are the commands",
         ),
         (_, Some(profile)) => Finding::warn(
             id,

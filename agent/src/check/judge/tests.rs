@@ -19,6 +19,7 @@ fn debian() -> HostFacts {
         stamp_programs: std::iter::once(("/usr/sbin/vctl-agent".to_owned(), true)).collect(),
         kernel: Some("6.1.0-18-amd64".to_owned()),
         bpf: Some(Ok(())),
+        has_host_pids: Some(true),
         btf_tracepoints: Some(TRACEPOINTS.to_vec()),
         mountinfo: "22 1 0:21 / /sys rw - sysfs sysfs rw\n\
                     30 22 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
@@ -105,7 +106,7 @@ fn every_finding_that_is_no_pass_has_a_fix_of_one_line() {
 #[test]
 fn each_broken_requirement_is_named() {
     type Break = fn(&mut HostFacts);
-    let breaks: [(&str, Status, Break); 22] = [
+    let breaks: [(&str, Status, Break); 23] = [
         ("root", Status::Fail, |f| f.is_root = false),
         ("kernel", Status::Fail, |f| {
             f.kernel = Some("4.19.0-26-amd64".to_owned());
@@ -121,6 +122,9 @@ fn each_broken_requirement_is_named() {
         }),
         ("bpf", Status::Fail, |f| {
             f.bpf = Some(Err("EPERM".to_owned()));
+        }),
+        ("pid_namespace", Status::Fail, |f| {
+            f.has_host_pids = Some(false);
         }),
         ("btf", Status::Fail, |f| f.btf_tracepoints = None),
         ("btf", Status::Fail, |f| {

@@ -4,8 +4,9 @@
 //! signal goes through a pidfd: it is opened first, then mark and start time of the pid are read again. If the pidfd
 //! is of an earlier process, the signal finds no process; if it is of a later one, its start differs from the mark.
 
+use std::collections::HashMap;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -26,7 +27,9 @@ use super::requested_ending::RequestedEnding;
 const GRACE: Duration = Duration::from_secs(3);
 /// Time after which the processes that are left are reported.
 const GIVE_UP: Duration = Duration::from_secs(10);
-/// Passes over the marks in one turn, so that a process that forks fast cannot outrun the signals.
+/// Interval between two looks at the marks: each look reads those of all sessions.
+const LOOK: Duration = Duration::from_millis(200);
+/// Passes over the marks in one look, so that a process that forks fast cannot outrun the signals.
 const PASSES: usize = 16;
 
 /// The result of a signal to one marked process.
@@ -75,40 +78,63 @@ impl Sessions {
 
     /// Goes on with every requested end. Returns the answers of those that are over.
     pub(in crate::pipeline) fn continue_ends(&mut self, probe: &Probe) -> Vec<EndAnswer> {
-        let mut answers = Vec::new();
-        for mut ending in std::mem::take(&mut self.requested) {
-            match self.continue_end(&mut ending, probe) {
-                Some(answer) => answers.push(answer),
-                None => self.requested.push(ending),
+        let (mut open, over): (Vec<_>, Vec<_>) = std::mem::take(&mut self.requested)
+            .into_iter()
+            .partition(|ending| self.registry.by_id(ending.request.session).is_some());
+        let over = over.iter().map(|ending| self.answer(ending, Vec::new()));
+        let mut answers: Vec<_> = over.collect();
+        if open.is_empty() || Instant::now() < self.next_look {
+            self.requested = open;
+            return answers;
+        }
+        let (mut left, is_any_new) = self.signal_all(&mut open, probe);
+        self.next_look = Instant::now() + if is_any_new { Duration::ZERO } else { LOOK };
+        for ending in open {
+            let left = left.remove(&ending.mark).unwrap_or_default();
+            let elapsed = ending.begun.elapsed();
+            if elapsed >= GIVE_UP {
+                let left = left.into_iter().map(|(tgid, _)| tgid);
+                answers.push(self.answer(&ending, left.collect()));
+                continue;
             }
-        }
-        answers
-    }
-
-    fn continue_end(&mut self, ending: &mut RequestedEnding, probe: &Probe) -> Option<EndAnswer> {
-        if self.registry.by_id(ending.request.session).is_none() {
-            return Some(self.answer(ending, Vec::new()));
-        }
-        let elapsed = ending.begun.elapsed();
-        let left = if elapsed < GRACE {
-            self.ask(ending, probe)
-        } else {
-            self.kill(ending, probe)
-        };
-        if elapsed < GIVE_UP {
             if left.is_empty() && elapsed >= GRACE {
                 // Its last exit record may be lost.
                 self.last_process_ended(ending.mark, boot_now());
             }
-            return None;
+            self.requested.push(ending);
         }
-        Some(self.answer(ending, left))
+        answers
+    }
+
+    /// Signals the processes of all endings, and those that they forked meanwhile. Returns the processes of the last
+    /// pass by mark, and whether it still killed new ones.
+    fn signal_all(
+        &self,
+        endings: &mut [RequestedEnding],
+        probe: &Probe,
+    ) -> (HashMap<Mark, Vec<(u32, TaskMark)>>, bool) {
+        let mut members = HashMap::new();
+        for _ in 0..PASSES {
+            members = self.members(probe, endings);
+            let mut is_any_new = false;
+            for ending in &mut *endings {
+                let tasks = members.get(&ending.mark).map_or(&[][..], Vec::as_slice);
+                if ending.begun.elapsed() < GRACE {
+                    self.ask(ending, tasks, probe);
+                } else {
+                    is_any_new |= self.kill(ending, tasks, probe);
+                }
+            }
+            if !is_any_new {
+                return (members, false);
+            }
+        }
+        (members, true)
     }
 
     /// Asks each process once to end.
-    fn ask(&self, ending: &mut RequestedEnding, probe: &Probe) -> Vec<u32> {
-        let tasks = self.members(probe, ending.mark);
-        for (tgid, task) in &tasks {
+    fn ask(&self, ending: &mut RequestedEnding, tasks: &[(u32, TaskMark)], probe: &Probe) {
+        for (tgid, task) in tasks {
             if ending.asked.contains(&(*tgid, task.start)) {
                 continue;
             }
@@ -125,39 +151,42 @@ impl Sessions {
                 ending.asked.insert((*tgid, task.start));
             }
         }
-        tasks.into_iter().map(|(tgid, _)| tgid).collect()
     }
 
-    /// Kills each process, and those that it forked meanwhile. Returns those that still have a mark.
-    fn kill(&self, ending: &mut RequestedEnding, probe: &Probe) -> Vec<u32> {
-        for _ in 0..PASSES {
-            let tasks = self.members(probe, ending.mark);
-            let mut is_any_new = false;
-            for (tgid, task) in tasks {
-                let process = (tgid, task.start);
-                if !ending.killed.contains(&process)
-                    && self.signal(ending, tgid, &[Signal::KILL], probe) == Delivery::Sent
-                {
-                    ending.killed.insert(process);
-                    is_any_new = true;
-                }
-            }
-            if !is_any_new {
-                break;
+    /// Kills each process once. Returns whether there was a new one.
+    fn kill(&self, ending: &mut RequestedEnding, tasks: &[(u32, TaskMark)], probe: &Probe) -> bool {
+        let mut is_any_new = false;
+        for (tgid, task) in tasks {
+            let process = (*tgid, task.start);
+            if !ending.killed.contains(&process)
+                && self.signal(ending, *tgid, &[Signal::KILL], probe) == Delivery::Sent
+            {
+                ending.killed.insert(process);
+                is_any_new = true;
             }
         }
-        let left = self.members(probe, ending.mark).into_iter();
-        left.map(|(tgid, _)| tgid).collect()
+        is_any_new
     }
 
-    /// Returns the processes of a session. A mark whose process has ended, because its exit was not seen, is left out:
-    /// its pid may have another process.
-    fn members(&self, probe: &Probe, mark: Mark) -> Vec<(u32, TaskMark)> {
-        let tasks = probe.maps.tasks().into_iter();
-        let tasks = tasks.filter(|(_, task)| task.session == mark);
-        tasks
-            .filter(|(tgid, task)| task.start == 0 || self.is_of_mark(*tgid, *task))
-            .collect()
+    /// Returns the processes of the ending sessions, by mark. A mark whose process has ended, because its exit was not
+    /// seen, is left out: its pid may have another process.
+    fn members(
+        &self,
+        probe: &Probe,
+        endings: &[RequestedEnding],
+    ) -> HashMap<Mark, Vec<(u32, TaskMark)>> {
+        let mut members: HashMap<Mark, Vec<_>> = endings
+            .iter()
+            .map(|ending| (ending.mark, Vec::new()))
+            .collect();
+        for (tgid, task) in probe.maps.tasks() {
+            if let Some(of_session) = members.get_mut(&task.session)
+                && (task.start == 0 || self.is_of_mark(tgid, task))
+            {
+                of_session.push((tgid, task));
+            }
+        }
+        members
     }
 
     /// Signals the process that has this mark now, and no other.
@@ -212,9 +241,12 @@ impl Sessions {
                 _ => Delivery::Gone,
             };
         }
+        let mut is_sent = false;
         for signal in signals {
             match pidfd_send_signal(&pidfd, *signal) {
-                Ok(()) => {}
+                Ok(()) => is_sent = true,
+                // It ended at the first signal.
+                Err(_) if is_sent => break,
                 Err(Errno::SRCH) => return Delivery::Gone,
                 Err(errno) => return Delivery::Failed(errno),
             }

@@ -50,6 +50,8 @@ pub(super) struct Sessions {
     /// Whether this host ends sessions on request of the centre.
     accepts_requests: bool,
     requested: Vec<RequestedEnding>,
+    /// Time of the next look at the marks of requested ends.
+    next_look: Instant,
     budget: Budget,
     over_budget: u64,
     counts: Logins,
@@ -80,6 +82,7 @@ impl Sessions {
             endings: Vec::new(),
             accepts_requests: config.end_sessions,
             requested: Vec::new(),
+            next_look: Instant::now(),
             budget: Budget::new(config.session_budget.0, config.spool_cap.0),
             over_budget: before.sessions_over_budget,
             counts: before.logins,

@@ -64,8 +64,10 @@ struct Any<'a> {
     request: Option<IgnoredAny>,
 }
 
+/// An entry whose path may be one that signs. Clients decide the types of values in `response`, so these are not parsed
+/// before the path is known.
 #[derive(Deserialize)]
-struct Whole<'a> {
+struct MaySign<'a> {
     #[serde(borrow, default)]
     time: Cow<'a, str>,
     #[serde(borrow, default, rename = "type")]
@@ -74,10 +76,14 @@ struct Whole<'a> {
     auth: Option<Auth<'a>>,
     #[serde(borrow)]
     request: Option<Request<'a>>,
-    #[serde(borrow)]
-    response: Option<Response<'a>>,
     #[serde(borrow, default)]
     error: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    response: Option<Response<'a>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -139,9 +145,9 @@ pub(super) fn parse(line: &[u8]) -> Result<Entry<'_>, NotAnEntry> {
         .iter()
         .any(|path| memmem::find(line, path.as_bytes()).is_some());
     if may_sign {
-        let whole: Whole<'_> =
+        let entry: MaySign<'_> =
             serde_json::from_slice(line).map_err(|error| not_an_entry(&error))?;
-        return whole.entry();
+        return entry.parse(line);
     }
     let any: Any<'_> = serde_json::from_slice(line).map_err(|error| not_an_entry(&error))?;
     if !is_a_kind(&any.kind) || any.request.is_none() {
@@ -168,8 +174,9 @@ fn time(text: &str) -> Option<SystemTime> {
     text.parse::<Timestamp>().ok().map(SystemTime::from)
 }
 
-impl<'a> Whole<'a> {
-    fn entry(self) -> Result<Entry<'a>, NotAnEntry> {
+impl<'a> MaySign<'a> {
+    /// Returns the entry in `line`, from which `self` was parsed.
+    fn parse(self, line: &'a [u8]) -> Result<Entry<'a>, NotAnEntry> {
         let at = time(&self.time);
         let request = match self.request {
             Some(request) if is_a_kind(&self.kind) => request,
@@ -184,8 +191,12 @@ impl<'a> Whole<'a> {
             } else {
                 Step::Refused
             }
+        } else if self.error.is_empty() {
+            let answer: Result<Answer<'_>, _> = serde_json::from_slice(line);
+            // Another engine at this path. An older Vault does not write the type of the mount.
+            answer.map_or(Step::NoSerial, |answer| step(answer.response.as_ref()))
         } else {
-            step(&self.error, self.response.as_ref())
+            Step::Refused
         };
         Ok(Entry::Signing(Signing {
             at,
@@ -213,8 +224,8 @@ fn mount_and_role(request: &Request<'_>) -> Option<(String, String)> {
     is_role.then(|| (mount.to_owned(), role.to_owned()))
 }
 
-fn step(error: &str, response: Option<&Response<'_>>) -> Step {
-    let Some(response) = response.filter(|_| error.is_empty()) else {
+fn step(response: Option<&Response<'_>>) -> Step {
+    let Some(response) = response else {
         return Step::Refused;
     };
     let serial = response
@@ -334,6 +345,20 @@ mod tests {
         );
         let pki = pki.replace(r#""mount_type":"ssh""#, r#""mount_type":"pki""#);
         assert!(matches!(parse(pki.as_bytes()), Ok(Entry::Other { .. })));
+    }
+
+    #[test]
+    fn a_client_cannot_make_a_line_unreadable_by_its_values() {
+        for value in ["true", "1", "null", "[]", "{}"] {
+            let data = format!(r#"{{"data":{{"serial_number":{value},"error":{value}}}}}"#);
+            let stored = line("cubbyhole/a/sign/b", "response", &data);
+            let stored = stored.replace(r#""mount_type":"ssh""#, r#""mount_type":"cubbyhole""#);
+            let entry = parse(stored.as_bytes());
+            assert!(matches!(entry, Ok(Entry::Other { at: Some(_) })), "{value}");
+            // An older Vault.
+            let stored = stored.replace(r#""mount_type":"cubbyhole","#, "");
+            assert_eq!(signing(&stored).step, Step::NoSerial, "{value}");
+        }
     }
 
     #[test]

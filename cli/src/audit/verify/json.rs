@@ -25,6 +25,8 @@ struct DocumentJson<'a> {
     compared: CountsJson,
     outside: CountsJson,
     host_certificates: u64,
+    /// What the audit log may not have, or what was not compared.
+    notes: Vec<String>,
     exception_counts: Vec<KindJson>,
     exceptions: Vec<ExceptionJson<'a>>,
 }
@@ -214,6 +216,7 @@ fn document<'a>(report: &'a Report<'a>) -> DocumentJson<'a> {
             sessions: outside.sessions,
         },
         host_certificates: found.host_certificates,
+        notes: report.notes(),
         exception_counts: Kind::ALL.into_iter().map(count).collect(),
         exceptions: found
             .exceptions
@@ -343,6 +346,10 @@ mod tests {
         let document = serde_json::from_str(&shown(OutputFormat::Json)).unwrap();
         schema::assert_fits(schema::OF_VERIFY, None, &document);
         assert_eq!(document["matches"], false);
+        let notes = document["notes"].as_array().unwrap();
+        let is_gap =
+            |note: &&serde_json::Value| note.as_str().unwrap().contains("is a file missing?");
+        assert_eq!(notes.iter().filter(is_gap).count(), 1, "{notes:?}");
         let kinds = document["exception_counts"].as_array().unwrap();
         assert!(
             kinds.iter().all(|kind| kind["count"].as_u64() > Some(0)),

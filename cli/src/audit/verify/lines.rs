@@ -17,11 +17,10 @@ pub(super) enum Line<'a> {
     TooLong,
 }
 
-/// Reader of lines, which numbers them from 1.
+/// Reader of lines.
 pub(super) struct Lines<R> {
     input: R,
     line: Vec<u8>,
-    number: u64,
     most: u64,
 }
 
@@ -30,14 +29,8 @@ impl<R: BufRead> Lines<R> {
         Self {
             input,
             line: Vec::new(),
-            number: 0,
             most: MOST,
         }
-    }
-
-    /// Returns the number of the last line that was read.
-    pub(super) fn number(&self) -> u64 {
-        self.number
     }
 
     /// Returns the next line without its newline; `None` at the end.
@@ -50,7 +43,6 @@ impl<R: BufRead> Lines<R> {
         if limited.read_until(b'\n', &mut self.line)? == 0 {
             return Ok(None);
         }
-        self.number += 1;
         let has_newline = self.line.last() == Some(&b'\n');
         if !has_newline && self.line.len() as u64 == self.most {
             self.skip_rest()?;
@@ -80,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_line_has_a_number_and_a_limit() {
+    fn each_line_has_a_limit() {
         let mut lines = Lines::new(&b"one\r\n\n12345678901234567890\nlast"[..]);
         lines.most = 10;
         let text = |bytes, last| Line::Text {
@@ -90,9 +82,7 @@ mod tests {
         assert_eq!(lines.next().unwrap(), Some(text(b"one", false)));
         assert_eq!(lines.next().unwrap(), Some(text(b"", false)));
         assert_eq!(lines.next().unwrap(), Some(Line::TooLong));
-        assert_eq!(lines.number(), 3);
         assert_eq!(lines.next().unwrap(), Some(text(b"last", true)));
         assert_eq!(lines.next().unwrap(), None);
-        assert_eq!(lines.number(), 4);
     }
 }

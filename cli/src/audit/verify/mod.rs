@@ -1,8 +1,8 @@
 //! `vctl audit verify`: compares the audit log of Vault with the access log and the recorded sessions.
 //!
 //! `source` opens the files, `lines` cuts them into lines, `entry` parses a line, `log` collects the signatures. `store`
-//! reads accesses and sessions, `reconcile` compares all three by serial. Memory grows with the number of certificates
-//! in the window, not with the size of the log.
+//! reads accesses and sessions, `reconcile` compares all three by serial. Memory grows with the number of requests to sign
+//! in the files, also of those that Vault refused, and not with the size of the log.
 
 pub(crate) mod json;
 pub(crate) mod log;

@@ -146,7 +146,7 @@ impl Kind {
     }
 }
 
-/// A difference, with everything that is recorded about its certificate.
+/// A difference, with everything that is recorded about its certificate. A serial has at most one of each kind.
 #[derive(Clone, Debug)]
 pub(crate) struct Exception<'a> {
     pub(crate) kind: Kind,
@@ -155,7 +155,7 @@ pub(crate) struct Exception<'a> {
     pub(crate) signature: Option<&'a Signature>,
     pub(crate) accesses: &'a [LoggedAccess],
     pub(crate) sessions: &'a [SeenSession],
-    /// An attempt of the same person at that time, which may be the reason for a signature without a row.
+    /// An attempt of the same person at that time, which may be the reason for an unused signature without a row.
     pub(crate) attempt: Option<&'a FailedAttempt>,
 }
 

@@ -31,6 +31,11 @@ impl Names {
         let index = usize::try_from(name.0).unwrap_or(usize::MAX);
         self.texts.get(index).map_or("", |text| text)
     }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.texts.len()
+    }
 }
 
 #[cfg(test)]

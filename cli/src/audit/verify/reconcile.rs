@@ -1,5 +1,6 @@
 //! The comparison: signatures, accesses and sessions with the same serial. Pure.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vctl_common::id::CertSerial;
@@ -91,11 +92,12 @@ pub(crate) fn reconcile<'a>(
             found.host_certificates += group.signatures.iter().filter(inside).count() as u64;
             continue;
         }
-        found.take(&group, &stored.attempts, window);
+        found.take(&group, window);
     }
     found
         .exceptions
         .sort_by_key(|exception| (exception.at, exception.serial, exception.kind));
+    found.explain(&stored.attempts);
     found
 }
 
@@ -108,34 +110,38 @@ fn split_front<'a, T>(items: &mut &'a [T], belongs: impl Fn(&T) -> bool) -> &'a 
 }
 
 impl<'a> Reconciled<'a> {
-    fn take(&mut self, group: &Group<'a>, attempts: &'a [FailedAttempt], window: Span) {
+    /// Compares the records of one serial. Each kind of exception is listed once, at the time of its first record: a user
+    /// can use one certificate for any number of accesses, and each exception has all records of its serial.
+    fn take(&mut self, group: &Group<'a>, window: Span) {
         let signature = group.signatures.first();
         let has_access = group.accesses.iter().any(|access| access.is_ours);
-        let mut except = |kind, at| {
-            self.exceptions.push(Exception {
-                kind,
-                at,
-                serial: Some(group.serial),
-                signature,
-                accesses: group.accesses,
-                sessions: group.sessions,
-                attempt: signature
-                    .filter(|_| kind == Kind::SignatureWithoutAccess)
-                    .and_then(|signature| attempt_of(signature, attempts)),
-            });
-        };
-        for signature in group.signatures {
-            if !window.contains(signature.at) {
+        let mut exceptions: Vec<Exception<'a>> = Vec::new();
+        let mut except =
+            |kind, at, signature| match exceptions.iter_mut().find(|listed| listed.kind == kind) {
+                Some(listed) if at < listed.at => (listed.at, listed.signature) = (at, signature),
+                Some(_) => {}
+                None => exceptions.push(Exception {
+                    kind,
+                    at,
+                    serial: Some(group.serial),
+                    signature,
+                    accesses: group.accesses,
+                    sessions: group.sessions,
+                    attempt: None,
+                }),
+            };
+        for one in group.signatures {
+            if !window.contains(one.at) {
                 self.outside.signatures += 1;
                 continue;
             }
             self.compared.signatures += 1;
             self.matched += u64::from(has_access);
             if !has_access {
-                except(Kind::SignatureWithoutAccess, signature.at);
+                except(Kind::SignatureWithoutAccess, one.at, Some(one));
             }
-            if differs(signature, group.accesses, group.sessions) {
-                except(Kind::IdentityDiffers, signature.at);
+            if differs(one, group.accesses, group.sessions) {
+                except(Kind::IdentityDiffers, one.at, Some(one));
             }
         }
         for access in group.accesses {
@@ -145,7 +151,7 @@ impl<'a> Reconciled<'a> {
             }
             self.compared.accesses += 1;
             if signature.is_none() || !access.is_ours {
-                except(Kind::AccessWithoutSignature, access.at);
+                except(Kind::AccessWithoutSignature, access.at, signature);
             }
         }
         for session in group.sessions {
@@ -155,28 +161,42 @@ impl<'a> Reconciled<'a> {
             }
             self.compared.sessions += 1;
             if !has_access {
-                except(Kind::SessionWithoutAccess, session.opened_at);
+                except(Kind::SessionWithoutAccess, session.opened_at, signature);
             }
             if signature.is_none() {
-                except(Kind::SessionWithoutSignature, session.opened_at);
+                except(Kind::SessionWithoutSignature, session.opened_at, None);
+            }
+        }
+        self.exceptions.append(&mut exceptions);
+    }
+
+    /// Names the attempt that each unused certificate may have been signed for: the next one of the same person without a
+    /// certificate. An attempt explains at most one certificate. The exceptions are ordered by time.
+    fn explain(&mut self, attempts: &'a [FailedAttempt]) {
+        // Index of the first attempt of a person that explains nothing yet.
+        let mut unused: BTreeMap<Name, usize> = BTreeMap::new();
+        for exception in &mut self.exceptions {
+            let is_unused = exception.accesses.is_empty() && exception.sessions.is_empty();
+            let Some(signature) = exception.signature.filter(|_| is_unused) else {
+                continue;
+            };
+            if exception.kind != Kind::SignatureWithoutAccess {
+                continue;
+            }
+            let key = (signature.person, signature.at);
+            let next = attempts.partition_point(|attempt| (attempt.person, attempt.at) < key);
+            let first = unused.get(&signature.person).copied();
+            let next = first.map_or(next, |first| first.max(next));
+            let attempt = attempts.get(next).filter(|attempt| {
+                let after = attempt.at.duration_since(signature.at);
+                attempt.person == signature.person && after.is_ok_and(|after| after <= ATTEMPT)
+            });
+            if attempt.is_some() {
+                exception.attempt = attempt;
+                unused.insert(signature.person, next + 1);
             }
         }
     }
-}
-
-/// Returns the first attempt of the same person after the signature that has a row without a certificate.
-fn attempt_of<'a>(
-    signature: &Signature,
-    attempts: &'a [FailedAttempt],
-) -> Option<&'a FailedAttempt> {
-    let key = (signature.person, signature.at);
-    let next = attempts.partition_point(|attempt| (attempt.person, attempt.at) < key);
-    let attempt = attempts.get(next)?;
-    let is_near = |attempt: &FailedAttempt| {
-        let after = attempt.at.duration_since(signature.at);
-        after.is_ok_and(|after| after <= ATTEMPT)
-    };
-    (attempt.person == signature.person && is_near(attempt)).then_some(attempt)
 }
 
 /// Returns whether a row or a session names another person than the token that Vault signed for.
@@ -404,6 +424,36 @@ mod tests {
     }
 
     #[test]
+    fn exceptions_do_not_grow_with_the_uses_of_one_certificate() {
+        let mut sides = Sides::default();
+        for second in 110..160 {
+            sides = sides.accessed(1, second, "a").logged_in(1, second, "a");
+            sides = sides.signed(2, second, "a").logged_in(2, second, "b");
+        }
+        // Before the window: it does not set the time.
+        let sides = sides.accessed(1, 99, "a");
+        assert_eq!(
+            sides.exceptions(),
+            [
+                (Kind::AccessWithoutSignature, 1),
+                (Kind::SessionWithoutSignature, 1),
+                (Kind::SignatureWithoutAccess, 2),
+                (Kind::SessionWithoutAccess, 2),
+                (Kind::IdentityDiffers, 2),
+            ]
+        );
+        let found = sides.reconciled();
+        assert!(found.exceptions.iter().all(|one| one.at == at(110)));
+        assert_eq!(found.exceptions[0].accesses.len(), 51);
+        let all = Counts {
+            signatures: 50,
+            accesses: 50,
+            sessions: 100,
+        };
+        assert_eq!(found.compared, all);
+    }
+
+    #[test]
     fn a_failed_attempt_explains_a_signature_of_its_person() {
         for (person, second, is_named) in [
             ("a", 110, true),
@@ -428,6 +478,36 @@ mod tests {
                 "{person} at {second}"
             );
         }
+    }
+
+    #[test]
+    fn an_attempt_explains_at_most_one_unused_certificate() {
+        let sides = Sides::default().signed(4, 105, "a").signed(3, 110, "a");
+        let mut sides = sides.signed(2, 111, "a").signed(1, 112, "b");
+        let names = &mut sides.log.names;
+        let mut attempt = |id, person, second| FailedAttempt {
+            id,
+            person: names.of(person),
+            host: names.of("web-1"),
+            at: at(second),
+        };
+        sides.stored.attempts = vec![attempt(7, "a", 104), attempt(8, "a", 120)];
+        sides
+            .stored
+            .attempts
+            .extend([attempt(9, "a", 225), attempt(10, "b", 120)]);
+        let explained = |sides: &Sides| {
+            let found = sides.reconciled();
+            let named = found.exceptions.iter().filter_map(|one| {
+                let id = one.attempt?.id;
+                Some((one.serial?.get(), id))
+            });
+            named.collect::<Vec<_>>()
+        };
+        assert_eq!(explained(&sides), [(4, 8), (3, 9), (1, 10)]);
+        // A certificate with a session was used, so it does not belong to an attempt that failed.
+        let sides = sides.logged_in(4, 106, "a");
+        assert_eq!(explained(&sides), [(3, 8), (2, 9), (1, 10)]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use vctl_common::count::{counted, form};
 
 use super::log::AuditLog;
-use super::model::{Counts, Exception, Span};
+use super::model::{Counts, Exception, Kind, Span};
 use super::reconcile::Reconciled;
 use super::store::StoredRecords;
 use crate::ui::time;
@@ -27,6 +27,10 @@ pub(crate) struct Report<'a> {
     /// The compared time: what both have, without the margin at each end.
     pub(crate) window: Span,
     pub(crate) margin: Duration,
+    /// Address of Vault.
+    pub(crate) vault: &'a str,
+    /// Mounts of our CAs, without a slash at the end.
+    pub(crate) mounts: &'a [String],
 }
 
 impl Report<'_> {
@@ -63,8 +67,8 @@ impl Report<'_> {
     }
 
     /// Returns what the reader must know in addition to the exceptions.
-    pub(crate) fn notes(&self, vault: &str) -> Vec<String> {
-        let log = self.log;
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let (log, vault) = (self.log, self.vault);
         let mut notes = Vec::new();
         let listed = log.unreadable.iter();
         notes.extend(listed.map(|line| format!("{}: {}", log.place(line.place), line.reason)));
@@ -114,6 +118,10 @@ impl Report<'_> {
                 "no access row of the compared time has a signature: is this the audit log of {vault}?"
             ));
         }
+        if log.signatures.is_empty() {
+            let mounts = self.mounts.join("/` or `");
+            notes.push(format!("the audit log has no signature of `{mounts}/`"));
+        }
         notes
     }
 
@@ -151,10 +159,16 @@ impl Report<'_> {
         notes
     }
 
-    /// Returns the display name in an exception: as Vault signed it, else as the row has it. A name that only a host
-    /// reports is not proven.
+    /// Returns the display name in an exception: of the row that has no signature, else as Vault signed it, else as the
+    /// row has it. A name that only a host reports is not proven.
     pub(crate) fn person(&self, exception: &Exception<'_>) -> (String, bool) {
         let text = |name| self.log.names.text(name).to_owned();
+        let mut accesses = exception.accesses.iter();
+        if exception.kind == Kind::AccessWithoutSignature
+            && let Some(access) = accesses.find(|access| !access.is_ours)
+        {
+            return (text(access.person), true);
+        }
         if let Some(signature) = exception.signature {
             return (text(signature.person), true);
         }
@@ -236,6 +250,7 @@ pub(crate) mod tests {
             signature(names, 0, 500, "oidc-mallory"),
             signature(names, 7001, 510, "oidc-mallory"),
             signature(names, 7002, 520, HOSTILE),
+            signature(names, 7005, 525, "oidc-mallory"),
         ];
         let unanswered = vec![signature(names, 0, 600, "oidc-mallory")];
         let access = |names: &mut super::super::names::Names, serial, person| LoggedAccess {
@@ -271,7 +286,7 @@ pub(crate) mod tests {
                 id: 78,
                 person: names.of("oidc-mallory"),
                 host: names.of("web-2"),
-                at: at(511),
+                at: at(526),
             }],
             not_read: (5, 6),
             unreadable: vec!["access 9".to_owned()],
@@ -297,13 +312,14 @@ pub(crate) mod tests {
             store_span: span(0, 9500),
             window: span(120, 8880),
             margin: Duration::from_mins(2),
+            vault: "https://vault:8200",
+            mounts: &["ssh".to_owned()],
         })
     }
 
     #[test]
     fn everything_that_was_not_compared_is_noted() {
-        let notes = with_report(|report| report.notes("https://vault:8200"));
-        let all = notes.join("\n");
+        let all = with_report(|report| report.notes().join("\n"));
         for part in [
             "audit.log:4: damaged",
             "2 lines more cannot be read",
@@ -321,7 +337,7 @@ pub(crate) mod tests {
             verdict.unwrap()
         });
         assert!(
-            verdict.contains("8 exceptions and 4 unreadable records"),
+            verdict.contains("9 exceptions and 4 unreadable records"),
             "{verdict}"
         );
     }

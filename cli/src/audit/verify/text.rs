@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use vctl_common::count::counted;
+use vctl_common::count::{counted, form};
 use vctl_common::person::Person;
 
 use super::model::{Exception, Kind, Span};
@@ -43,13 +43,14 @@ fn summary(report: &Report<'_>) -> Vec<(&'static str, String)> {
     let period = |span: Span| format!("{} to {}", time::seconds(span.from), time::seconds(span.to));
     let compared = found.compared;
     let outside = report.outside();
+    let entries = report.log.entries();
     vec![
         (
             "audit log",
             format!(
                 "{}, {}, {}",
                 counted(report.log.files.len(), "file"),
-                counted(report.log.entries(), "line"),
+                format_args!("{entries} {}", form(entries, "entry", "entries")),
                 period(report.log_span)
             ),
         ),
@@ -197,7 +198,8 @@ mod tests {
     fn each_exception_has_a_line_with_its_evidence() {
         let shown = with_report(|report| rendered(|out| write(out, report, Layout::default())));
         for part in [
-            "2 signatures, 2 certificates in access rows, 2 sessions",
+            "3 files, 16 entries, ",
+            "3 signatures, 2 certificates in access rows, 2 sessions",
             "signed, no access row   7001    mallory",
             "signed for oidc-mallory from 192.0.2.1 with ssh/sre-core (audit.log:7001)",
             "perhaps for access 78 to web-2, which failed without a certificate",

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use vctl_common::centre::DbRole;
 use vctl_common::enrolment::Enrolment;
 use vctl_common::host::HostName;
-use vctl_common::vault::{Method, Vault, VaultError, Wrapped};
+use vctl_common::vault::{Vault, VaultError, Wrapped};
 
 pub(crate) use approles::approles;
 pub(crate) use revoke::NotRevoked;
@@ -154,8 +154,7 @@ impl<'a> HostIdentity<'a> {
     }
 
     async fn list(&self, path: &str) -> Result<Vec<String>, VaultError> {
-        let list = Method::from_bytes(b"LIST").unwrap_or(Method::GET);
-        let answer = match self.vault.request(list, path, None).await {
+        let answer = match self.vault.list(path).await {
             Ok(answer) => answer,
             Err(VaultError::NotFound { .. }) => return Ok(Vec::new()),
             Err(VaultError::Denied { .. }) => {

@@ -3,6 +3,7 @@
 mod host_cert;
 mod ssh_print;
 mod refusal;
+mod scopes;
 mod ssh_rotate;
 
 use std::env;

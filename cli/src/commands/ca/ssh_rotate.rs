@@ -10,6 +10,7 @@ use vctl_common::count::counted;
 use vctl_common::pg::Client;
 
 use super::refusal::{out_of_turn, require_none_missing, trust_hint, without};
+use super::scopes::GrantedScopes;
 use crate::ca_rotation;
 use crate::ca_rotation::hosts::{Visit, visit};
 use crate::ca_rotation::text::{RotationHosts, write};
@@ -25,7 +26,7 @@ use crate::inventory::order;
 use crate::ssh_ca::{self, Authority, Source};
 use crate::trust_ca;
 use crate::trust_ca::TrustSpec;
-use crate::ui::ask::confirmed;
+use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice, records, time};
@@ -97,13 +98,10 @@ pub(super) struct SshRotateArgs {
 pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
     let options = globals.options();
-    if !args.plan
-        && !args.yes
-        && let Some(reason) = globals.interaction().refusal()
-    {
-        let message = format!("changing the SSH CA needs confirmation, and {reason}");
+    let interaction = globals.interaction();
+    if !args.plan && !args.yes {
         let hint = "look with `--plan`, then use `--yes`";
-        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+        interaction.require("changing the SSH CA needs confirmation", hint)?;
     }
     context::run(globals, async |context| {
         let role = if args.plan { DbRole::Ro } else { DbRole::Rw };
@@ -120,8 +118,10 @@ pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
             client: &client,
             config: &loaded.config,
             options: &options,
+            interaction,
             without: without(&args.force_without, &hosts)?,
             hosts,
+            scopes: GrantedScopes::read(&client).await?,
             now,
         };
         match (args.finish, stage) {
@@ -148,7 +148,9 @@ struct Rotation<'a> {
     client: &'a Client,
     config: &'a Config,
     options: &'a [String],
+    interaction: Interaction,
     hosts: Vec<RotationHost>,
+    scopes: GrantedScopes,
     without: BTreeSet<String>,
     now: SystemTime,
 }
@@ -158,6 +160,7 @@ impl Rotation<'_> {
     async fn begin(&self, idle: &str) -> Result<(), Stop> {
         let vault = self.context.vault();
         vault::check_roles(vault, idle, &self.hosts).await?;
+        self.scopes.require_at(vault, idle).await?;
         let hosts = counted(self.hosts.len(), "host");
         let question = format!(
             "Create a new SSH CA at `{idle}/`, and make {hosts} trust it beside the old one?"
@@ -184,6 +187,7 @@ impl Rotation<'_> {
     async fn advance(&self, active: &CaKey, next: &CaKey) -> Result<(), Stop> {
         let vault = self.context.vault();
         vault::sign_for_all(vault, &next.mount, &self.hosts).await?;
+        self.scopes.require_at(vault, &next.mount).await?;
         let missing = self.without_trust_in(&next.fingerprint).count();
         if missing > 0 {
             let hosts = counted(missing, "host");
@@ -191,7 +195,7 @@ impl Rotation<'_> {
             if !self.agreed(&question).await? {
                 return Ok(());
             }
-            return self.spread(&authority(next)?).await;
+            return self.spread(&next.authority()?).await;
         }
         let question = format!("Sign with {} from now on?", next.fingerprint);
         if !self.agreed(&question).await? {
@@ -229,7 +233,11 @@ impl Rotation<'_> {
 
     /// Removes the old CA from the hosts and from Vault.
     async fn finish(&self, active: &CaKey, leaving: &CaKey) -> Result<(), Stop> {
-        let last = active.since + self.config.ssh_sign.0;
+        let mut last = active.since + self.config.ssh_sign.0;
+        if !self.args.now {
+            let within = self.scopes.longest_lifetime(self.context.vault()).await?;
+            last = last.max(active.since + within);
+        }
         if !self.args.now && self.now < last {
             let message = format!(
                 "certificates of the old SSH CA may be valid until {}",
@@ -265,7 +273,7 @@ impl Rotation<'_> {
         }
         let source = Source::of(self.context.vault().settings());
         let unwanted = leaving.fingerprint.parse().into_iter().collect();
-        let orders = TrustSpec::new(source, vec![authority(active)?], unwanted);
+        let orders = TrustSpec::new(source, vec![active.authority()?], unwanted);
         let trusting = |host: &&RotationHost| {
             host.trusted.contains(&leaving.fingerprint) && !self.without.contains(&host.name)
         };
@@ -301,7 +309,7 @@ impl Rotation<'_> {
 
     /// Asks for confirmation.
     async fn agreed(&self, question: &str) -> Result<bool, Stop> {
-        let agreed = self.args.yes || confirmed(question).await?;
+        let agreed = self.args.yes || confirmed(self.interaction, question).await?;
         if !agreed {
             notice::note("nothing was changed");
         }
@@ -349,8 +357,7 @@ impl Rotation<'_> {
                     notice::done(&format!("{}: done", host.name));
                 }
                 Err(error) => {
-                    let why = std::iter::once(error.message).chain(error.causes);
-                    let why = why.collect::<Vec<_>>().join(": ");
+                    let why = error.one_line();
                     notice::done(&format!("{}: {why}", host.name));
                     let host = host.name.clone();
                     missing.push(FailedHost { host, why });
@@ -369,13 +376,6 @@ impl Rotation<'_> {
             .filter(move |host| !host.trusted.contains(fingerprint));
         missing.filter(|host| !self.without.contains(&host.name))
     }
-}
-
-fn authority(key: &CaKey) -> Result<Authority, CliError> {
-    Authority::read(&key.mount, &key.line).ok_or_else(|| {
-        let message = format!("the database has no public key for {}", key.fingerprint);
-        CliError::new(Exit::Failure, message)
-    })
 }
 
 fn show(args: &SshRotateArgs, stage: &Stage, hosts: &[RotationHost]) -> Result<(), Stop> {

@@ -1,6 +1,6 @@
 //! The credentials of an enrolment, and the steps to install them on the host.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,9 @@ pub(super) struct Installation<'a> {
     /// Name in the host's agent.yaml until the new credentials are installed, if it has another one.
     former: Option<&'a HostName>,
     agent_config: String,
-    out: Option<(&'a Path, File)>,
+    out: Option<NewFile<'a>>,
+    /// The written agent.yaml.
+    agent_config_file: Option<NewFile<'a>>,
 }
 
 impl<'a> Installation<'a> {
@@ -56,15 +58,14 @@ impl<'a> Installation<'a> {
         config: &Config,
     ) -> Result<Self, Stop> {
         let agent_config = agent_config::text(host, config);
-        let out = match &args.out {
-            Some(path) => Some((&**path, create(path, 0o600)?)),
-            None => None,
+        let new = |path: &'a Option<PathBuf>, mode| {
+            let path = path.as_deref();
+            path.map(|path| NewFile::create(path, mode)).transpose()
         };
-        if let Some(path) = &args.agent_config {
-            let mut file = create(path, 0o644)?;
-            let written = file.write_all(agent_config.as_bytes());
-            let written = written.and_then(|()| file.sync_all());
-            written.map_err(|error| unwritable(path, &error))?;
+        let out = new(&args.out, 0o600)?;
+        let mut agent_config_file = new(&args.agent_config, 0o644)?;
+        if let Some(file) = &mut agent_config_file {
+            file.write(&agent_config)?;
         }
         Ok(Self {
             args,
@@ -72,6 +73,7 @@ impl<'a> Installation<'a> {
             former,
             agent_config,
             out,
+            agent_config_file,
         })
     }
 
@@ -86,13 +88,17 @@ impl<'a> Installation<'a> {
     ) -> Result<(), Stop> {
         identity.create(enrolment, self.args.secret_id_ttl).await?;
         let credentials = identity.credentials(enrolment, self.args.wrap_ttl).await?;
-        let Some((path, mut file)) = self.out.take() else {
-            return self.print(screen, enrolment, &credentials, config);
+        if let Some(file) = self.agent_config_file.take() {
+            file.keep();
+        }
+        let Some(mut file) = self.out.take() else {
+            self.print(screen, enrolment, &credentials)?;
+            note_authorities(config);
+            return Ok(());
         };
         let addr = &context.settings().vault.addr;
-        self.write(&mut file, addr, enrolment, &credentials)
-            .map_err(|error| unwritable(path, &error))?;
-        let (host, path) = (self.host, path.display());
+        file.write(&self.document(addr, enrolment, &credentials))?;
+        let (host, path) = (self.host, file.path.display());
         writeln!(
             screen,
             "host `{host}` is enrolled; copy `{path}` to it, and to no other host"
@@ -100,9 +106,11 @@ impl<'a> Installation<'a> {
         if let Some(former) = self.former {
             writeln!(
                 screen,
-                "In /etc/vctl/agent.yaml of the host, change `host: {former}` to `host: {host}`."
+                "In /etc/vctl/agent.yaml of the host, write `host: {host}`: its name was `{former}`."
             )?;
         }
+        file.keep();
+        note_authorities(config);
         Ok(())
     }
 
@@ -111,13 +119,12 @@ impl<'a> Installation<'a> {
         screen: &mut Screen,
         enrolment: &Enrolment,
         credentials: &Credentials,
-        config: &Config,
     ) -> Result<(), Stop> {
         let host = self.host;
         let within = humane(credentials.wrapped.ttl);
         // The agent compares this key with the name of its AppRole.
         let rename = self.former.map_or_else(String::new, |_| {
-            format!("\x20 sed -i 's/^host:.*/host: {host}/' /etc/vctl/agent.yaml\n")
+            format!("\x20 {}\n", set_host(host, "/etc/vctl/agent.yaml"))
         });
         writeln!(
             screen,
@@ -145,22 +152,11 @@ impl<'a> Installation<'a> {
                 self.agent_config
             )?,
         }
-        for (setting, from, to) in agent_config::authorities(config) {
-            notice::note(&format!(
-                "copy `{}` to `{to}` on the host: `{setting}` of its agent.yaml names it",
-                from.display()
-            ));
-        }
         Ok(())
     }
 
-    fn write(
-        &self,
-        file: &mut File,
-        addr: &str,
-        enrolment: &Enrolment,
-        credentials: &Credentials,
-    ) -> std::io::Result<()> {
+    /// Returns the JSON document of `--out`.
+    fn document(&self, addr: &str, enrolment: &Enrolment, credentials: &Credentials) -> String {
         let value = serde_json::json!({
             "host": self.host,
             "approle": enrolment.approle(),
@@ -170,15 +166,62 @@ impl<'a> Installation<'a> {
             "wrap_ttl_s": credentials.wrapped.ttl.as_secs(),
             "agent_config": self.agent_config,
         });
-        writeln!(file, "{value:#}")?;
-        file.sync_all()
+        format!("{value:#}\n")
     }
 }
 
-fn create(path: &Path, mode: u32) -> Result<File, Stop> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(mode);
-    options.open(path).map_err(|error| unwritable(path, &error))
+fn note_authorities(config: &Config) {
+    for (setting, from, to) in agent_config::authorities(config) {
+        notice::note(&format!(
+            "copy `{}` to `{to}` on the host: `{setting}` of its agent.yaml names it",
+            from.display()
+        ));
+    }
+}
+
+/// Returns the shell command that sets the key `host`, which the file may not have.
+fn set_host(host: &HostName, path: &str) -> String {
+    format!("sed -i '/^host:/d' {path}; printf '\\nhost: %s\\n' '{host}' >> {path}")
+}
+
+/// A file that did not exist before. It is removed unless it is kept, so that the same command works again.
+struct NewFile<'a> {
+    path: &'a Path,
+    file: File,
+    is_kept: bool,
+}
+
+impl<'a> NewFile<'a> {
+    fn create(path: &'a Path, mode: u32) -> Result<Self, Stop> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(mode);
+        let file = options
+            .open(path)
+            .map_err(|error| unwritable(path, &error))?;
+        Ok(Self {
+            path,
+            file,
+            is_kept: false,
+        })
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), Stop> {
+        let written = self.file.write_all(text.as_bytes());
+        let written = written.and_then(|()| self.file.sync_all());
+        written.map_err(|error| unwritable(self.path, &error))
+    }
+
+    fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for NewFile<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            let _ = fs::remove_file(self.path);
+        }
+    }
 }
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Stop {
@@ -200,6 +243,40 @@ fn secret_id_ttl(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_step_sets_the_host_with_or_without_the_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.yaml");
+        let host = "www-1".parse().unwrap();
+        for (before, after) in [
+            (
+                "host: web-1\nmode: strict\n",
+                "mode: strict\n\nhost: www-1\n",
+            ),
+            ("mode: strict", "mode: strict\nhost: www-1\n"),
+        ] {
+            fs::write(&path, before).unwrap();
+            let step = set_host(&host, path.to_str().unwrap());
+            let status = std::process::Command::new("sh")
+                .args(["-c", &step])
+                .status();
+            assert!(status.unwrap().success());
+            assert_eq!(fs::read_to_string(&path).unwrap(), after);
+        }
+    }
+
+    #[test]
+    fn an_unused_file_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("web-1.json");
+        drop(NewFile::create(&path, 0o600).unwrap());
+        assert!(!path.exists());
+        NewFile::create(&path, 0o600).unwrap().keep();
+        assert!(path.exists());
+        assert!(NewFile::create(&path, 0o600).is_err());
+        assert!(path.exists());
+    }
 
     #[test]
     fn a_time_outside_of_vaults_limits_is_refused() {

@@ -36,7 +36,7 @@ Examples:
   vctl host enroll web-1                     Create an identity
   vctl host enroll web-2 --create --ip IP    Also add the host to the inventory
   vctl host enroll web-1 --out web-1.json    Write it to a file, for automation
-  vctl host list                             List the identities of all hosts
+  vctl host list                             List the identities of hosts
   vctl host rename web-1 www-1               Rename a host, with its records
   vctl host revoke web-1                     Revoke the identity at once")]
 pub(crate) struct HostArgs {

@@ -19,7 +19,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory;
 use crate::inventory::rename::{RenameError, Renamed};
-use crate::ui::ask::confirmed;
+use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::help::TEMPLATE;
 use crate::ui::{Screen, notice};
 
@@ -144,8 +144,9 @@ async fn rename(
             Ok(Renamed::Now | Renamed::Before) => return Ok(is_renamed),
             Err(RenameError::ByInventory(error)) => {
                 let question = format!("Is `{new}` the host that was `{old}`?");
-                let is_asked = globals.interaction().refusal().is_none();
-                if !is_asked || !confirmed(&question).await? {
+                let interaction = globals.interaction();
+                let is_asked = interaction == Interaction::Allowed;
+                if !is_asked || !confirmed(interaction, &question).await? {
                     let hint = format!(
                         "if `vctl edit {old} --name {new}` renamed the host: `vctl host rename {old} {new} --inventory-renamed`"
                     );

@@ -19,7 +19,7 @@ use crate::rbac::check::{Verdict, by_grants, by_policies, certificates_of};
 use crate::rbac::command::{CommandClass, GatedCommand, class_of};
 use crate::rbac::scope::Target;
 use crate::rbac::{json, lookup, table};
-use crate::ssh::{self, HostSelector};
+use crate::ssh::{self, Destination, HostSelector};
 use crate::ui::ask::Interaction;
 use crate::ui::format::OutputFormat;
 use crate::ui::help::{self, TEMPLATE};
@@ -28,25 +28,31 @@ use crate::ui::{Screen, sanitize};
 /// Show whether you may run a command, and which layer denies it
 ///
 /// Two layers decide: the grants of your groups, and the policies of your token in Vault. The exit status
-/// is 77 if one of them denies the command; the error names the layer and the next step. Nothing is
-/// run or changed.
+/// is 77 if one of them denies the command, and 69 if the grants cannot be looked up; the error names the
+/// layer and the next step. Nothing is run or changed.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
-  vctl rbac check exec                          May I run `vctl exec`?
-  vctl rbac check ssh --host web-1              May I log in to web-1?
-  vctl rbac check ssh --host web-1 --user root  May I log in to it as root?")]
+  vctl rbac check exec              May I run `vctl exec`?
+  vctl rbac check ssh web-1         May I log in to web-1?
+  vctl rbac check ssh root@web-1    May I log in to it as root?
+  vctl rbac check session end       May I end a session?")]
+#[command(group(clap::ArgGroup::new("target").args(["place", "host"])))]
 pub(super) struct CheckArgs {
     /// Name of a command of vctl
     #[arg(value_name = "COMMAND", add = completion::command())]
     command: String,
 
-    /// Exact name or address of a host, for a grant that covers only some hosts
+    /// Exact name or address of a host, also as USER@HOST, for `ssh` and `proxy`; a subcommand for others
+    #[arg(value_name = "HOST|SUBCOMMAND", add = completion::host())]
+    place: Option<String>,
+
+    /// The same as HOST
     #[arg(long, value_name = "HOST", add = completion::host())]
     host: Option<String>,
 
     /// User on the host [default: user of the inventory]
-    #[arg(long, value_name = "USER", requires = "host", add = completion::login_user())]
+    #[arg(long, value_name = "USER", requires = "target", add = completion::login_user())]
     user: Option<String>,
 
     /// Output format
@@ -68,15 +74,41 @@ pub(super) fn run(args: &CheckArgs, globals: &Globals) -> Result<(), Stop> {
         let hint = format!("commands that need a grant: {}", names.join(", "));
         return Err(CliError::new(Exit::Usage, message).hint(hint).into());
     };
-    let name = command.get_name();
-    if args.host.is_some() && class_of(name) != CommandClass::Gated(GatedCommand::Ssh) {
+    let place = args.place.as_deref();
+    let below = place.and_then(|place| command.find_subcommand(place));
+    let name = match below {
+        Some(below) => format!("{} {}", command.get_name(), below.get_name()),
+        None => command.get_name().to_owned(),
+    };
+    let host = args.host.as_deref().or(place.filter(|_| below.is_none()));
+    if let (Some(place), None, true) = (place, below, command.has_subcommands()) {
+        let place = sanitize::text(place);
+        let message = format!("`vctl {name}` has no subcommand `{place}`");
+        let names: Vec<&str> = command
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .collect();
+        let hint = format!("its subcommands: {}", names.join(", "));
+        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+    }
+    if (host.is_some() || args.user.is_some())
+        && class_of(&name) != CommandClass::Gated(GatedCommand::Ssh)
+    {
         let message = format!("`vctl {name}` does not log in to a host with a certificate");
         let error = CliError::new(Exit::Usage, message);
-        return Err(error.hint("use `--host` with `ssh` or `proxy`").into());
+        return Err(error.hint("give a host with `ssh` or `proxy`").into());
     }
+    let destination = host.map(|host| {
+        let destination = Destination::parse(host).map_err(|why| {
+            let host = sanitize::text(host);
+            CliError::new(Exit::Usage, format!("`{host}` is not a host: {why}"))
+        });
+        Ok::<_, CliError>(destination?.or_rather(args.user.as_deref(), None))
+    });
+    let destination = destination.transpose()?;
     let loaded = globals.load()?;
     let verdict = context::run(globals, async |context| {
-        args.decide(name, context, &loaded).await
+        decide(&name, destination.as_ref(), context, &loaded).await
     })?;
     let mut screen = Screen::for_format(args.output);
     if args.output.is_for_people() {
@@ -95,58 +127,59 @@ pub(super) fn run(args: &CheckArgs, globals: &Globals) -> Result<(), Stop> {
             };
             let user = sanitize::text(&verdict.display_name);
             let message = format!("`vctl {name}` is denied to `{user}` by {layer}");
-            let error = CliError::new(Exit::Permission, message);
-            Err(error.hint(denying.fix.clone().unwrap_or_default()).into())
+            let mut error = CliError::new(denying.exit, message);
+            error.hint.clone_from(&denying.fix);
+            Err(error.into())
         }
     }
 }
 
-impl CheckArgs {
-    async fn decide(
-        &self,
-        name: &str,
-        context: &Context,
-        loaded: &Loaded,
-    ) -> Result<Verdict, Stop> {
-        let info = context.vault().lookup_self().await?;
-        let mut certificates = Vec::new();
-        let grant = if let Some(host) = &self.host {
-            let directory = HostLookup::new(context)?;
-            let wanted = HostSelector::Exact(host.clone());
-            let found =
-                ssh::look_up(&directory, &loaded.config, &wanted, Interaction::Never).await?;
-            let mut host = found.plan.target;
-            if let Some(user) = &self.user {
-                host.user.clone_from(user);
-            }
-            if let Ok(grants) = &found.grants {
-                ssh::choose_roles(&mut host, grants);
-            }
-            certificates.extend(host.roles.iter().map(|role| {
-                let policy = role.scope.as_ref().map_or("vctl-ssh", |_| &role.name);
-                Need::certificate_of(&host.mount, &role.name, policy)
-            }));
-            let target = Target {
-                dc: &found.dc,
-                host: &host.name,
-                user: &host.user,
-            };
-            by_grants(name, Some(&target), &found.grants, &info)
-        } else {
-            let grants = match class_of(name) {
-                CommandClass::Gated(_) => lookup::with_role(context, DbRole::Ro).await,
-                _ => Ok(CallerGrants::default()),
-            };
-            if class_of(name) == CommandClass::Gated(GatedCommand::Ssh) {
-                certificates = certificates_of(&grants, loaded);
-            }
-            by_grants(name, None, &grants, &info)
+async fn decide(
+    name: &str,
+    destination: Option<&Destination>,
+    context: &Context,
+    loaded: &Loaded,
+) -> Result<Verdict, Stop> {
+    let info = context.vault().lookup_self().await?;
+    let mut certificates = Vec::new();
+    let grant = if let Some(destination) = destination {
+        let directory = HostLookup::new(context)?;
+        let wanted = match destination.wanted() {
+            HostSelector::Part(host) => HostSelector::Exact(host),
+            wanted => wanted,
         };
-        let policy = by_policies(name, context, &certificates).await?;
-        Ok(Verdict {
-            command: name.to_owned(),
-            display_name: info.display_name,
-            layers: vec![grant, policy],
-        })
-    }
+        let found = ssh::look_up(&directory, &loaded.config, &wanted, Interaction::Never).await?;
+        let mut host = found.plan.target;
+        if let Some(user) = destination.user() {
+            user.clone_into(&mut host.user);
+        }
+        if let Ok(grants) = &found.grants {
+            ssh::choose_roles(&mut host, grants);
+        }
+        certificates.extend(host.roles.iter().map(|role| {
+            let policy = role.scope.as_ref().map_or("vctl-ssh", |_| &role.name);
+            Need::certificate_of(&host.mount, &role.name, policy)
+        }));
+        let target = Target {
+            dc: &host.dc,
+            host: &host.name,
+            user: &host.user,
+        };
+        by_grants(name, Some(&target), &found.grants, &info)
+    } else {
+        let grants = match class_of(name) {
+            CommandClass::Gated(_) => lookup::with_role(context, DbRole::Ro).await,
+            _ => Ok(CallerGrants::default()),
+        };
+        if class_of(name) == CommandClass::Gated(GatedCommand::Ssh) {
+            certificates = certificates_of(&grants, loaded);
+        }
+        by_grants(name, None, &grants, &info)
+    };
+    let policy = by_policies(name, context, loaded, &certificates).await?;
+    Ok(Verdict {
+        command: name.to_owned(),
+        display_name: info.display_name,
+        layers: vec![grant, policy],
+    })
 }

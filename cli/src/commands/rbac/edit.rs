@@ -77,14 +77,19 @@ pub(super) fn assign(args: &AssignArgs, globals: &Globals) -> Result<(), Stop> {
     context::run(globals, async |context| {
         let editor = Editor::connect(context, "rbac assign").await?;
         let groups = editor.groups().await?;
-        let group = choose::group(args.group.as_deref(), &groups, interaction).await?;
+        let group = choose::group(
+            args.group.as_deref(),
+            &groups,
+            |group| group.name != EVERYONE,
+            interaction,
+        )
+        .await?;
         let users = if args.users.is_empty() {
             choose::new_members(group, &editor.users().await?, interaction).await?
         } else {
             args.users.clone()
         };
         if users.is_empty() {
-            notice::note("no user was chosen; nothing changed");
             return Ok(());
         }
         change_members(&editor, &group.name, &users, Edit::Add).await
@@ -103,7 +108,7 @@ async fn change_members(
         let (whole, is_known) = name::display_name(user, &known)?;
         if !is_known && edit == Edit::Add {
             notice::note(&format!(
-                "`{}` has not logged in yet: the name must be the whole display name in Vault, such as `oidc-albert`",
+                "`{}` has not logged in yet, so it is stored as it is: the name must be the whole display name in Vault, such as `oidc-albert`",
                 sanitize::text(&whole)
             ));
         }
@@ -156,14 +161,13 @@ pub(super) fn grant(args: &GrantArgs, globals: &Globals) -> Result<(), Stop> {
     context::run(globals, async |context| {
         let editor = Editor::connect(context, "rbac grant").await?;
         let groups = editor.groups().await?;
-        let group = choose::group(args.group.as_deref(), &groups, interaction).await?;
+        let group = choose::group(args.group.as_deref(), &groups, |_| true, interaction).await?;
         let grants = if args.grants.is_empty() {
             choose::new_grants(group, interaction).await?
         } else {
             args.grants.clone()
         };
         if grants.is_empty() {
-            notice::note("no command was chosen; nothing changed");
             return Ok(());
         }
         // Without a role, nothing but this program would enforce the scope.
@@ -198,7 +202,7 @@ pub(super) struct RevokeArgs {
     group: String,
 
     /// Grants, as `vctl rbac group show` lists them
-    #[arg(value_name = "COMMAND[:SCOPE]", value_parser = name::grant, required = true)]
+    #[arg(value_name = "COMMAND[:SCOPE]", value_parser = name::stored_grant, required = true)]
     grants: Vec<Grant>,
 }
 

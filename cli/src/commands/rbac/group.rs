@@ -1,6 +1,7 @@
 //! `vctl rbac group`: lists, shows, creates and deletes groups of users.
 
 use vctl_common::centre::DbRole;
+use vctl_common::count::counted;
 
 use super::{Editor, choose, no_group, show};
 use crate::centre::context;
@@ -114,7 +115,7 @@ pub(super) fn run(args: &GroupArgs, globals: &Globals) -> Result<(), Stop> {
 fn read_groups(globals: &Globals) -> Result<Vec<Group>, Stop> {
     context::run(globals, async |context| {
         let client = context.connect(&context.pool(DbRole::Ro)?).await?;
-        Ok(store::groups(&client, None).await?)
+        Ok(store::groups(&client).await?)
     })
 }
 
@@ -123,41 +124,39 @@ fn create(args: &GroupCreateArgs, globals: &Globals) -> Result<(), Stop> {
     let description = description.map(|text| name::description(&text)).transpose();
     let description = description.map_err(|why| CliError::new(Exit::Usage, why))?;
     let name = &args.group;
-    let changed = context::run(globals, async |context| {
+    let (existed, changed) = context::run(globals, async |context| {
         let editor = Editor::connect(context, "rbac group create").await?;
+        let groups = editor.groups().await?;
+        let existed = groups.iter().any(|group| group.name == *name);
         let (client, by) = (&editor.client, &editor.by);
         match store_edit::create_group(client, by, name, description.as_deref()).await {
-            Ok(changed) => Ok(changed),
+            Ok(changed) => Ok((existed, changed)),
             Err(error) => Err(editor.explain(error).await),
         }
     })?;
-    notice::note(&if changed {
-        format!("the group `{name}` is created or changed")
-    } else {
-        format!("the group `{name}` exists already; nothing changed")
+    notice::note(&match (existed, changed) {
+        (_, false) => format!("the group `{name}` exists already; nothing changed"),
+        (false, true) => format!("created the group `{name}`"),
+        (true, true) => format!("changed the description of the group `{name}`"),
     });
     Ok(())
 }
 
 fn delete(args: &GroupDeleteArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
-    if !args.yes
-        && let Some(reason) = interaction.refusal()
-    {
-        let message = format!("deleting a group needs confirmation, and {reason}");
-        let error = CliError::new(Exit::Usage, message);
+    if !args.yes {
         let hint = "use `--yes` to delete it without confirmation";
-        return Err(error.hint(hint).into());
+        interaction.require("deleting a group needs confirmation", hint)?;
     }
     let name = &args.group;
     let deleted = context::run(globals, async |context| {
         let editor = Editor::connect(context, "rbac group delete").await?;
         let groups = editor.groups().await?;
-        let group = choose::group(Some(name), &groups, interaction).await?;
-        let (members, grants) = (group.members.len(), group.grants.len());
-        let question =
-            format!("Delete the group `{name}` with {members} members and {grants} grants?");
-        if !args.yes && group.name != EVERYONE && !confirmed(&question).await? {
+        let group = choose::group(Some(name), &groups, |_| true, interaction).await?;
+        let members = counted(group.members.len(), "member");
+        let grants = counted(group.grants.len(), "grant");
+        let question = format!("Delete the group `{name}` with {members} and {grants}?");
+        if !args.yes && group.name != EVERYONE && !confirmed(interaction, &question).await? {
             return Ok(false);
         }
         let (client, by) = (&editor.client, &editor.by);

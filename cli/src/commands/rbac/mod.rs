@@ -34,7 +34,7 @@ Examples:
   vctl rbac member add devs albert           Add a user who has logged in
   vctl rbac grant devs ssh:dc=seoul-onprem   Allow logins to one data centre
   vctl rbac revoke everyone '*'              Stop allowing everything to all
-  vctl rbac check ssh --host web-1           Show whether you may log in
+  vctl rbac check ssh web-1                  Show whether you may log in
   vctl rbac log                              List the last changes")]
 pub(crate) struct RbacArgs {
     #[command(subcommand)]
@@ -89,7 +89,7 @@ impl Editor {
     }
 
     async fn groups(&self) -> Result<Vec<Group>, Stop> {
-        Ok(store::groups(&self.client, None).await?)
+        Ok(store::groups(&self.client).await?)
     }
 
     async fn users(&self) -> Result<Vec<User>, Stop> {
@@ -116,14 +116,48 @@ impl Editor {
     }
 }
 
+/// Maximum number of groups in an error.
+const LISTED: usize = 10;
+
 /// Returns an error about a missing group, with the existing ones.
 fn no_group(message: String, groups: &[Group]) -> CliError {
     let names = groups
         .iter()
+        .take(LISTED)
         .map(|group| format!("`{}`", sanitize::text(&group.name)));
     let names: Vec<String> = names.collect();
-    CliError::new(Exit::NotFound, message).hint(format!(
-        "the groups are {}; `vctl rbac group create NAME` creates one",
-        names.join(", ")
-    ))
+    let names = names.join(", ");
+    let groups = if groups.len() > LISTED {
+        let all = groups.len();
+        format!("`vctl rbac group list` lists all {all} groups, such as {names}")
+    } else {
+        format!("the groups are {names}")
+    };
+    let hint = format!("{groups}; `vctl rbac group create NAME` creates one");
+    CliError::new(Exit::NotFound, message).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_about_a_missing_group_lists_only_some_of_many() {
+        let groups = |count: usize| -> Vec<Group> {
+            let group = |number| Group {
+                name: format!("g{number}"),
+                description: String::new(),
+                created_at: None,
+                members: Vec::new(),
+                grants: Vec::new(),
+            };
+            (0..count).map(group).collect()
+        };
+        let hint = |count| no_group("x".to_owned(), &groups(count)).hint.unwrap();
+        assert!(hint(2).starts_with("the groups are `g0`, `g1`; "));
+        assert!(hint(10).contains("`g9`; "));
+        let many = hint(200);
+        assert!(many.starts_with("`vctl rbac group list` lists all 200 groups, such as `g0`"));
+        assert!(many.contains("`g9`; ") && !many.contains("`g10`"), "{many}");
+    }
 }

@@ -82,7 +82,7 @@ pub(super) struct LogArgs {
     #[arg(long, value_name = "GROUP", value_parser = name::group)]
     group: Option<String>,
 
-    /// Only changes that a user made, or that added or removed a user; a part of the name
+    /// Only changes that a user made, or that added or removed the user, also with a group; a part of the name
     #[arg(long, value_name = "NAME", value_parser = name::user)]
     user: Option<String>,
 

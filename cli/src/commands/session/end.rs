@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use vctl_common::centre::DbRole;
-use vctl_common::pg::{Client, PgError};
+use vctl_common::pg::Client;
 use vctl_common::time::wall_now;
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
-use crate::commands::duration_arg;
+use crate::commands::{duration_arg, reason_arg};
 use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -50,7 +50,7 @@ pub(crate) struct EndArgs {
     named: SessionName,
 
     /// Reason for the record
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = reason_arg::reason)]
     reason: Option<String>,
 
     /// Do not ask for confirmation
@@ -68,12 +68,9 @@ fn wait(text: &str) -> Result<Duration, String> {
 
 pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
-    if !args.yes
-        && let Some(reason) = interaction.refusal()
-    {
-        let message = format!("ending a session needs confirmation, and {reason}");
+    if !args.yes {
         let hint = "use `--yes` to end it without confirmation";
-        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+        interaction.require("ending a session needs confirmation", hint)?;
     }
     let lines = context::run(globals, async |context| {
         let client = context.connect(&context.pool(DbRole::SessionEnd)?).await?;
@@ -90,7 +87,7 @@ pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
         }
         let described = words::described(&session, wall_now());
         let question = format!("End session {} of {described}?", session.id);
-        if !args.yes && !confirmed(&question).await? {
+        if !args.yes && !confirmed(interaction, &question).await? {
             return Ok(vec!["no session was ended".to_owned()]);
         }
         let name = context.display_name().await?;
@@ -98,7 +95,7 @@ pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
         let requested = store::request(&client, &name, session.id, reason).await;
         let (request, is_new) = match requested {
             Ok(requested) => requested,
-            Err(error) if is_over(&error) => {
+            Err(error) if store::is_over(&error) => {
                 let (id, host) = (session.id, &session.host);
                 return Ok(vec![format!("session {id} on {host} has ended meanwhile")]);
             }
@@ -198,11 +195,4 @@ async fn await_answer(
         }
         sleep(LOOK).await;
     }
-}
-
-/// Returns whether the session has ended since it was found.
-fn is_over(error: &PgError) -> bool {
-    error
-        .db_error()
-        .is_some_and(|db| db.code().code() == "P0002")
 }

@@ -1,7 +1,9 @@
 //! The cache file: written atomically, private, and for one inventory.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,9 @@ const MOST: u64 = 64 << 20;
 
 /// Maximum age: older hosts are more misleading than helpful.
 const OLDEST: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Shortest time between two writes of one process. A server that lists its hosts again and again writes them once.
+const BETWEEN_WRITES: SignedDuration = SignedDuration::from_secs(10);
 
 /// Tolerance for a clock that was set back. With a larger difference, the age is unknown.
 const SLACK: SignedDuration = SignedDuration::from_hours(1);
@@ -109,6 +114,8 @@ pub(crate) struct SnapshotFile {
     state: StateDir,
     path: PathBuf,
     origin: InventoryOrigin,
+    /// Time of the last write by this process.
+    written_at: Rc<Cell<Option<Timestamp>>>,
 }
 
 impl SnapshotFile {
@@ -117,6 +124,7 @@ impl SnapshotFile {
             state: state.clone(),
             path: state.file("inventory.json"),
             origin: InventoryOrigin::of(settings),
+            written_at: Rc::default(),
         }
     }
 
@@ -149,10 +157,21 @@ impl SnapshotFile {
             serde_json::to_writer(&mut *out, &stored)?;
             out.write_all(b"\n")
         });
+        self.written_at.set(done.is_ok().then_some(taken_at));
         done.map_err(|error| {
             let message = format!("cannot write the hosts to `{}`", self.path.display());
             CliError::new(Exit::Failure, message).caused_by(&error)
         })
+    }
+
+    /// Like [`write`](Self::write), but does nothing shortly after a write.
+    pub(crate) fn write_if_due(&self, hosts: &[Host], now: Timestamp) -> Result<(), CliError> {
+        let age = self.written_at.get().map(|at| now.duration_since(at));
+        // The clock may have been set back.
+        if age.is_some_and(|age| !age.is_negative() && age < BETWEEN_WRITES) {
+            return Ok(());
+        }
+        self.write(hosts, now)
     }
 
     /// Returns the cached hosts, if they belong to this inventory and are not older than 7 days.
@@ -263,6 +282,24 @@ mod tests {
         file.write(&hosts(), NOON).unwrap();
         assert_eq!(file.write(&[], NOON).unwrap_err().exit, Exit::NotFound);
         assert_eq!(file.read(NOON).unwrap().hosts.len(), 2);
+    }
+
+    #[test]
+    fn hosts_that_were_just_cached_are_not_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = file(&dir, &settings());
+        let second = SignedDuration::from_secs(1);
+        file.write_if_due(&hosts(), NOON).unwrap();
+        // A lookup of another call has a clone.
+        let same = file.clone();
+        for (now, taken_at) in [
+            (NOON + second, NOON),
+            (NOON + BETWEEN_WRITES, NOON + BETWEEN_WRITES),
+            (NOON, NOON),
+        ] {
+            same.write_if_due(&hosts(), now).unwrap();
+            assert_eq!(file.read(NOON).unwrap().taken_at, taken_at);
+        }
     }
 
     #[test]

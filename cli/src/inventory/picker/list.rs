@@ -1,22 +1,23 @@
 //! A picker for a short list of lines: the user chooses one, or several with the space bar.
 
 use std::collections::BTreeSet;
-use std::io;
 
-use vctl_common::charset;
-
-use super::screen::{self, Input, PickerScreen};
-use super::state::{PickerKey, ScreenLine};
-use crate::error::{CliError, Stop};
-use crate::exit_code::Exit;
+use super::state::{PickerKey, PickerState, PickerStep, ScreenLine};
+use crate::error::Stop;
 use crate::ui::sanitize;
 
 /// Maximum length of the query.
 const LONGEST: usize = 128;
 
-const KEYS_OF_ONE: &str = "  Enter choose · ↑/↓ move · type to search · Esc cancel";
-const KEYS_OF_SEVERAL: &str =
-    "  Space select · Enter finish · ↑/↓ move · type to search · Esc cancel";
+/// The help line: for 80 columns, and for less.
+const KEYS_OF_ONE: [&str; 2] = [
+    "  Enter choose · ↑/↓ move · type to search · Esc cancel",
+    "  Enter choose · Esc cancel",
+];
+const KEYS_OF_SEVERAL: [&str; 2] = [
+    "  Space select · Enter finish · ↑/↓ move · type to search · Esc cancel",
+    "  Space select · Enter finish · Esc cancel",
+];
 
 /// Returns the index of the chosen line. The caller has checked that there is a terminal.
 pub(crate) async fn choose_one(title: &str, lines: Vec<String>) -> Result<usize, Stop> {
@@ -33,42 +34,13 @@ async fn run(mut picker: ListPicker) -> Result<Vec<usize>, Stop> {
     if picker.lines.is_empty() {
         return Ok(Vec::new());
     }
-    let failed = |error: &io::Error| {
-        CliError::new(Exit::Failure, "cannot show the list on this terminal").caused_by(error)
-    };
-    // Restores the terminal when this future ends, in every case.
-    let screen = PickerScreen::take().map_err(|error| failed(&error))?;
-    loop {
-        let drawn = screen.draw(|columns, rows| picker.draw(columns, rows));
-        drawn.map_err(|error| failed(&error))?;
-        // In its own thread, so that signals are handled during the read.
-        let input = tokio::task::spawn_blocking(screen::next).await;
-        let input = input.map_err(io::Error::other).and_then(|input| input);
-        let key = match input.map_err(|error| failed(&error))? {
-            Some(Input::Key(key)) => key,
-            Some(Input::Resized) => continue,
-            None => return Err(Stop::Interrupted),
-        };
-        match picker.press(key) {
-            ListStep::Stay => {}
-            ListStep::Cancelled => return Err(Stop::Interrupted),
-            ListStep::Chosen(indices) => return Ok(indices),
-        }
-    }
+    super::run::run(&mut picker, "list").await
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     One,
     Several,
-}
-
-/// The result of a key.
-#[derive(Debug, PartialEq, Eq)]
-enum ListStep {
-    Stay,
-    Chosen(Vec<usize>),
-    Cancelled,
 }
 
 /// The state of the picker, without a terminal.
@@ -99,15 +71,17 @@ impl ListPicker {
         }
     }
 
-    fn press(&mut self, key: PickerKey) -> ListStep {
+    fn press(&mut self, key: PickerKey) -> PickerStep<Vec<usize>> {
         let last = self.found.len().saturating_sub(1);
         match key {
-            PickerKey::Cancel => return ListStep::Cancelled,
+            PickerKey::Cancel => return PickerStep::Cancelled,
             PickerKey::Enter => {
                 return match (self.mode, self.found.get(self.cursor)) {
-                    (Mode::Several, _) => ListStep::Chosen(self.selected.iter().copied().collect()),
-                    (Mode::One, Some(&line)) => ListStep::Chosen(vec![line]),
-                    (Mode::One, None) => ListStep::Stay,
+                    (Mode::Several, _) => {
+                        PickerStep::Chosen(self.selected.iter().copied().collect())
+                    }
+                    (Mode::One, Some(&line)) => PickerStep::Chosen(vec![line]),
+                    (Mode::One, None) => PickerStep::Stay,
                 };
             }
             PickerKey::Character(' ') if self.mode == Mode::Several => {
@@ -137,7 +111,7 @@ impl ListPicker {
             PickerKey::First => self.cursor = 0,
             PickerKey::Last => self.cursor = last,
         }
-        ListStep::Stay
+        PickerStep::Stay
     }
 
     fn search(&mut self) {
@@ -170,7 +144,7 @@ impl ListPicker {
                 Mode::One => KEYS_OF_ONE,
                 Mode::Several => KEYS_OF_SEVERAL,
             };
-            frame.push(ScreenLine::dim(charset::shown(keys).into_owned()));
+            frame.push(ScreenLine::keys(keys, columns));
         }
         let room = rows.saturating_sub(frame.len());
         self.page = room.max(1);
@@ -197,6 +171,18 @@ impl ListPicker {
     }
 }
 
+impl PickerState for ListPicker {
+    type Choice = Vec<usize>;
+
+    fn press(&mut self, key: PickerKey) -> PickerStep<Vec<usize>> {
+        Self::press(self, key)
+    }
+
+    fn draw(&mut self, columns: usize, rows: usize) -> Vec<ScreenLine> {
+        Self::draw(self, columns, rows)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,10 +193,26 @@ mod tests {
     }
 
     #[test]
+    fn a_narrow_terminal_still_shows_how_to_finish_and_cancel() {
+        let mut picker = picker(Mode::Several);
+        for (columns, shown) in [
+            (80, "type to search"),
+            (60, "Enter finish"),
+            (45, "Esc cancel"),
+        ] {
+            let keys = picker.draw(columns, 24).swap_remove(2).text;
+            assert!(
+                keys.contains(shown) && keys.ends_with("Esc cancel"),
+                "{keys}"
+            );
+        }
+    }
+
+    #[test]
     fn several_lines_are_selected_with_the_space_bar() {
         let mut picker = picker(Mode::Several);
         for key in [PickerKey::Down, PickerKey::Character(' '), PickerKey::Last] {
-            assert_eq!(picker.press(key), ListStep::Stay);
+            assert_eq!(picker.press(key), PickerStep::Stay);
         }
         picker.press(PickerKey::Character(' '));
         let frame = picker.draw(80, 24);
@@ -219,7 +221,7 @@ mod tests {
         assert!(frame[1].text.contains("2 selected"), "{}", frame[1].text);
         // The space bar also removes a selection.
         picker.press(PickerKey::Character(' '));
-        assert_eq!(picker.press(PickerKey::Enter), ListStep::Chosen(vec![1]));
+        assert_eq!(picker.press(PickerKey::Enter), PickerStep::Chosen(vec![1]));
     }
 
     #[test]
@@ -232,8 +234,11 @@ mod tests {
         assert_eq!(picker.found, [2]);
         picker.press(PickerKey::Character(' '));
         picker.press(PickerKey::Clear);
-        assert_eq!(picker.press(PickerKey::Enter), ListStep::Chosen(vec![0, 2]));
-        assert_eq!(picker.press(PickerKey::Cancel), ListStep::Cancelled);
+        assert_eq!(
+            picker.press(PickerKey::Enter),
+            PickerStep::Chosen(vec![0, 2])
+        );
+        assert_eq!(picker.press(PickerKey::Cancel), PickerStep::Cancelled);
     }
 
     #[test]
@@ -241,9 +246,9 @@ mod tests {
         let mut picker = picker(Mode::One);
         picker.press(PickerKey::Character('t'));
         picker.press(PickerKey::Character('r'));
-        assert_eq!(picker.press(PickerKey::Enter), ListStep::Chosen(vec![3]));
+        assert_eq!(picker.press(PickerKey::Enter), PickerStep::Chosen(vec![3]));
         picker.press(PickerKey::Character('z'));
-        assert_eq!(picker.press(PickerKey::Enter), ListStep::Stay);
+        assert_eq!(picker.press(PickerKey::Enter), PickerStep::Stay);
         // A name from Vault cannot write to the terminal.
         let mut hostile = ListPicker::new("x", vec!["\u{1b}[2Jx".to_owned()], Mode::One);
         let text = hostile.draw(80, 24).pop().unwrap().text;

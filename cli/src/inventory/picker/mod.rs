@@ -5,10 +5,9 @@
 
 mod context;
 pub(crate) mod list;
+mod run;
 mod screen;
 mod state;
-
-use std::io;
 
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -17,12 +16,9 @@ use crate::ui::ask::Interaction;
 use crate::ui::sanitize;
 
 pub(crate) use context::PickerContext;
-use screen::{Input, PickerScreen};
-use state::{Picker, PickerStep};
+use state::Picker;
 
 /// Returns the chosen host; if vctl may not prompt, an error that lists the hosts.
-///
-/// Draws on stderr, because stdout belongs to the output of the command.
 pub(crate) async fn choose(
     hosts: Vec<Host>,
     known: &PickerContext,
@@ -37,29 +33,9 @@ pub(crate) async fn choose(
     if let Some(reason) = interaction.refusal() {
         return Err(not_chosen(&hosts, reason).into());
     }
-    let failed = |error: &io::Error| {
-        CliError::new(Exit::Failure, "cannot show the hosts on this terminal").caused_by(error)
-    };
     let mut picker = Picker::new(hosts, known);
-    // Restores the terminal when this future ends, in every case.
-    let screen = PickerScreen::take().map_err(|error| failed(&error))?;
-    loop {
-        let drawn = screen.draw(|columns, rows| picker.draw(columns, rows));
-        drawn.map_err(|error| failed(&error))?;
-        // In its own thread, so that signals are handled during the read.
-        let input = tokio::task::spawn_blocking(screen::next).await;
-        let input = input.map_err(io::Error::other).and_then(|input| input);
-        let key = match input.map_err(|error| failed(&error))? {
-            Some(Input::Key(key)) => key,
-            Some(Input::Resized) => continue,
-            None => return Err(Stop::Interrupted),
-        };
-        match picker.press(key) {
-            PickerStep::Stay => {}
-            PickerStep::Cancelled => return Err(Stop::Interrupted),
-            PickerStep::Chosen(index) => return Ok(picker.into_host(index)),
-        }
-    }
+    let index = run::run(&mut picker, "hosts").await?;
+    Ok(picker.into_host(index))
 }
 
 /// Maximum number of hosts in an error.

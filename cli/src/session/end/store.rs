@@ -124,6 +124,13 @@ pub(crate) async fn request(
     request.unwrap_or(Ok((0, false)))
 }
 
+/// Returns whether a request failed because the session has ended.
+pub(crate) fn is_over(error: &PgError) -> bool {
+    error
+        .db_error()
+        .is_some_and(|db| db.code().code() == "P0002")
+}
+
 /// Returns the state of a request; `None` if the request does not exist.
 pub(crate) async fn state(client: &Client, request: i64) -> Result<Option<RequestState>, PgError> {
     let rows = client

@@ -1,6 +1,7 @@
 //! Host names in `known_hosts`: patterns, lists of patterns, hashes.
 
 use ring::hmac;
+use vctl_common::glob;
 
 use super::line::decoded;
 
@@ -36,30 +37,7 @@ fn matches_list(patterns: &[u8], host: &str) -> bool {
 
 /// Returns whether a pattern with `*` and `?` matches a host, ignoring case.
 pub(crate) fn matches(pattern: &[u8], host: &[u8]) -> bool {
-    let (mut at, mut of) = (0, 0);
-    // Position of the last `*`, and of the first byte of the host after its match.
-    let mut star: Option<(usize, usize)> = None;
-    while of < host.len() {
-        match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at, of));
-                at += 1;
-            }
-            Some(&byte) if byte == b'?' || byte.eq_ignore_ascii_case(&host[of]) => {
-                at += 1;
-                of += 1;
-            }
-            _ => {
-                let Some((star_at, taken)) = star else {
-                    return false;
-                };
-                star = Some((star_at, taken + 1));
-                at = star_at + 1;
-                of = taken + 1;
-            }
-        }
-    }
-    pattern[at..].iter().all(|&byte| byte == b'*')
+    glob::matches(&pattern.to_ascii_lowercase(), &host.to_ascii_lowercase())
 }
 
 /// Returns whether `|1|SALT|HASH` is the hash of a host; `None` if it is not a valid hash.

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use russh::client::Msg;
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::status;
@@ -36,7 +36,7 @@ pub(crate) enum CaptureEnd {
     /// The caller stopped the command.
     Stopped {
         why: String,
-        /// The host confirmed the end of the command, or the command was not started.
+        /// The host reported the end of the command, or the command was not started.
         has_ended: bool,
     },
 }
@@ -48,13 +48,14 @@ pub(crate) async fn capture(
     output: &mut impl FnMut(OutputStream, &[u8]),
     mut stop: Pin<&mut impl Future<Output = String>>,
 ) -> Result<CaptureEnd, SshError> {
-    let starting = start(connection, command);
-    let (mut incoming, outgoing, mut asked) = tokio::select! {
-        started = starting => started?,
-        // The connection is closed next, and sshd starts no command then.
+    let channel = tokio::select! {
+        opened = connection.open_session() => opened?,
+        // The host has not got the command.
         why = &mut stop => return Ok(CaptureEnd::Stopped { why, has_ended: true }),
     };
-    let (mut end, mut has_ended) = (None, true);
+    // From here on, only the host knows whether the command runs.
+    let (mut incoming, outgoing, mut asked) = start(connection, channel, command).await?;
+    let (mut end, mut is_closed) = (None, true);
     let mut stopping: Option<Stopping> = None;
     loop {
         let deadline = stopping.as_ref().map(|stopping| stopping.deadline);
@@ -94,14 +95,18 @@ pub(crate) async fn capture(
                     stopping.deadline = Instant::now() + GRACE;
                 }
                 _ => {
-                    has_ended = false;
+                    is_closed = false;
                     break;
                 }
             },
         }
     }
     match (stopping, end) {
-        (Some(Stopping { why, .. }), _) => Ok(CaptureEnd::Stopped { why, has_ended }),
+        (Some(Stopping { why, .. }), end) => {
+            // Without a status, the connection broke: that proves nothing.
+            let has_ended = is_closed && end.is_some();
+            Ok(CaptureEnd::Stopped { why, has_ended })
+        }
         (None, Some(end)) => Ok(end),
         (None, None) if connection.is_closed() => Err(connection.lost(russh::Error::Disconnect)),
         (None, None) => Ok(CaptureEnd::Silent),
@@ -117,8 +122,12 @@ struct Stopping {
 
 type Started = (ChannelReadHalf, ChannelWriteHalf<Msg>, Vec<&'static str>);
 
-async fn start(connection: &Connection, command: &[u8]) -> Result<Started, SshError> {
-    let channel = connection.open_session().await?;
+/// Sends the command, which has no input: a program that reads it must not wait.
+async fn start(
+    connection: &Connection,
+    channel: Channel<Msg>,
+    command: &[u8],
+) -> Result<Started, SshError> {
     let (incoming, outgoing) = channel.split();
     let work = Work {
         command: Some(command.to_vec()),
@@ -126,7 +135,6 @@ async fn start(connection: &Connection, command: &[u8]) -> Result<Started, SshEr
         agent_forwarding: false,
     };
     let asked = ask(connection, &outgoing, &work).await?;
-    // The command has no input: a program that reads it must not wait.
     let ended = outgoing.eof().await;
     ended.map_err(|source| connection.lost(source))?;
     Ok((incoming, outgoing, asked))

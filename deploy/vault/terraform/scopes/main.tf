@@ -53,12 +53,18 @@ output "roles" {
     error_message = "A scope with user= names its account already; remove users."
   }
   precondition {
-    condition     = alltrue([for entry in local.entries : length(entry.users) > 0 && alltrue([for user in entry.users : can(regex("^${local.word}$", user))])])
+    condition = alltrue([for entry in local.entries : length(entry.users) > 0 && alltrue([for user in entry.users :
+    can(regex("^\"${local.word}\"$", jsonencode(user)))])])
     error_message = "users of a scope is missing, empty, or contains a text that is not the name of an account."
+  }
+  # The list of `vctl revoke --krl` has the certificates of a day.
+  precondition {
+    condition     = alltrue([for entry in local.entries : try(entry.max_ttl <= 86400, false)])
+    error_message = "max_ttl_s of a scope is above 86400 seconds."
   }
   precondition {
     condition = alltrue([for entry in local.entries : alltrue([for ttl in [entry.ttl, entry.max_ttl] :
-    can(regex("^[1-9][0-9]{0,6}$", ttl))]) && try(entry.ttl <= entry.max_ttl, false)])
+    can(regex("^[1-9][0-9]{0,6}$", jsonencode(ttl)))]) && try(entry.ttl <= entry.max_ttl, false)])
     error_message = "ttl_s or max_ttl_s of a scope is not a whole number of seconds, or ttl_s is above max_ttl_s."
   }
 }

@@ -8,10 +8,11 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 use vctl_tests::browser::Browser;
-use vctl_tests::lab::Programs;
+use vctl_tests::lab::{Programs, installed};
 use vctl_tests::terminal::Terminal;
 
 use super::{Desk, GROUP, SignOn, log_in_at_the_provider};
+use crate::fixture::terraform::Module;
 
 const DOCUMENT: &str = "deploy/vault/oidc-phase2.md";
 
@@ -136,6 +137,47 @@ fn the_document_lists_all_settings_of_vault() {
         "device"
     );
     has_its_groups(sign_on);
+}
+
+#[test]
+fn terraform_configures_the_same_sign_on_as_the_document() {
+    let Some(sign_on) = SignOn::shared() else {
+        return;
+    };
+    // Terraform is not a package of Debian. Its module for GitLab has no provider, so it runs without a network.
+    if !installed("terraform") {
+        return;
+    }
+    let ca = fs::read_to_string(sign_on.centre.pki.ca()).unwrap();
+    let address = sign_on.centre.bao.address();
+    let variables = [
+        ("url", sign_on.issuer.as_str()),
+        ("ca_pem", &ca),
+        ("group", GROUP),
+        ("members_only", "true"),
+        ("vault_address", &address),
+    ];
+    let mut outputs = Module::new("gitlab", "oidc-role.json").outputs(&variables);
+    let admin = sign_on.centre.bao.admin().unwrap();
+    let data = |path: &str| admin.get(path).unwrap()["data"].take();
+    let config = data("auth/oidc/config");
+    let wanted = outputs["config"].as_object().unwrap();
+    assert_eq!(wanted.len(), 3, "{wanted:?}");
+    for (key, value) in wanted {
+        assert_eq!(config[key], *value, "{key}");
+    }
+    // OpenBao returns a role in another form, so it gets both.
+    let path = "auth/oidc/role/vctl-terraform";
+    admin.post(path, &outputs["role"].take()).unwrap();
+    let written = data(path);
+    admin.delete(path).unwrap();
+    assert_eq!(written, data("auth/oidc/role/vctl"));
+    let groups = outputs["groups"].as_object().unwrap();
+    assert_eq!(groups.len(), 3, "{groups:?}");
+    for (name, alias) in groups {
+        let group = data(&format!("identity/group/name/{name}"));
+        assert_eq!(group["alias"]["name"], *alias, "{name}");
+    }
 }
 
 #[test]

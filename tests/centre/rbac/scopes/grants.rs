@@ -102,6 +102,22 @@ fn differences_between_scope_file_and_vault_are_listed() {
 }
 
 #[test]
+fn certificates_of_a_scope_have_the_lifetime_of_the_scope() {
+    let Some(centre) = narrowed() else { return };
+    let admin = User::new(centre, "short-admin", ADMIN);
+    adds_host(centre, "short-1", "short");
+    let user = User::new(centre, "short", &["vctl-user", "vctl-scope-dc-short"]);
+    knows(&user, centre, &["short-1"]);
+    user.is_in(&admin, "short", &["ssh:dc=short"]);
+    // vctl asks for 30 minutes for other certificates.
+    user.ok(&["ssh", "--server", "short-1", "--", "true"]);
+    // Vault makes certificates valid from 30 s before the signature.
+    let lifetime = "select extract(epoch from cert_valid_before - cert_valid_after)::int \
+        from vctl.access_log where vault_user = 'userpass-short' and result = 'ok'";
+    assert_eq!(sql(centre, lifetime), "930");
+}
+
+#[test]
 fn vctl_ssh_uses_the_role_that_the_user_may_use() {
     let Some(centre) = narrowed() else { return };
     let admin = User::new(centre, "uses-admin", ADMIN);

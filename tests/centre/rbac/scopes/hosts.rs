@@ -97,6 +97,11 @@ fn trust_ca_sets_the_scopes_of_a_host() {
         "{said:?}"
     );
     assert!(text().ends_with(with_scopes), "{}", text());
+    // The line in sshd's configuration cannot limit the accounts.
+    let said = run(&["--scope", "dc=scope-b,user=root"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    let reason = "accepts the certificates of all accounts in a scope; leave out `user=root`";
+    assert!(said.stderr.contains(reason), "{said:?}");
     // A scope of another data centre is refused, and so is a file that is not a scope file.
     let said = run(&["--scope", "dc=scope-a"]);
     assert_eq!(said.code, 2, "{said:?}");

@@ -1,14 +1,14 @@
 //! The scope file: setup.sh and Terraform create the same objects from it, and refuse a wrong file.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 use vctl_tests::centre::DATABASE;
-use vctl_tests::lab::installed;
+use vctl_tests::lab::{exempt, installed};
 
-use super::{Enforced, applied, enforced};
+use super::{applied, enforced};
+use crate::fixture::terraform::Module;
 
 const TERRAFORM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/vault/terraform/");
 
@@ -43,6 +43,31 @@ fn a_removed_scope_is_removed_from_vault() {
             .get("identity/group/name/vctl-scope-dc-scope-a")
             .is_ok()
     );
+}
+
+#[test]
+fn setup_fails_if_removed_scopes_cannot_be_listed() {
+    let Some(enforced) = enforced() else { return };
+    let (centre, directory) = (enforced.centre, enforced.directory.path());
+    let cli = directory.join("cli-without-list");
+    let real = centre.bao.binary.path.display();
+    let script = format!(
+        "#!/bin/sh\n[ \"$1 $3\" != \"list sys/policies/acl\" ] || {{ echo denied >&2; exit 2; }}\n\
+         exec '{real}' \"$@\"\n"
+    );
+    fs::write(&cli, script).unwrap();
+    fs::set_permissions(&cli, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut setup = centre.setup();
+    setup.env("SCOPES", enforced.file()).env("VAULT_CLI", &cli);
+    let output = setup.output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(
+        errors.contains("Vault does not list `sys/policies/acl`"),
+        "{errors}"
+    );
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(!said.contains("done"), "{said}");
 }
 
 #[test]
@@ -94,6 +119,10 @@ fn setup_refuses_a_wrong_scope_file() {
             "`ttl_s` of `user=b` is 7201, above its `max_ttl_s`, 7200",
         ),
         (
+            r#"{"user=b": {"max_ttl_s": 86401}}"#,
+            "`max_ttl_s` of `user=b` is 86401; expected at most 86400 seconds",
+        ),
+        (
             r#"{"dc=A": {"users": ["a"]}, "dc=a": {"users": ["a"]}}"#,
             "have the same name in Vault, `vctl-scope-dc-a`",
         ),
@@ -109,6 +138,21 @@ fn setup_refuses_a_wrong_scope_file() {
         let said = enforced.centre.postgres.psql(DATABASE, &sql).unwrap();
         assert!(said.starts_with("problem|"), "{file}: {said}");
         assert!(said.contains(reason), "{file}: {said}");
+    }
+    // vctl refuses the same files: a unit test of it reads the same list.
+    for file in include_str!("wrong-files.txt").lines() {
+        // The script checks that the file is an object.
+        let sql = format!(
+            "create temporary table scope_file as select file from (select '{}'::json as file) f \
+             where json_typeof(file) = 'object'; {statement}",
+            file.replace('\'', "''")
+        );
+        let said = enforced.centre.postgres.psql(DATABASE, &sql).unwrap();
+        assert!(
+            said.is_empty() || said.starts_with("problem|"),
+            "{file}: {said}"
+        );
+        assert!(!said.is_empty() || file == "[]", "{file}");
     }
     // The script stops before it changes Vault.
     let wrong = enforced.directory.path().join("wrong-setup.json");
@@ -171,9 +215,11 @@ fn terraform_and_setup_create_equal_scopes() {
     assert_eq!(core, scope);
     // Terraform is not a package of Debian. Its module of scopes has no provider, so it runs without a network.
     if !installed("terraform") {
+        exempt("the scopes of Terraform are not evaluated: `terraform` is not installed");
         return;
     }
-    let roles = evaluated(enforced);
+    let module = Module::new("scopes", "scope-policy.hcl");
+    let roles = &module.outputs(&[("file", enforced.file().to_str().unwrap())])["roles"];
     let roles = roles.as_object().unwrap();
     assert_eq!(roles.len(), 4, "{roles:?}");
     for (name, wanted) in roles {
@@ -197,30 +243,25 @@ fn terraform_and_setup_create_equal_scopes() {
     }
 }
 
-/// Returns the roles that Terraform would create for the scope file.
-fn evaluated(enforced: &Enforced) -> Value {
+#[test]
+fn terraform_refuses_a_wrong_scope_file() {
+    if !installed("terraform") {
+        exempt("wrong scope files are not given to Terraform: `terraform` is not installed");
+        return;
+    }
+    let module = Module::new("scopes", "scope-policy.hcl");
     let work = tempfile::tempdir().unwrap();
-    let vault = work.path().join("vault");
-    for directory in ["terraform/scopes", "sql"] {
-        fs::create_dir_all(vault.join(directory)).unwrap();
+    let file = work.path().join("wrong.json");
+    for text in include_str!("wrong-files.txt").lines() {
+        // Terraform takes the last of equal keys.
+        let has_double = ["\"ttl_s\"", "\"user=b\""].map(|key| text.matches(key).count() > 1);
+        fs::write(&file, text).unwrap();
+        let output = module.plan(&[("file", file.to_str().unwrap())]);
+        let is_refused = !output.status.success();
+        assert_eq!(
+            is_refused,
+            !has_double.contains(&true),
+            "{text}: {output:?}"
+        );
     }
-    for file in ["terraform/scopes/main.tf", "scope-policy.hcl"] {
-        let from = Path::new(TERRAFORM).join("..").join(file);
-        fs::copy(from, vault.join(file)).unwrap();
-    }
-    let terraform = |args: &[&str]| {
-        let output = Command::new("terraform")
-            .args(args)
-            .current_dir(vault.join("terraform/scopes"))
-            .env("CHECKPOINT_DISABLE", "1")
-            .env("TF_CLI_CONFIG_FILE", "/dev/null")
-            .env("TF_VAR_file", enforced.file())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        output.stdout
-    };
-    terraform(&["init", "-input=false"]);
-    terraform(&["apply", "-input=false", "-auto-approve"]);
-    serde_json::from_slice(&terraform(&["output", "-json", "roles"])).unwrap()
 }

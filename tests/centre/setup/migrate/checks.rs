@@ -230,7 +230,7 @@ const SPOILED: &[(&str, &str)] = &[
     ),
     (
         "0023_revocations",
-        "revoke execute on function vctl.begin_revocation_v1(text, text[], text, text) from vctl_session_end",
+        "alter function vctl.finish_revocation_v1(bigint, jsonb) security invoker",
     ),
     (
         "0023_revocations",
@@ -280,6 +280,35 @@ const SPOILED: &[(&str, &str)] = &[
     (
         "0025_export_order",
         "grant delete on vctl.access_change to vctl_pruner",
+    ),
+    (
+        "0026_revoke_role",
+        "grant execute on function vctl.begin_revocation_v1(text, text[], text, text) to vctl_session_end",
+    ),
+    (
+        "0026_revoke_role",
+        "revoke execute on function vctl.begin_revocation_v1(text, text[], text, text) from vctl_revoke",
+    ),
+    (
+        "0026_revoke_role",
+        "revoke execute on function vctl.session_end_state_v1(bigint) from vctl_revoke",
+    ),
+    (
+        "0026_revoke_role",
+        "revoke usage on schema vctl from vctl_revoke",
+    ),
+    (
+        "0026_revoke_role",
+        "grant execute on function vctl.answer_session_end_v1(bigint, jsonb) to vctl_revoke",
+    ),
+    (
+        "0026_revoke_role",
+        "grant update on vctl.revocation to vctl_revoke",
+    ),
+    (
+        "0026_revoke_role",
+        "create or replace function vctl.revoked_names_v1() returns table (name text) language sql stable \
+         security definer set search_path = vctl, pg_temp as $$ select ''::text limit 1024 $$",
     ),
 ];
 

@@ -71,7 +71,7 @@ fn main() -> Result<ExitCode> {
     let bench = Bench::new(&options)?;
     let began_at = vctl_common::time::wall_now().duration_since(UNIX_EPOCH);
     let mut report = Report {
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: report::command_line(std::env::args()),
         commit: options.commit,
         dirty: options.dirty,
         short: options.short,

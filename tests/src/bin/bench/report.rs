@@ -165,6 +165,17 @@ impl Section {
     }
 }
 
+/// Returns the command line of a run. A report is committed, so the program's path is shortened to `release/bench`: its
+/// directory names the profile.
+pub(crate) fn command_line(args: impl IntoIterator<Item = String>) -> String {
+    let mut args: Vec<String> = args.into_iter().collect();
+    if let Some(program) = args.first_mut() {
+        let parts: Vec<&str> = program.rsplit('/').take(2).collect();
+        *program = parts.into_iter().rev().collect::<Vec<_>>().join("/");
+    }
+    args.join(" ")
+}
+
 impl Report {
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         if let Some(parent) = path.parent() {
@@ -191,6 +202,14 @@ fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_names_the_command_without_the_path_of_the_machine() {
+        let line = |text: &str| command_line(text.split(' ').map(str::to_owned));
+        let shown = "release/bench --short --out target/a.json grants";
+        assert_eq!(line(&format!("/home/me/vctl/target/{shown}")), shown);
+        assert_eq!(line("bench grants"), "bench grants");
+    }
 
     #[test]
     fn a_figure_is_held_against_its_limit() {

@@ -34,11 +34,19 @@ pub(super) enum PickerKey {
 
 /// The result of a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum PickerStep {
+pub(super) enum PickerStep<T> {
     Stay,
-    /// Index of the chosen host.
-    Chosen(usize),
+    Chosen(T),
     Cancelled,
+}
+
+/// A picker without its terminal.
+pub(super) trait PickerState {
+    type Choice;
+
+    fn press(&mut self, key: PickerKey) -> PickerStep<Self::Choice>;
+
+    fn draw(&mut self, columns: usize, rows: usize) -> Vec<ScreenLine>;
 }
 
 /// A picker. It does not know the size of the screen, except the lines of a page.
@@ -66,8 +74,23 @@ pub(super) struct Picker {
 /// Maximum length of the query, so that a large paste by mistake does not take long.
 const LONGEST: usize = 128;
 
-/// The help line, up to 80 columns.
-const KEYS: &str = "  Enter choose · ↑/↓ move · ←/→ data centre · Ctrl-U clear · Esc cancel";
+/// The help line: for 80 columns, and for less.
+const KEYS: [&str; 2] = [
+    "  Enter choose · ↑/↓ move · ←/→ data centre · Ctrl-U clear · Esc cancel",
+    "  Enter choose · ←/→ data centre · Esc cancel",
+];
+
+impl PickerState for Picker {
+    type Choice = usize;
+
+    fn press(&mut self, key: PickerKey) -> PickerStep<usize> {
+        Self::press(self, key)
+    }
+
+    fn draw(&mut self, columns: usize, rows: usize) -> Vec<ScreenLine> {
+        Self::draw(self, columns, rows)
+    }
+}
 
 impl Picker {
     /// Returns a picker. Recently used hosts come first, then the others by data centre and name.
@@ -96,7 +119,8 @@ impl Picker {
         picker
     }
 
-    pub(super) fn press(&mut self, key: PickerKey) -> PickerStep {
+    /// Returns the index of the host when the user has chosen one.
+    pub(super) fn press(&mut self, key: PickerKey) -> PickerStep<usize> {
         match key {
             PickerKey::Cancel => return PickerStep::Cancelled,
             PickerKey::Enter => {
@@ -201,7 +225,7 @@ impl Picker {
             lines.push(ScreenLine::dim(self.summary()));
         }
         if rows >= 6 {
-            lines.push(ScreenLine::dim(charset::shown(KEYS).into_owned()));
+            lines.push(ScreenLine::keys(KEYS, columns));
         }
         let room = rows.saturating_sub(lines.len());
         self.page = room.max(1);
@@ -287,6 +311,13 @@ impl ScreenLine {
             is_here: false,
             is_dim: false,
         }
+    }
+
+    /// Returns the first help line that fits, or the last one.
+    pub(super) fn keys(lines: [&str; 2], columns: usize) -> Self {
+        let [wide, narrow] = lines.map(charset::shown);
+        let fits = wide.width() <= columns;
+        Self::dim(if fits { wide } else { narrow }.into_owned())
     }
 
     pub(super) fn dim(text: String) -> Self {

@@ -1,15 +1,16 @@
 //! `vctl mcp`: time from its start to its first answer, and time of a warm `vctl_list`.
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
-use serde_json::{Value, json};
-use vctl_tests::centre::{Centre, Client, DATABASE, Options};
+use anyhow::{Result, ensure};
+use serde_json::json;
+use vctl_tests::centre;
+use vctl_tests::centre::{Centre, DATABASE, Options};
 use vctl_tests::lab::Programs;
 use vctl_tests::load::stats::Summary;
+use vctl_tests::mcp_client::Client;
 
 use crate::report::Findings;
 use crate::rig::Bench;
@@ -30,10 +31,9 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let (mut starts, mut first_lists) = (Vec::new(), Vec::new());
     for _ in 0..bench.full_or_short(50, 5) {
         let begin = Instant::now();
-        let mut server = Server::start(user.vctl())?;
-        server.initialize()?;
+        let mut server = Client::start(user.vctl());
         starts.push(milliseconds(begin));
-        first_lists.push(server.timed_list(HOSTS)?);
+        first_lists.push(timed_list(&mut server, HOSTS)?);
     }
     let starts = Summary::of(starts);
     findings.at_most("start to the first answer, p50", starts.p50, "ms", 50.0);
@@ -45,10 +45,9 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     findings.keep("first_list_ms", &first_lists)?;
 
     let rounds = bench.full_or_short(500, 20);
-    let mut server = Server::start(user.vctl())?;
-    server.initialize()?;
-    server.timed_list(HOSTS)?;
-    let warm = (0..rounds).map(|_| server.timed_list(HOSTS));
+    let mut server = Client::start(user.vctl());
+    timed_list(&mut server, HOSTS)?;
+    let warm = (0..rounds).map(|_| timed_list(&mut server, HOSTS));
     let warm = Summary::of(warm.collect::<Result<Vec<f64>>>()?);
     findings.at_most("a warm vctl_list, p50", warm.p50, "ms", 30.0);
     findings.state("a warm vctl_list, p99", warm.p99, "ms");
@@ -57,7 +56,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let many = bench.full_or_short(MANY_HOSTS, 500);
     hosts(&centre, many)?;
     let rounds = bench.full_or_short(50, 5);
-    let page = (0..rounds).map(|_| server.timed_list(many));
+    let page = (0..rounds).map(|_| timed_list(&mut server, many));
     let page = Summary::of(page.collect::<Result<Vec<f64>>>()?);
     findings.state(
         &format!("the first page of {many} hosts, p50"),
@@ -71,7 +70,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
 /// A user with a token.
 struct User<'a> {
     vctl: PathBuf,
-    client: Client,
+    client: centre::Client,
     centre: &'a Centre,
     home: PathBuf,
 }
@@ -89,69 +88,14 @@ impl User<'_> {
     }
 }
 
-/// A running `vctl mcp`.
-struct Server {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    last_id: u32,
-}
-
-impl Server {
-    fn start(mut command: Command) -> Result<Self> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn()?;
-        Ok(Self {
-            input: child.stdin.take().context("no standard input")?,
-            output: BufReader::new(child.stdout.take().context("no standard output")?),
-            child,
-            last_id: 0,
-        })
-    }
-
-    fn initialize(&mut self) -> Result<()> {
-        let params = json!({
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": {"name": "bench", "version": "1"},
-        });
-        self.ask("initialize", &params)?;
-        self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
-    }
-
-    /// Returns the milliseconds of a `vctl_list`. The answer must count this number of hosts.
-    fn timed_list(&mut self, hosts: u32) -> Result<f64> {
-        let begin = Instant::now();
-        let params = json!({"name": "vctl_list", "arguments": {}});
-        let answer = self.ask("tools/call", &params)?;
-        let took = milliseconds(begin);
-        let total = &answer["structuredContent"]["total"];
-        ensure!(*total == hosts, "wrong list: {answer}");
-        Ok(took)
-    }
-
-    fn ask(&mut self, method: &str, params: &Value) -> Result<Value> {
-        self.last_id += 1;
-        let request =
-            json!({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params});
-        self.send(&request)?;
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        let mut answer: Value = serde_json::from_str(&line)?;
-        ensure!(answer["id"] == self.last_id, "another answer: {line}");
-        Ok(answer["result"].take())
-    }
-
-    fn send(&mut self, message: &Value) -> Result<()> {
-        Ok(self.input.write_all(format!("{message}\n").as_bytes())?)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Returns the milliseconds of a `vctl_list`. The answer must count this number of hosts.
+fn timed_list(server: &mut Client, hosts: u32) -> Result<f64> {
+    let begin = Instant::now();
+    let answer = server.result(1, "vctl_list", &json!({}));
+    let took = milliseconds(begin);
+    let total = &answer["structuredContent"]["total"];
+    ensure!(*total == hosts, "wrong list: {answer}");
+    Ok(took)
 }
 
 fn milliseconds(begin: Instant) -> f64 {

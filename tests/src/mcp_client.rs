@@ -1,4 +1,5 @@
 //! A client of `vctl mcp` that sends any line, also a wrong one.
+#![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -11,8 +12,8 @@ use serde_json::{Value, json};
 /// Longest wait for a message.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-pub(crate) struct Client {
-    pub(crate) child: Child,
+pub struct Client {
+    pub child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<Value>,
     /// Messages that arrived while the client waited for another one.
@@ -21,21 +22,25 @@ pub(crate) struct Client {
 
 impl Client {
     /// Starts the server and completes the handshake.
-    pub(crate) fn start(command: Command) -> Self {
+    pub fn start(command: Command) -> Self {
         let mut client = Self::without_handshake(command);
+        client.initialize();
+        client
+    }
+
+    pub fn initialize(&mut self) {
         let hello = json!({
             "protocolVersion": "2025-06-18",
             "capabilities": {},
             "clientInfo": {"name": "spec client", "version": "1.2.3"},
         });
-        client.request(0, "initialize", &hello);
-        let answer = client.answer(0);
+        self.request(0, "initialize", &hello);
+        let answer = self.answer(0);
         assert_eq!(answer["result"]["serverInfo"]["name"], "vctl", "{answer}");
-        client.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
-        client
+        self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
     }
 
-    pub(crate) fn without_handshake(mut command: Command) -> Self {
+    pub fn without_handshake(mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
@@ -57,41 +62,41 @@ impl Client {
         }
     }
 
-    pub(crate) fn send_line(&mut self, line: &str) {
+    pub fn send_line(&mut self, line: &str) {
         self.send_bytes(format!("{line}\n").as_bytes());
     }
 
-    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.input.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
-    pub(crate) fn send(&mut self, message: &Value) {
+    pub fn send(&mut self, message: &Value) {
         self.send_line(&message.to_string());
     }
 
-    pub(crate) fn request(&mut self, id: u32, method: &str, params: &Value) {
+    pub fn request(&mut self, id: u32, method: &str, params: &Value) {
         let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
         self.send(&request);
     }
 
-    pub(crate) fn call(&mut self, id: u32, tool: &str, arguments: &Value) {
+    pub fn call(&mut self, id: u32, tool: &str, arguments: &Value) {
         let params = json!({"name": tool, "arguments": arguments});
         self.request(id, "tools/call", &params);
     }
 
     /// Calls a tool and returns its result.
-    pub(crate) fn result(&mut self, id: u32, tool: &str, arguments: &Value) -> Value {
+    pub fn result(&mut self, id: u32, tool: &str, arguments: &Value) -> Value {
         self.call(id, tool, arguments);
         self.answer(id)["result"].take()
     }
 
     /// Waits for the answer to a request.
-    pub(crate) fn answer(&mut self, id: u32) -> Value {
+    pub fn answer(&mut self, id: u32) -> Value {
         self.message(|message| message["id"] == id && message.get("method").is_none())
     }
 
     /// Waits for the first message that matches.
-    pub(crate) fn message(&mut self, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    pub fn message(&mut self, is_wanted: impl Fn(&Value) -> bool) -> Value {
         if let Some(at) = self.others.iter().position(&is_wanted) {
             return self.others.remove(at);
         }
@@ -107,7 +112,7 @@ impl Client {
     }
 
     /// Closes standard input, and waits for the server's end.
-    pub(crate) fn leave(&mut self) -> Option<i32> {
+    pub fn leave(&mut self) -> Option<i32> {
         drop(self.input.take());
         self.child.wait().unwrap().code()
     }
