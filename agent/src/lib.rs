@@ -11,6 +11,7 @@ pub mod enrich;
 pub mod attribute;
 pub mod session;
 pub mod loss;
+pub mod local_log;
 pub mod node;
 pub mod store;
 pub mod end_request;

@@ -57,6 +57,17 @@ pub struct CollectorStatus {
     pub spool_cap_bytes: u64,
     /// `None` for a collector that does not ship its records.
     pub shipping: Option<Shipping>,
+    /// `None` without `local_log`.
+    pub local_log: Option<LocalLogStatus>,
+}
+
+/// Lines for journald or syslog.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LocalLogStatus {
+    pub written: u64,
+    /// The log daemon was away, or its queue was full.
+    pub dropped: u64,
 }
 
 /// State of shipping to the centre.

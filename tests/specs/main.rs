@@ -11,6 +11,7 @@ mod stamp;
 mod second_stamp;
 mod restart;
 mod metrics;
+mod local_log;
 mod modes;
 mod setup;
 mod probe_btf;

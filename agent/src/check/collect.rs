@@ -14,13 +14,16 @@ use std::time::{Duration, Instant};
 use memchr::memmem;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::Group;
+use vctl_common::status;
 
 use super::facts::{
-    BreakGlass, CentreFact, DirectoryFact, HostFacts, PinFact, SocketFact, SpoolFact, SshdFact,
+    BreakGlass, CentreFact, DirectoryFact, HostFacts, LocalLogFact, PinFact, SocketFact, SpoolFact,
+    SshdFact,
 };
 use super::judge::TRACEPOINTS;
 use super::sshd::settings;
 use crate::config::Config;
+use crate::local_log;
 use crate::metrics::Listen;
 use crate::pam::{self, PamFiles};
 use crate::probe::{self, PINNED_LINKS};
@@ -60,8 +63,22 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
         apparmor_profiles: text("/sys/kernel/security/apparmor/profiles"),
         break_glass: break_glass(config.break_glass_group.as_deref()),
         directories: directories(config),
+        local_log: local_log(root, config),
         centre: CentreFact::default(),
     }
+}
+
+fn local_log(root: &Path, config: &Config) -> Option<LocalLogFact> {
+    let socket = local_log::socket_of(config.local_log)?;
+    let log = status::read(&config.run_dir)
+        .ok()
+        .and_then(|status| status.local_log);
+    Some(LocalLogFact {
+        socket,
+        // Also through the symlink that /dev/log is with journald.
+        exists: root.join(socket.trim_start_matches('/')).exists(),
+        dropped: log.map_or(0, |log| log.dropped),
+    })
 }
 
 /// Checks the directories as `collect` does before it starts.

@@ -38,7 +38,18 @@ pub struct HostFacts {
     pub apparmor_profiles: Option<String>,
     pub break_glass: BreakGlass,
     pub directories: Vec<DirectoryFact>,
+    /// `None` without `local_log`.
+    pub local_log: Option<LocalLogFact>,
     pub centre: CentreFact,
+}
+
+/// The log daemon of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalLogFact {
+    pub socket: &'static str,
+    pub exists: bool,
+    /// Lines that it did not take since the boot.
+    pub dropped: u64,
 }
 
 /// A directory of the collector, and why the collector would refuse it.

@@ -6,7 +6,7 @@ use vctl_common::config::{ByteSize, Key, Table, list, put, text, text_or_none};
 
 use super::Config;
 use super::centre::{self, CentreConfig};
-use super::value::{Capture, LogLevel, Mode};
+use super::value::{Capture, LocalLogKind, LogLevel, Mode};
 
 pub static TABLE: Table<Config> = Table {
     keys: KEYS,
@@ -42,6 +42,7 @@ pub(super) fn defaults() -> Config {
         log_level: LogLevel::Info,
         probe_log: false,
         end_sessions: false,
+        local_log: LocalLogKind::None,
         metrics_listen: None,
         metrics_textfile: None,
         centre: CentreConfig::default(),
@@ -275,6 +276,17 @@ pub static KEYS: &[Key<Config>] = &[
         switch: true,
         set: |config, raw| put(&mut config.end_sessions, raw.boolean()),
         get: |config| text(&config.end_sessions),
+    },
+    Key {
+        name: "local_log",
+        kind: "`none`, `journald` or `syslog`",
+        default: "none",
+        doc: "Log of this host that also gets a line for each start and end of a session, each \
+              program of its user and each gap, with masked secrets. The agent never waits for \
+              the log daemon: a line that it does not take is dropped and counted.",
+        switch: false,
+        set: |config, raw| put(&mut config.local_log, raw.one()),
+        get: |config| text(&config.local_log),
     },
     Key {
         name: "metrics_listen",

@@ -15,7 +15,7 @@ use crate::metrics::Listen;
 pub use centre::{CentreConfig, CentreError};
 pub use keys::{KEYS, TABLE};
 pub use load::{DEFAULT_FILE, Inputs, load, load_for_stamp, placed, remember};
-pub use value::{Capture, LogLevel, Mode};
+pub use value::{Capture, LocalLogKind, LogLevel, Mode};
 pub use vctl_common::config::{ByteSize, ConfigError, Problem, Source, Span};
 
 /// The configuration, with the source of each value.
@@ -51,6 +51,7 @@ pub struct Config {
     pub probe_log: bool,
     /// Whether sessions are ended on request of the centre.
     pub end_sessions: bool,
+    pub local_log: LocalLogKind,
     pub metrics_listen: Option<Listen>,
     pub metrics_textfile: Option<PathBuf>,
     pub centre: CentreConfig,

@@ -19,6 +19,14 @@ pub enum Capture {
     All,
 }
 
+/// The log of the host that gets a copy of sessions and programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalLogKind {
+    None,
+    Journald,
+    Syslog,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
     Off,
@@ -31,6 +39,7 @@ pub enum LogLevel {
 
 value_names!(Mode { "best-effort" => BestEffort, "strict" => Strict });
 value_names!(Capture { "sessions" => Sessions, "all" => All });
+value_names!(LocalLogKind { "none" => None, "journald" => Journald, "syslog" => Syslog });
 value_names!(LogLevel {
     "off" => Off,
     "error" => Error,

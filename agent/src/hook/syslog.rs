@@ -4,14 +4,13 @@ use std::os::unix::net::UnixDatagram;
 
 use vctl_common::escape::one_line;
 
+use crate::local_log::{AUTHPRIV, SYSLOG_SOCKET};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Severity {
     Error = 3,
     Warning = 4,
 }
-
-/// The facility of the lines of sshd and PAM. Source: syslog(3).
-const AUTHPRIV: u8 = 10;
 
 /// Sends a line as `vctl-agent`. It is lost without a syslog daemon: there is no other place to report to.
 pub(super) fn syslog(severity: Severity, text: &str) {
@@ -26,5 +25,5 @@ pub(super) fn syslog(severity: Severity, text: &str) {
     // A line break from a user would begin another line in the log.
     let text = one_line(text);
     let line = format!("<{priority}>vctl-agent[{}]: {text}", std::process::id());
-    let _ = socket.send_to(line.as_bytes(), "/dev/log");
+    let _ = socket.send_to(line.as_bytes(), SYSLOG_SOCKET);
 }

@@ -124,6 +124,7 @@ fn all(out: &mut Families<'_>, status: &CollectorStatus) -> fmt::Result {
         status.spool_cap_bytes,
     )?;
     shipping(out, status)?;
+    local_log(out, status)?;
     out.time(
         "vctl_status_timestamp_seconds",
         "Time of these numbers.",
@@ -172,6 +173,22 @@ fn losses(out: &mut Families<'_>, status: &CollectorStatus) -> fmt::Result {
         "vctl_unknown_gaps",
         "Gaps with an unknown number of events, by cause.",
         &by_cause(|loss| loss.unknown),
+    )
+}
+
+fn local_log(out: &mut Families<'_>, status: &CollectorStatus) -> fmt::Result {
+    let Some(log) = status.local_log else {
+        return Ok(());
+    };
+    out.counter(
+        "vctl_local_log_lines",
+        "Lines that the log daemon of the host took.",
+        log.written,
+    )?;
+    out.counter(
+        "vctl_local_log_dropped",
+        "Lines that the log daemon of the host did not take. The record has them.",
+        log.dropped,
     )
 }
 
@@ -278,7 +295,7 @@ impl Families<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vctl_common::status::Shipping;
+    use vctl_common::status::{LocalLogStatus, Shipping};
 
     fn status() -> CollectorStatus {
         let mut status = CollectorStatus {
@@ -320,6 +337,19 @@ mod tests {
             assert!(has(&text, line), "{line} in\n{text}");
         }
         assert!(text.ends_with("\n# EOF\n"));
+    }
+
+    #[test]
+    fn lines_of_the_local_log_are_counted_if_it_is_used() {
+        let mut status = status();
+        assert!(!render(&status).contains("local_log"));
+        status.local_log = Some(LocalLogStatus {
+            written: 7,
+            dropped: 2,
+        });
+        let text = render(&status);
+        assert!(has(&text, "vctl_local_log_lines_total 7"));
+        assert!(has(&text, "vctl_local_log_dropped_total 2"));
     }
 
     #[test]

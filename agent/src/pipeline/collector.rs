@@ -13,6 +13,7 @@ use vctl_redact::{RedactRules, Redactor};
 use crate::centre::Centre;
 use crate::config::{Capture, Config, Mode};
 use crate::end_request::{CollectorDesk, EndRequest, desks};
+use crate::local_log::LocalLog;
 use crate::probe::{KERNEL_BTF, OWN_PROGRAM, Probe, ProbeOptions};
 use crate::session::login::LoginReader;
 use crate::session::server::PendingStamp;
@@ -61,7 +62,8 @@ impl Collector {
         })?;
         let probe = start_probe(config)?;
         let before = status::resume(&config.run_dir, boot_id);
-        let out = SpoolOut::new(writer, recovered.ring, &probe.maps, &before);
+        let log = LocalLog::open(config.local_log, before.local_log);
+        let out = SpoolOut::new(writer, recovered.ring, &probe.maps, &before, log);
         info!(
             taken_over = probe.taken_over,
             ring_bytes = probe.maps.ring_bytes,

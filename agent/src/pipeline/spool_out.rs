@@ -7,14 +7,15 @@ use std::time::SystemTime;
 
 use tracing::{error, info, warn};
 use vctl_common::causes::WithCauses;
-use vctl_common::event::DecodeError;
+use vctl_common::event::{self, DecodeError};
 use vctl_common::id::CertSerial;
-use vctl_common::session::{Gap, GapCause, JournalEntry};
+use vctl_common::session::{Gap, GapCause, JournalEntry, SessionOpened};
 use vctl_common::spool::RingPosition;
 use vctl_common::status::{CollectorStatus, Loss};
 use vctl_common::time::{WallOffset, wall_now};
-use vctl_common::wire::Mark;
+use vctl_common::wire::{self, Header, Mark};
 
+use crate::local_log::{Line, LocalLog};
 use crate::probe::maps::Maps;
 use crate::probe::ring::Ring;
 use crate::session::boot_now;
@@ -44,6 +45,7 @@ pub(super) struct SpoolOut {
     dropped_before: Loss,
     /// Progress of the shipper, if one runs.
     shipped: Option<Progress>,
+    local_log: Option<LocalLog>,
 }
 
 impl SpoolOut {
@@ -53,6 +55,7 @@ impl SpoolOut {
         stored: Option<RingPosition>,
         maps: &Maps,
         before: &CollectorStatus,
+        local_log: Option<LocalLog>,
     ) -> Self {
         let ring = Rc::clone(&maps.ring);
         let ring_id = maps.state().ring_id;
@@ -79,6 +82,7 @@ impl SpoolOut {
             stored_before: before.events_stored,
             dropped_before: dropped_before.unwrap_or_default(),
             shipped: None,
+            local_log,
         }
     }
 
@@ -112,6 +116,24 @@ impl SpoolOut {
     pub(super) fn push_entry(&mut self, entry: &JournalEntry) {
         if let Err(error) = self.batch.push_journal(entry) {
             error!(error = %WithCauses(&error), "A journal entry cannot be written.");
+        }
+        self.log_entry(entry);
+    }
+
+    fn log_entry(&mut self, entry: &JournalEntry) {
+        if let Some(log) = &mut self.local_log {
+            log.send(&Line::of_entry(entry));
+        }
+    }
+
+    /// Sends a program of a session to the log of the host. The record is redacted.
+    pub(super) fn log_program(&mut self, session: &SessionOpened, header: &Header, record: &[u8]) {
+        if let Some(log) = &mut self.local_log
+            && matches!(header.kind, wire::KIND_EXEC | wire::KIND_EXEC_FAILED)
+            && let Ok(event) = event::decode(record)
+            && let Some(line) = Line::program(session, &event)
+        {
+            log.send(&line);
         }
     }
 
@@ -193,6 +215,9 @@ impl SpoolOut {
                 .commit_durable(&mut self.batch, None, wall_offset())
         });
         self.batch.clear();
+        if written.is_ok() {
+            self.log_entry(entry);
+        }
         self.note_result(written)
     }
 
@@ -260,6 +285,7 @@ impl SpoolOut {
         }
         status.ring_used_bytes = self.ring.backlog();
         status.spool_bytes = spool.bytes;
+        status.local_log = self.local_log.as_ref().map(LocalLog::status);
     }
 }
 

@@ -4,7 +4,9 @@ mod centre;
 
 use std::path::Path;
 
-use super::facts::HostFacts;
+use vctl_common::count::counted;
+
+use super::facts::{HostFacts, LocalLogFact};
 use super::login;
 use super::report::{Finding, Report};
 use crate::config::{ByteSize, Config};
@@ -43,6 +45,7 @@ pub fn judge(facts: &HostFacts, config: &Config) -> Report {
         clock(facts),
         login::socket(facts, config),
     ]);
+    findings.extend(facts.local_log.as_ref().map(local_log));
     findings.extend(centre::centre(facts));
     Report::new(findings)
 }
@@ -358,6 +361,30 @@ fn clock(facts: &HostFacts) -> Finding {
             id,
             "no time service reports whether the wall clock is right",
             "install one: apt-get install systemd-timesyncd",
+        ),
+    }
+}
+
+fn local_log(fact: &LocalLogFact) -> Finding {
+    let id = "local_log";
+    let socket = fact.socket;
+    match fact.dropped {
+        _ if !fact.exists => Finding::warn(
+            id,
+            format!("no log daemon listens: {socket} does not exist"),
+            "start the daemon that `local_log` names, or set `local_log: none`",
+        ),
+        0 => Finding::pass(
+            id,
+            format!("{socket} exists, and took each line since the boot"),
+        ),
+        dropped => Finding::warn(
+            id,
+            format!(
+                "{} dropped since the boot: the log daemon was away or too slow",
+                counted(dropped, "line")
+            ),
+            "the record has them: `vctl session --local`; look at the load of the log daemon",
         ),
     }
 }

@@ -45,6 +45,11 @@ fn debian() -> HostFacts {
         apparmor_profiles: Some("/usr/bin/man (enforce)\n".to_owned()),
         break_glass: BreakGlass::NotConfigured,
         directories: Vec::new(),
+        local_log: Some(LocalLogFact {
+            socket: "/dev/log",
+            exists: true,
+            dropped: 0,
+        }),
         centre: crate::check::facts::CentreFact::NotConfigured,
     }
 }
@@ -298,6 +303,23 @@ fn another_pam_service_of_sshd_is_the_one_that_is_looked_at() {
     let stack = format!("session required pam_loginuid.so\n{STAMP}");
     facts.pam_files.insert("corp-ssh", &stack);
     assert_eq!(status(&facts, &config(), "pam_stamp"), Status::Pass);
+}
+
+#[test]
+fn lines_that_the_log_daemon_did_not_take_are_a_warning() {
+    for (exists, dropped, expected) in [
+        (true, 0, Status::Pass),
+        (true, 1, Status::Warn),
+        (false, 0, Status::Warn),
+    ] {
+        let mut facts = debian();
+        facts.local_log = facts.local_log.map(|log| LocalLogFact {
+            exists,
+            dropped,
+            ..log
+        });
+        assert_eq!(status(&facts, &config(), "local_log"), expected);
+    }
 }
 
 #[test]

@@ -119,6 +119,7 @@ impl Sessions {
             let certificate = session.opened.auth.certificate.as_ref();
             serial = certificate.and_then(|certificate| certificate.serial);
             look = self.budget.store(session, record.len() as u64);
+            out.log_program(&session.opened, header, record);
         }
         let pushed = out.push_event(header.session, serial, record);
         if look {
