@@ -38,7 +38,7 @@ fn without_a_grant_no_gated_command_does_anything() {
     ] {
         // The proxy sends its reason to `ssh`, after a greeting of its own.
         let (said, stdout) = if args[0] == "proxy" {
-            (user.messages(args), "SSH-2.0-vctl\r")
+            (user.messages(args), "SSH-2.0-vctl")
         } else {
             (user.run(args), "")
         };

@@ -13,7 +13,9 @@ mod scopes;
 mod slow;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
@@ -116,13 +118,21 @@ impl<'a> User<'a> {
         self.at.run(args)
     }
 
-    /// Runs a command whose standard output is not text, and returns the text that it begins with.
+    /// Runs a command whose standard output is not text, and returns its first line. The input ends after that line.
     fn messages(&self, args: &[&str]) -> Said {
-        let output = self.at.command(args).output().unwrap();
+        let mut command = self.at.command(args);
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = pipes.stderr(Stdio::piped()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = Vec::new();
+        output.read_until(b'\n', &mut line).unwrap();
+        drop(child.stdin.take());
+        output.read_to_end(&mut Vec::new()).unwrap();
+        let ended = child.wait_with_output().unwrap();
         Said {
-            code: output.status.code().unwrap_or(-1),
-            stdout: text_before_bytes(&output.stdout),
-            stderr: String::from_utf8(output.stderr).unwrap(),
+            code: ended.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&line).trim_end().to_owned(),
+            stderr: String::from_utf8(ended.stderr).unwrap(),
         }
     }
 
@@ -151,11 +161,6 @@ impl<'a> User<'a> {
             admin.ok(&[&["rbac", "grant", group], grants].concat());
         }
     }
-}
-
-fn text_before_bytes(output: &[u8]) -> String {
-    let line = output.split(|&byte| byte == b'\n').next();
-    String::from_utf8_lossy(line.unwrap_or_default()).into_owned()
 }
 
 /// Runs SQL as the superuser.
