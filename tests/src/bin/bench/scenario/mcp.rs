@@ -15,7 +15,7 @@ use vctl_tests::mcp_client::Client;
 use crate::report::Findings;
 use crate::rig::Bench;
 
-const HOSTS: u32 = 120;
+const HOSTS: u32 = 500;
 const MANY_HOSTS: u32 = 10_000;
 
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
@@ -53,7 +53,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     findings.state("a warm vctl_list, p99", warm.p99, "ms");
     findings.keep("warm_list_ms", &warm)?;
 
-    let many = bench.full_or_short(MANY_HOSTS, 500);
+    let many = bench.full_or_short(MANY_HOSTS, 1000);
     hosts(&centre, many)?;
     let rounds = bench.full_or_short(50, 5);
     let page = (0..rounds).map(|_| timed_list(&mut server, many));
