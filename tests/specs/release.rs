@@ -64,7 +64,12 @@ fn a_dry_run_writes_checksums_and_names_the_missing_files() {
     let said = errors(&output);
     assert!(output.status.success(), "{said}");
     let names = names(&out);
-    let debs = names.iter().filter(|name| name.ends_with(".deb"));
+    let is_deb = |name: &str| {
+        Path::new(name)
+            .extension()
+            .is_some_and(|extension| extension == "deb")
+    };
+    let debs = names.iter().filter(|name| is_deb(name));
     assert_eq!(debs.count(), 2, "{names:?}");
     let mut check = Command::new("sha256sum");
     check.args(["--check", "--strict", "SHA256SUMS"]);

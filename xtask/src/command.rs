@@ -57,6 +57,15 @@ pub(crate) fn run_and_read(command: &mut Command) -> Result<(bool, String)> {
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args);
+    // `cargo run` describes this package in these variables. The build script of ring watches them, so with them cargo
+    // would build ring and all that depends on it again after each direct use of cargo, and the other way round.
+    let of_package =
+        |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(of_package) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

@@ -17,6 +17,7 @@ mod prose;
 mod release;
 mod rust_code;
 mod sentences;
+mod sha256;
 mod specs;
 mod stack;
 mod subjects;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use sha2::{Digest as _, Sha256};
 
 use crate::command::{self, cargo, say};
+use crate::sha256;
 
 /// The directory of carried crates. Their files are not formatted or checked.
 pub(crate) const PLACE: &str = "cli/third_party";
@@ -92,11 +92,7 @@ impl Carried {
     fn recreate(&self) -> Result<PathBuf> {
         let archive = self.archive()?;
         let bytes = fs::read(&archive)?;
-        let sum: Vec<_> = Sha256::digest(&bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let sum = sum.concat();
+        let sum = sha256::of(&bytes);
         ensure!(
             sum == self.sha256,
             "`{}` has the SHA-256 {sum}, not {}",

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Inode of the host's PID namespace: `PID_NS_INIT_INO` of `linux/nsfs.h`, the same on each host.
-const HOST_INODE: u64 = 0xeffffffc;
+const HOST_INODE: u64 = 0xefff_fffc;
 
 /// Returns whether /proc below `root` shows this process in the host's PID namespace; `None` if it cannot be read.
 pub fn is_of_host(root: &Path) -> Option<bool> {

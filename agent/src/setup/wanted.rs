@@ -78,8 +78,8 @@ pub(super) fn steps_of(
             Err(_) => None,
         };
         if let Some((bytes, mode)) = &there {
-            let is_private = mode & 0o077 == 0;
-            if bytes == file.text.as_bytes() && (is_private || !file.is_secret) {
+            let of_others = mode & 0o077;
+            if bytes == file.text.as_bytes() && (of_others == 0 || !file.is_secret) {
                 continue;
             }
             let wrote = journal.and_then(|journal| journal.wrote(&file.path));

@@ -183,7 +183,7 @@ impl TokenCache {
     /// Removes the cached token if it is this one, and not the token of a newer login.
     pub(crate) fn remove_only(&self, token: &Secret<String>) -> Result<bool, CliError> {
         let cached = self.read()?;
-        if !cached.is_some_and(|cached| cached.token.expose() == token.expose()) {
+        if cached.is_none_or(|cached| cached.token.expose() != token.expose()) {
             return Ok(false);
         }
         self.remove()

@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn an_output_that_escaping_makes_longer_is_stored() {
         let store = OutputStore::default();
-        let finished = record(&store, &[0; 20_000]);
+        let finished = record(&store, &vec![0; 20_000]);
         assert!(finished.stdout.next_offset.is_some() && finished.is_truncated());
         assert_eq!(text_of(&store, &finished), "\\x00".repeat(20_000));
     }

@@ -82,15 +82,12 @@ pub(super) async fn call(open: &OpenContext, wanted: &Arguments) -> Result<Sessi
         user: wanted.user.clone(),
         ..Filter::default()
     };
-    let (sessions, next_offset) = match &wanted.session {
-        Some(name) => {
-            let offset = wanted.offset.map_or(0, Count::index);
-            timelines(&mut store, selector(name)?, &filter, offset).await?
-        }
-        None => {
-            let limit = Count::limit(wanted.limit, USUAL, MOST);
-            (list(&mut store, &filter, limit).await?, None)
-        }
+    let (sessions, next_offset) = if let Some(name) = &wanted.session {
+        let offset = wanted.offset.map_or(0, Count::index);
+        timelines(&mut store, selector(name)?, &filter, offset).await?
+    } else {
+        let limit = Count::limit(wanted.limit, USUAL, MOST);
+        (list(&mut store, &filter, limit).await?, None)
     };
     let notes = store.take_notes();
     Ok(SessionsAnswer {

@@ -35,7 +35,7 @@ fn accesses_of_vctl_ssh_are_no_exceptions() {
     let document: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|_| panic!("{said:?}"));
     assert!(document["compared"]["signatures"].as_u64() >= Some(3));
     for exception in document["exceptions"].as_array().unwrap() {
-        let serial = exception["serial"].as_str().map(|serial| serial.parse());
+        let serial = exception["serial"].as_str().map(str::parse);
         let is_ours = serial.is_some_and(|serial| serials.contains(&serial.unwrap()));
         assert!(!is_ours, "{exception:#}");
     }

@@ -16,10 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use sha2::{Digest, Sha256};
 
 use crate::command::say;
-use crate::packages;
+use crate::{packages, sha256};
 
 /// rpmbuild of Debian; the other tools are in its essential packages or come with a C compiler.
 const FOR_RPM: &[(&str, &str)] = &[("/usr/bin/rpmbuild", "rpm")];
@@ -171,11 +170,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut sums = String::new();
     for name in &names {
         let bytes = fs::read(out.join(name))?;
-        let digest = Sha256::digest(&bytes);
-        for byte in &digest {
-            let _ = write!(sums, "{byte:02x}");
-        }
-        let _ = writeln!(sums, "  {name}");
+        let _ = writeln!(sums, "{}  {name}", sha256::of(&bytes));
         #[allow(clippy::cast_precision_loss, reason = "a size to read")]
         let mebibytes = bytes.len() as f64 / f64::from(1 << 20);
         say(&format!(

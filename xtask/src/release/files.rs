@@ -109,6 +109,8 @@ pub(super) fn sums_text(sums: &BTreeMap<String, String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
     use crate::release::testing::Directory;
 
@@ -122,7 +124,7 @@ mod tests {
         let sum = sha256(&from.path.join(&name)).unwrap();
         fs::write(from.path.join("SHA256SUMS"), format!("{sum}  {name}\n")).unwrap();
         copy_packages(&from.path, &out.path, "x86_64").unwrap();
-        assert_eq!(names(&out.path).unwrap(), [name.clone()]);
+        assert_eq!(names(&out.path).unwrap(), [name.as_str()]);
         fs::write(from.path.join(&name), "two").unwrap();
         let error = copy_packages(&from.path, &out.path, "x86_64").unwrap_err();
         assert!(error.to_string().contains("does not have the checksum"));
@@ -136,7 +138,7 @@ mod tests {
         for name in ["vctl-agent_1_arm64.deb", "vctl_1_arm64.deb"] {
             fs::write(from.path.join(name), "").unwrap();
             let sum = sha256(&from.path.join(name)).unwrap();
-            list.push_str(&format!("{sum}  {name}\n"));
+            let _ = writeln!(list, "{sum}  {name}");
         }
         fs::write(from.path.join("SHA256SUMS"), list).unwrap();
         copy_packages(&from.path, &out.path, "aarch64").unwrap();

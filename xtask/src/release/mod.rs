@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest as _, Sha256};
 
 use crate::command::{self, say};
+use crate::sha256;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const PARTS: &str = "target/release-parts";
@@ -159,8 +159,7 @@ fn list(title: &str, lines: &[String]) {
 /// Returns the SHA-256 of a file in hexadecimal digits.
 fn sha256(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let digits = Sha256::digest(&bytes);
-    Ok(digits.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(sha256::of(&bytes))
 }
 
 fn remove_directory(path: &Path) -> Result<()> {
