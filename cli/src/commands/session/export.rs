@@ -22,7 +22,7 @@ Examples:
   vctl session export --follow --checkpoint siem.pos  Print events as they come
   vctl session export --follow --checkpoint siem.pos \\
       --otlp https://collector:4318                   Send them by OTLP
-  vctl session export --failed --root                 Of programs, only those of root that failed
+  vctl session export --failed --root                 Failed programs of root
   vctl session export | jq -c .process.args           For programs")]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
@@ -32,20 +32,20 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "NAME", add = completion::person())]
     user: Option<String>,
 
-    /// Of programs, only those of this path: `/usr/bin/*`, or a name in any directory: `passwd`. `*` is
-    /// any text, `?` one byte
+    /// Only programs of this path: `/usr/bin/*`, or a name in any directory: `passwd`. `*` is any text, `?`
+    /// one byte. Openings and ends of sessions are always exported
     #[arg(long, value_name = "GLOB")]
     path: Option<String>,
 
-    /// Of programs, only those that ended with this exit status
+    /// Only programs that ended with this exit status
     #[arg(long, value_name = "STATUS", conflicts_with = "failed")]
     exit: Option<u8>,
 
-    /// Of programs, only those that failed: exit status not 0, ended by a signal, or not started
+    /// Only programs that failed: exit status not 0, ended by a signal, or not started
     #[arg(long)]
     failed: bool,
 
-    /// Of programs, only those that ran as root
+    /// Only programs that ran as root
     #[arg(long)]
     root: bool,
 }
