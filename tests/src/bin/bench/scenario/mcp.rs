@@ -1,14 +1,18 @@
-//! `vctl mcp`: time from its start to its first answer, and time of a warm `vctl_list`.
+//! `vctl mcp`: time from its start to its first answer, of a warm `vctl_list`, and from a cancellation to the end of the
+//! command on the host.
 
-use std::path::PathBuf;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use vctl_tests::centre;
 use vctl_tests::centre::{Centre, DATABASE, Options};
-use vctl_tests::lab::Programs;
+use vctl_tests::lab::{PATIENCE, Programs, eventually};
 use vctl_tests::load::stats::Summary;
 use vctl_tests::mcp_client::Client;
 
@@ -17,14 +21,19 @@ use crate::rig::Bench;
 
 const HOSTS: u32 = 500;
 const MANY_HOSTS: u32 = 10_000;
+/// The host of the commands.
+const HOST: &str = "bench-mcp";
 
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
-    let centre = Centre::start(&Options::default())?;
+    let centre = Centre::start(&Options {
+        host: true,
+        ..Options::default()
+    })?;
     hosts(&centre, HOSTS)?;
     let user = User {
         vctl: Programs::find()?.vctl,
-        client: centre.person("bench-mcp", &["vctl-user"])?,
+        client: centre.person("bench-mcp", &["vctl-user", "vctl-ssh"])?,
         centre: &centre,
         home: bench.directory("home-")?,
     };
@@ -64,7 +73,78 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
         "ms",
     );
     findings.keep("many_hosts_ms", &page)?;
+    cancellations(bench, &centre, &mut server, &mut findings)?;
     Ok(findings)
+}
+
+/// Cancels commands that end at SIGTERM, and commands that ignore it.
+fn cancellations(
+    bench: &Bench,
+    centre: &Centre,
+    server: &mut Client,
+    findings: &mut Findings,
+) -> Result<()> {
+    let host = centre.host.as_ref().context("there is no host")?;
+    centre.put_into_inventory(HOST, host.port(), host.user())?;
+    let answer = server.result(
+        2,
+        "vctl_ssh_exec",
+        &json!({"host": HOST, "command": "true"}),
+    );
+    ensure!(answer["structuredContent"]["exit_code"] == 0, "{answer}");
+    // The account of the host writes to it.
+    let dir = tempfile::Builder::new()
+        .prefix("vctl-mcp")
+        .tempdir_in("/tmp")?;
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o777))?;
+    let rounds = bench.full_or_short(30, 3);
+    let mut ids = 1000..;
+    for (name, key, before) in [
+        ("cancel to the end of the command", "cancel_ms", ""),
+        (
+            "cancel to the end of a command that ignores SIGTERM",
+            "cancel_ignored_term_ms",
+            "trap '' TERM; ",
+        ),
+    ] {
+        let times = (0..rounds).map(|round| {
+            let file = dir.path().join(format!("{key}-{round}"));
+            let id = ids.next().unwrap_or_default();
+            cancelled(server, id, before, &file)
+        });
+        let times = Summary::of(times.collect::<Result<Vec<f64>>>()?);
+        findings.at_most(&format!("{name}, p50"), times.p50, "ms", 1000.0);
+        findings.at_most(&format!("{name}, p99"), times.p99, "ms", 1000.0);
+        findings.keep(key, &times)?;
+    }
+    Ok(())
+}
+
+/// Starts a command that writes its process id to `file`, and returns the milliseconds from its cancellation to its end.
+fn cancelled(server: &mut Client, id: u32, before: &str, file: &Path) -> Result<f64> {
+    let shown = file.display();
+    let command = format!("{before}echo $$ > {shown}.new; mv {shown}.new {shown}; exec sleep 600");
+    server.call(
+        id,
+        "vctl_ssh_exec",
+        &json!({"host": HOST, "command": command}),
+    );
+    let has_begun = eventually(PATIENCE, || Ok(file.exists()))?;
+    ensure!(has_begun, "the command did not start");
+    let process = Path::new("/proc").join(fs::read_to_string(file)?.trim());
+    ensure!(
+        process.exists(),
+        "the command ended before its cancellation"
+    );
+    let begin = Instant::now();
+    let cancel =
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}});
+    server.send(&cancel);
+    while process.exists() {
+        ensure!(begin.elapsed() < PATIENCE, "the command still runs");
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(milliseconds(begin))
 }
 
 /// A user with a token.
