@@ -162,7 +162,7 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
 
     // vctl removes the old CA after the last certificate of that CA ended. Certificates of a scope live for a day, longer
     // than those for all hosts. The certificates of hosts count too.
-    admin.sql("update vctl.ca_keys set changed_at = changed_at - interval '2 hours' where state = 'active'");
+    admin.sql("update vctl.ca_keys set state_since = state_since - interval '2 hours' where state = 'active'");
     let said = admin.run(&["ca", "ssh-rotate", "--finish", "--yes"]);
     assert!(
         said.code == 75 && said.stderr.contains("may be valid until"),

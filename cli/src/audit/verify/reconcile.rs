@@ -1,7 +1,7 @@
 //! The comparison: signatures, accesses and sessions with the same serial. Pure.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use vctl_common::id::CertSerial;
 
@@ -170,30 +170,45 @@ impl<'a> Reconciled<'a> {
         self.exceptions.append(&mut exceptions);
     }
 
-    /// Names the attempt that each unused certificate may have been signed for: the next one of the same person without a
-    /// certificate. An attempt explains at most one certificate. The exceptions are ordered by time.
+    /// Names the attempt that each unused certificate may have been signed for: the first one of the same person after
+    /// it, without another unused certificate between them. An attempt explains at most one certificate.
     fn explain(&mut self, attempts: &'a [FailedAttempt]) {
-        // Index of the first attempt of a person that explains nothing yet.
-        let mut unused: BTreeMap<Name, usize> = BTreeMap::new();
+        // The exceptions of each person, oldest first: the exceptions are ordered by time.
+        let mut unused: BTreeMap<Name, Vec<(SystemTime, &mut Exception<'a>)>> = BTreeMap::new();
         for exception in &mut self.exceptions {
             let is_unused = exception.accesses.is_empty() && exception.sessions.is_empty();
-            let Some(signature) = exception.signature.filter(|_| is_unused) else {
-                continue;
-            };
-            if exception.kind != Kind::SignatureWithoutAccess {
-                continue;
+            if exception.kind == Kind::SignatureWithoutAccess
+                && is_unused
+                && let Some(signature) = exception.signature
+            {
+                let of_person = unused.entry(signature.person).or_default();
+                of_person.push((signature.at, exception));
             }
-            let key = (signature.person, signature.at);
-            let next = attempts.partition_point(|attempt| (attempt.person, attempt.at) < key);
-            let first = unused.get(&signature.person).copied();
-            let next = first.map_or(next, |first| first.max(next));
-            let attempt = attempts.get(next).filter(|attempt| {
-                let after = attempt.at.duration_since(signature.at);
-                attempt.person == signature.person && after.is_ok_and(|after| after <= ATTEMPT)
-            });
-            if attempt.is_some() {
-                exception.attempt = attempt;
-                unused.insert(signature.person, next + 1);
+        }
+        for (person, signed) in unused {
+            let mut later = signed.into_iter().peekable();
+            let mut earlier = Vec::new();
+            let first = attempts.partition_point(|attempt| attempt.person < person);
+            for attempt in attempts[first..]
+                .iter()
+                .take_while(|one| one.person == person)
+            {
+                while let Some(one) = later.next_if(|(at, _)| *at <= attempt.at) {
+                    earlier.push(one);
+                }
+                let Some((at, exception)) = earlier.pop() else {
+                    continue;
+                };
+                if attempt
+                    .at
+                    .duration_since(at)
+                    .is_ok_and(|after| after <= ATTEMPT)
+                {
+                    exception.attempt = Some(attempt);
+                } else {
+                    // The others are older still.
+                    earlier.clear();
+                }
             }
         }
     }
@@ -210,7 +225,7 @@ fn differs(signature: &Signature, accesses: &[LoggedAccess], sessions: &[SeenSes
 
 #[cfg(test)]
 mod tests {
-    use std::time::{SystemTime, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     use vctl_common::id::SessionId;
 
@@ -504,10 +519,10 @@ mod tests {
             });
             named.collect::<Vec<_>>()
         };
-        assert_eq!(explained(&sides), [(4, 8), (3, 9), (1, 10)]);
+        assert_eq!(explained(&sides), [(3, 9), (2, 8), (1, 10)]);
         // A certificate with a session was used, so it does not belong to an attempt that failed.
-        let sides = sides.logged_in(4, 106, "a");
-        assert_eq!(explained(&sides), [(3, 8), (2, 9), (1, 10)]);
+        let sides = sides.logged_in(2, 112, "a");
+        assert_eq!(explained(&sides), [(4, 9), (3, 8), (1, 10)]);
     }
 
     #[test]

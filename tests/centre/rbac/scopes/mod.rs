@@ -8,7 +8,7 @@ mod setup;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::{Value, json};
 use vctl_tests::centre::{Centre, Client};
@@ -19,11 +19,17 @@ use crate::ssh_ca::trust_ca::shared;
 struct Enforced {
     centre: &'static Centre,
     directory: tempfile::TempDir,
+    setup: Mutex<()>,
 }
 
 impl Enforced {
     fn file(&self) -> PathBuf {
         self.directory.path().join("scopes.json")
+    }
+
+    /// Waits until no other spec runs setup.sh with the scope file, which removes what another spec has added.
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.setup.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the account that machines have.
@@ -44,6 +50,7 @@ fn enforced() -> Option<&'static Enforced> {
         let enforced = Enforced {
             centre: shared()?,
             directory: tempfile::tempdir().unwrap(),
+            setup: Mutex::new(()),
         };
         let account = enforced.account();
         let scopes = json!({

@@ -15,6 +15,7 @@ const TERRAFORM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/vault/te
 #[test]
 fn a_removed_scope_is_removed_from_vault() {
     let Some(enforced) = enforced() else { return };
+    let _alone = enforced.alone();
     let admin = enforced.centre.bao.admin().unwrap();
     let name = "vctl-scope-dc-removed";
     let role = json!({"key_type": "ca", "allow_user_certificates": true});
@@ -48,6 +49,7 @@ fn a_removed_scope_is_removed_from_vault() {
 #[test]
 fn setup_fails_if_removed_scopes_cannot_be_listed() {
     let Some(enforced) = enforced() else { return };
+    let _alone = enforced.alone();
     let (centre, directory) = (enforced.centre, enforced.directory.path());
     let cli = directory.join("cli-without-list");
     let real = centre.bao.binary.path.display();
