@@ -47,9 +47,18 @@ impl ProcessCost {
         };
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
             let task = task?.path();
-            let schedstat = fs::read_to_string(task.join("schedstat"))?;
+            let read = || {
+                io::Result::Ok((
+                    fs::read_to_string(task.join("schedstat"))?,
+                    fs::read_to_string(task.join("status"))?,
+                ))
+            };
+            let (schedstat, status) = match read() {
+                // The thread ended after the directory was read.
+                Err(error) if has_ended(&error) => continue,
+                files => files?,
+            };
             cost.on_cpu_ns += first_number(&schedstat).ok_or_else(|| malformed("schedstat"))?;
-            let status = fs::read_to_string(task.join("status"))?;
             cost.voluntary_switches +=
                 field(&status, "voluntary_ctxt_switches:").ok_or_else(|| malformed("status"))?;
         }
@@ -71,6 +80,11 @@ impl ProcessCost {
     pub fn cpu_percent(self, elapsed: Duration) -> f64 {
         100.0 * Duration::from_nanos(self.on_cpu_ns).as_secs_f64() / elapsed.as_secs_f64()
     }
+}
+
+/// Returns whether a file of a thread could not be read because the thread has ended.
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(nix::libc::ESRCH)
 }
 
 impl Memory {
