@@ -72,8 +72,12 @@ fn repeats_only_the_last_batch(round: usize, before: &[Value], lines: &[Value]) 
         repeated.iter().all(|nth| *nth < MOST_OF_A_BATCH),
         "{round}: {repeated:?}"
     );
-    let last = before.len().saturating_sub(MOST_OF_A_BATCH);
-    let last: BTreeSet<String> = before[last..].iter().map(id_of).collect();
+    // In the order in which they were first written: the same batch may be repeated after each kill.
+    let mut seen = BTreeSet::new();
+    let mut unique: Vec<String> = before.iter().map(id_of).collect();
+    unique.retain(|id| seen.insert(id.clone()));
+    let last = &unique[unique.len().saturating_sub(MOST_OF_A_BATCH)..];
+    let last: BTreeSet<&String> = last.iter().collect();
     let is_of_last = |nth: &usize| last.contains(&id_of(&lines[*nth]));
     assert!(repeated.iter().all(is_of_last), "{round}: {repeated:?}");
 }

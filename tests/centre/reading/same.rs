@@ -1,5 +1,7 @@
 //! The spool and the centre show a session with the same lines.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use serde_json::Value;
 use vctl_common::session::{Gap, GapCause, JournalEntry};
 use vctl_common::time::BootNs;
@@ -13,6 +15,13 @@ const HOSTILE: &[&[u8]] = &[
     b"",
     "\u{202e}evil\u{200b}".as_bytes(),
 ];
+
+/// Waits until no other spec of this file has an open session or records a gap of the host: such a gap counts for each
+/// session that is open at its time, and an open session has no end yet.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Stores a session with a gap, hostile text and an unusual end. Returns its id.
 fn a_session_with_everything(reading: &mut Reading, ca: Option<&str>, serial: u64) -> String {
@@ -43,6 +52,7 @@ const FORMS: [&[&str]; 4] = [&[], &["--full"], &["--tree"], &["--tree", "--full"
 
 #[test]
 fn host_and_centre_print_the_same_bytes() {
+    let _alone = alone();
     let Some(mut reading) = Reading::new() else {
         return;
     };
@@ -76,6 +86,7 @@ fn host_and_centre_print_the_same_bytes() {
 
 #[test]
 fn additions_of_the_centre_have_lines_of_their_own() {
+    let _alone = alone();
     let Some(mut reading) = Reading::new() else {
         return;
     };
@@ -130,6 +141,7 @@ fn additions_of_the_centre_have_lines_of_their_own() {
 
 #[test]
 fn following_from_the_centre_prints_the_lines_of_the_spool() {
+    let _alone = alone();
     let Some(mut reading) = Reading::new() else {
         return;
     };
