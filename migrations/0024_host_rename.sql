@@ -144,7 +144,6 @@ begin
     if other_no is not null then
         if exists (select from vctl.audit_session where host_id = other_no)
             or exists (select from vctl.audit_gap where host_id = other_no)
-            or exists (select from vctl.host_former_name where host_id = other_no)
             or exists (select from vctl.ingest_cursor where host_id = other_no and events > 0) then
             raise exception 'there are records of an earlier host `%`, and records of two hosts are never joined', new_name
                 using errcode = 'VC003', hint = 'choose another name';

@@ -55,6 +55,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0024_host_rename",
     "0025_export_order",
     "0026_revoke_role",
+    "0027_former_names_kept",
 ];
 
 impl Migration {

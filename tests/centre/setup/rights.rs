@@ -94,6 +94,7 @@ const FUNCTIONS: &str = "
 | `host_rename_v1`   |     | x   |          |          |              |              |        |        | x        |             |        |
 | `renamed_from`     |     |     |          |          |              |              |        |        | x        |             |        |
 | `refuse_former_name` |     |     |          |          |              |              |        |        | x        |             |        |
+| `refuse_former_names_left` |     |     |          |          |              |              |        |        | x        |             |        |
 | `sessions_of_v1` |     |     |          |          |              |              |        |        | x        |             | x      |
 | `certificates_of_v1` |     |     |          |          |              |              |        |        | x        |             | x      |
 | `revoked_names_v1` |     |     |          |          |              |              |        |        | x        |             | x      |

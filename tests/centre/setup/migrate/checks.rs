@@ -310,6 +310,14 @@ const SPOILED: &[(&str, &str)] = &[
         "create or replace function vctl.revoked_names_v1() returns table (name text) language sql stable \
          security definer set search_path = vctl, pg_temp as $$ select ''::text limit 1024 $$",
     ),
+    (
+        "0027_former_names_kept",
+        "alter table vctl.audit_host disable trigger refuse_former_names_left",
+    ),
+    (
+        "0027_former_names_kept",
+        "alter function vctl.refuse_former_names_left() security invoker",
+    ),
 ];
 
 #[test]
