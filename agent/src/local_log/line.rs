@@ -89,22 +89,8 @@ impl Line {
         }
         line.add_bytes("cwd", &exec.cwd);
         line.add_bytes("exe", &exec.exe.path);
-        let mut argv = String::new();
-        let mut left = MOST_ARGV;
-        let mut is_cut = exec.argv_truncated;
-        for argument in &exec.argv {
-            let part = &argument[..argument.len().min(left)];
-            if !argv.is_empty() {
-                argv.push(' ');
-            }
-            argv.push_str(&quoted(part));
-            is_cut |= part.len() < argument.len();
-            left -= part.len();
-            if left == 0 {
-                break;
-            }
-        }
-        if is_cut {
+        let (argv, is_cut) = arguments(&exec.argv);
+        if is_cut || exec.argv_truncated || exec.argv_fault {
             line.add("argv_cut", "yes");
         }
         line.fields.push(("argv", argv));
@@ -154,6 +140,28 @@ impl Line {
     }
 }
 
+/// Returns the arguments, and whether a part is left out.
+fn arguments(argv: &[Vec<u8>]) -> (String, bool) {
+    let mut text = String::new();
+    let mut left = MOST_ARGV;
+    for argument in argv {
+        if left == 0 {
+            return (text, true);
+        }
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        let part = &argument[..argument.len().min(left)];
+        text.push_str(&quoted(part));
+        if part.len() < argument.len() {
+            return (text, true);
+        }
+        // With the separator: a line of empty arguments has a limit too.
+        left = left.saturating_sub(part.len() + 1);
+    }
+    (text, false)
+}
+
 /// Returns the word of a value in the record, such as `ring_full`.
 fn word(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
@@ -189,6 +197,20 @@ fn quoted(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arguments_that_are_left_out_are_stated() {
+        let full = vec![b'a'; MOST_ARGV];
+        assert_eq!(
+            arguments(&[b"ls".to_vec(), b"a b".to_vec(), Vec::new()]),
+            (r#"ls "a b" """#.to_owned(), false)
+        );
+        assert!(!arguments(std::slice::from_ref(&full)).1);
+        assert!(arguments(&[full.clone(), b"evil".to_vec()]).1);
+        assert!(arguments(&[[&full[..], b"a"].concat()]).1);
+        let (text, is_cut) = arguments(&vec![Vec::new(); 100_000]);
+        assert!(is_cut && text.len() <= 3 * MOST_ARGV, "{}", text.len());
+    }
 
     #[test]
     fn a_value_cannot_end_itself_or_its_line() {
