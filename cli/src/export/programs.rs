@@ -1,9 +1,11 @@
 //! `--path`, `--exit`, `--failed`, `--root`: which events of programs an export sends.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use vctl_common::event::{EventKind, KernelEvent};
 use vctl_common::id::ProcessId;
+use vctl_common::time::BootNs;
 
 use super::ecs::Record;
 use super::ecs::session::SessionRecords;
@@ -19,13 +21,19 @@ pub(super) struct Programs<'a> {
     filter: &'a ProgramFilter,
     /// Whether the last program of a process matches, without its end.
     running: HashMap<ProcessId, bool>,
+    /// Time of the first event that was read.
+    first: Option<BootNs>,
 }
+
+/// Longest time by which events of a session may be out of order.
+const OUT_OF_ORDER: Duration = Duration::from_secs(1);
 
 impl<'a> Programs<'a> {
     pub(super) fn new(filter: &'a ProgramFilter) -> Self {
         Self {
             filter,
             running: HashMap::new(),
+            first: None,
         }
     }
 
@@ -38,12 +46,13 @@ impl<'a> Programs<'a> {
         sent: &mut NumberSet,
         batch: &mut Batch<Record>,
     ) -> Result<(), Stop> {
-        // Also for a row of an earlier batch: its exit may be new.
-        if let Ok(event) = &event
-            && matches!(event.event.kind, EventKind::Exec(_))
-        {
-            let is_start = self.is_start(&event.event);
-            self.running.insert(event.event.process, is_start);
+        if let Ok(event) = &event {
+            self.first.get_or_insert(event.event.at);
+            // Also for a row of an earlier batch: its exit may be new.
+            if matches!(event.event.kind, EventKind::Exec(_)) {
+                let is_start = self.is_start(&event.event);
+                self.running.insert(event.event.process, is_start);
+            }
         }
         if !sent.insert(seq) {
             return Ok(());
@@ -67,6 +76,7 @@ impl<'a> Programs<'a> {
             EventKind::Exit(exit) => {
                 let known = self.running.remove(&event.event.process);
                 match (ending, known) {
+                    _ if known.is_none() && self.has_only_forked(event.event.process) => false,
                     (Some(ending), _) if !ending.matches(exit.status) => false,
                     (_, Some(false)) => false,
                     (None, Some(true)) => true,
@@ -88,6 +98,14 @@ impl<'a> Programs<'a> {
             batch.skip();
         }
         Ok(())
+    }
+
+    /// Returns whether a process without a known program began after the first event that was read. Such a process, as
+    /// a subshell, executed nothing. Without this, the search for its program would read the whole session.
+    fn has_only_forked(&self, process: ProcessId) -> bool {
+        let margin = u64::try_from(OUT_OF_ORDER.as_nanos()).unwrap_or(u64::MAX);
+        self.first
+            .is_some_and(|first| process.start.0 > first.0.saturating_add(margin))
     }
 
     /// Reads the program that ended, if it matches.

@@ -44,6 +44,8 @@ fn an_export_sends_programs_by_path_end_and_user() {
         .replace_program(id, wrapper, "/opt/last", 1000)
         .unwrap();
     source.end_program(id, wrapper, 3 << 8).unwrap();
+    // 12: a process that only forked.
+    source.end_program(id, 99, 0).unwrap();
     let at = BootNs(source.tick());
     let gap = Gap::new(GapCause::RingFull, Some(id), at, at).with_events(74_001);
     source.note(&JournalEntry::Gap(gap)).unwrap();
