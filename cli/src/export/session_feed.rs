@@ -276,6 +276,8 @@ impl Work<'_> {
         let parts = self.cursor.open.remove(&pending.id);
         let parts = parts.or_else(|| self.cursor.unreadable.remove(&pending.id));
         let mut parts = parts.unwrap_or_default();
+        // A session that became readable, and is still open, has more to export.
+        self.cursor.finished.remove(&pending.id);
         let session = row.session();
         let records = SessionRecords::new(&session);
         if !parts.opening {
