@@ -87,10 +87,11 @@ impl Sessions {
             self.requested = open;
             return answers;
         }
-        let (mut left, is_any_new) = self.signal_all(&mut open, probe);
+        let (left, is_any_new) = self.signal_all(&mut open, probe);
         self.next_look = Instant::now() + if is_any_new { Duration::ZERO } else { LOOK };
         for ending in open {
-            let left = left.remove(&ending.mark).unwrap_or_default();
+            // Two requests can name one session.
+            let left = left.get(&ending.mark).cloned().unwrap_or_default();
             let elapsed = ending.begun.elapsed();
             if elapsed >= GIVE_UP {
                 let left = left.into_iter().map(|(tgid, _)| tgid);
