@@ -151,10 +151,10 @@ impl ExecTool {
             ));
         }
         let started = Instant::now();
-        let limit = wanted.timeout_seconds;
-        let limit = limit.map(|seconds| Duration::from_secs(seconds.0));
-        let limit = limit.unwrap_or(USUAL_TIMEOUT);
-        let limit = limit.clamp(Duration::from_secs(1), LONGEST_TIMEOUT);
+        // Some clients send 0 for an argument that the model left out.
+        let limit = wanted.timeout_seconds.filter(|seconds| seconds.0 > 0);
+        let limit = limit.map_or(USUAL_TIMEOUT, |seconds| Duration::from_secs(seconds.0));
+        let limit = limit.min(LONGEST_TIMEOUT);
         let access = AccessLog::with_pool(
             &open.context,
             open.pool(DbRole::AuditWriter)?,
