@@ -182,8 +182,12 @@ impl TokenCache {
 
     /// Removes the cached token if it is this one, and not the token of a newer login.
     pub(crate) fn remove_only(&self, token: &Secret<String>) -> Result<bool, CliError> {
-        let cached = self.read()?;
-        if cached.is_none_or(|cached| cached.token.expose() != token.expose()) {
+        let is_it = |cached: &CachedToken| cached.token.expose() == token.expose();
+        // Without a file of its own: the file may have the token of another login.
+        if self.unwritten().take_if(|cached| is_it(cached)).is_some() {
+            return Ok(true);
+        }
+        if !self.read()?.as_ref().is_some_and(is_it) {
             return Ok(false);
         }
         self.remove()
