@@ -70,10 +70,9 @@ pub(crate) async fn exec(
     let reached = tokio::select! {
         reached = access.while_connecting(connecting) => reached,
         why = &mut stop => {
-            match planned.get() {
-                // Vault may have signed a certificate.
-                Some(plan) => access.record_stop(plan, &why).await,
-                None => access.close_rest(&why).await,
+            // Vault may have signed a certificate.
+            if let Some(plan) = planned.get() {
+                access.record_stop(plan, &why).await;
             }
             let end = Ok(CaptureEnd::Stopped { why, has_ended: true });
             return Ok(Executed { target: None, end });
