@@ -6,8 +6,8 @@ use std::time::Duration;
 use vctl_common::pg::Client;
 use vctl_common::vault::Vault;
 
-use crate::error::CliError;
-use crate::error::Stop;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
 use crate::rbac::scope::{Grant, Scope};
 use crate::rbac::{scope_roles, store};
 
@@ -34,6 +34,12 @@ impl GrantedScopes {
                 error.causes.insert(0, error.message);
                 error.message =
                     format!("an SSH CA at `{mount}/` could not take over; nothing was changed");
+                if error.exit == Exit::Config {
+                    error.hint = Some(format!(
+                        "add `{scope}` to the scope file and apply it (docs/rbac-scopes.md), or revoke its grants: \
+                         `vctl rbac group list` shows them"
+                    ));
+                }
                 return Err(error);
             }
         }
