@@ -19,7 +19,7 @@ use crate::pam::PamFiles;
 pub(crate) use collect::{output, sshd_files};
 pub use facts::{BreakGlass, HostFacts, SocketFact, SpoolFact, SshdFact};
 pub use judge::judge;
-pub(crate) use judge::selinux_of_image;
+pub(crate) use judge::selinux_at_boot;
 pub use report::{Finding, Report, Status};
 
 /// Checks the PAM stack of sshd's logins below `root`, with `files` in place of its PAM files.

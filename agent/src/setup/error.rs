@@ -105,7 +105,7 @@ impl SetupError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoTerminal => "pass `--yes` to carry out the steps",
-            Self::NotRoot => "sudo vctl-agent setup",
+            Self::NotRoot => "run the same command with sudo",
             Self::Busy => "wait until it ends",
             Self::Interrupted => "vctl-agent setup --undo",
             Self::Journal { .. } => {
@@ -116,7 +116,7 @@ impl SetupError {
             Self::Host { fix, .. } => return Some(fix.clone()),
             Self::Confined { fix, .. } => {
                 return Some(format!(
-                    "{fix}; then run `vctl-agent pam-line add`, test a login, and run setup again"
+                    "{fix}; keep a root shell open, run `vctl-agent pam-line add`, test a login, and run setup again"
                 ));
             }
             Self::NoSshd => "install the OpenSSH server",
@@ -128,7 +128,10 @@ impl SetupError {
                 "remove all of these lines except the first, then run setup again"
             }
             Self::Pam(EditError::OneFile { .. }) => "add the line of deploy/audit/pam.d/vctl-stamp",
-            Self::NotStrict { .. } => "vctl-agent pam-line remove, then run setup again",
+            Self::NotStrict { .. } => {
+                "while the collector runs: `vctl-agent pam-line remove`, `vctl-agent pam-line add --strict`; then run \
+                 setup again"
+            }
             Self::NoCollector { .. } => "start it first: /usr/sbin/vctl-agent collect --local",
             Self::NoSystemctl => "install systemd on this machine, or run setup on the host itself",
             Self::LeavesRoot(_) | Self::Pam(EditError::LeavesRoot(_)) => {

@@ -53,9 +53,11 @@ pub(super) fn machine_is_ready(
     host: &Host,
     config: &Config,
 ) -> Result<Option<(String, String)>, SetupError> {
+    // The mode of the next boot: a machine can be permissive now and enforcing then.
+    let selinux = fs::read_to_string(host.at("/etc/selinux/config")).unwrap_or_default();
+    let at_boot = || check::selinux_at_boot(&selinux).and_then(reason);
     if !host.is_this_machine() {
-        let selinux = fs::read_to_string(host.at("/etc/selinux/config")).unwrap_or_default();
-        return Ok(check::selinux_of_image(&selinux).and_then(reason));
+        return Ok(at_boot());
     }
     let findings = check::run(config, true).findings;
     let is_missing =
@@ -70,7 +72,8 @@ pub(super) fn machine_is_ready(
     let mut findings = findings.into_iter();
     Ok(findings
         .find(|finding| finding.id == "mac")
-        .and_then(reason))
+        .and_then(reason)
+        .or_else(|| at_boot().filter(|_| host.at("/sys/fs/selinux/enforce").exists())))
 }
 
 fn reason(finding: Finding) -> Option<(String, String)> {

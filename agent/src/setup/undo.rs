@@ -71,7 +71,7 @@ pub(super) fn undo(
             && host.is_this_machine()
             && let Err(error) = probe::detach(pin_dir)
         {
-            left.push(format!("the probe ({error})"));
+            left.push(format!("the probe ({error}): run `vctl-agent detach`"));
         }
         for change in changes {
             if stops {
@@ -83,6 +83,10 @@ pub(super) fn undo(
                     has_stopped_collector |= starts_collector(change);
                     if let Some(note) = note {
                         user.tell(&format!("kept: {note}\n"));
+                    }
+                    // These end only after the last change, so a second undo needs them.
+                    if matches!(change, Change::Directory { .. }) || was_sshd(change) {
+                        journal.changes.push((*change).clone());
                     }
                 }
                 Err(error) => {
@@ -163,8 +167,13 @@ pub(super) fn roll_back(
     }
     // The units of the earlier setup may run with the files of this one.
     if systemd::runs(host) {
-        let restarted = systemd::systemctl(host, &["daemon-reload"])
-            .and_then(|()| systemd::systemctl(host, &["try-restart", COLLECT.name, NODE.name]));
+        let mut restarted = systemd::systemctl(host, &["daemon-reload"]);
+        for unit in [COLLECT.name, NODE.name] {
+            // A host without a central store has no node agent. `try-restart` would fail for it.
+            if systemd::is(host, "is-enabled", unit) {
+                restarted = restarted.and_then(|()| systemd::systemctl(host, &["restart", unit]));
+            }
+        }
         if let Err(error) = restarted {
             left.push(error.to_string());
         }

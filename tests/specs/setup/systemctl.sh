@@ -60,15 +60,13 @@ case "$1 $2" in
     stop
     ;;
 "disable "*) rm -f "$enabled/$unit" ;;
-"restart "*)
+"restart "* | "try-restart "*)
+    if [ ! -f "/etc/systemd/system/$unit" ] && [ ! -f "/usr/lib/systemd/system/$unit" ]; then
+        echo "Unit $unit not found." >&2
+        exit 5
+    fi
     stop
     start
-    ;;
-"try-restart "*)
-    shift
-    for unit in "$@"; do
-        [ ! -f "/run/$unit.pid" ] || { stop && start; }
-    done
     ;;
 "reload "*) kill -HUP "$(cat /run/sshd.pid)" ;;
 *)

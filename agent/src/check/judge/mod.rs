@@ -254,11 +254,15 @@ fn audit_ids(facts: &HostFacts) -> Finding {
     }
 }
 
-/// Judges the SELinux of an image by its `/etc/selinux/config`; `None` unless it will be enforcing.
-pub(crate) fn selinux_of_image(config: &str) -> Option<Finding> {
+/// Judges SELinux after the next boot by `/etc/selinux/config`; `None` unless it will be enforcing.
+pub(crate) fn selinux_at_boot(config: &str) -> Option<Finding> {
     let is_enforcing = |line: &str| {
         let value = line.trim().strip_prefix("SELINUX=");
-        value.is_some_and(|value| value.trim().eq_ignore_ascii_case("enforcing"))
+        // libselinux compares only the beginning.
+        value.is_some_and(|value| {
+            let value = value.trim_start().to_ascii_lowercase();
+            value.starts_with("enforcing")
+        })
     };
     let facts = HostFacts {
         selinux_enforcing: Some(true),
