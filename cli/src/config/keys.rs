@@ -190,7 +190,7 @@ static KEYS: &[Key<Config>] = &[
     key! { ca_role: "name" = "sre-core", name, text,
     "Role of the SSH engine for hosts that have no other role in the inventory." },
     key! { ssh_sign: "time" = "30m", lasting, text,
-    "Requested validity of a certificate." },
+    "Requested validity of a certificate. A certificate within a scope has the lifetime of its role." },
     key! { ssh_direct_first: "`true` or `false`" = "true", Raw::boolean, text,
     "Whether to try a direct connection before the jump host." },
     key! { ssh_keepalive: "time" = "15s", lasting, text,

@@ -20,7 +20,7 @@ const NAMES_SERVERS: &str = "setup::servers::the_centre_runs_the_chosen_programs
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Form {
-    /// Seconds, for CI.
+    /// Seconds, before all specs.
     Guard,
     /// Minutes: each SQL file of vctl runs.
     Short,

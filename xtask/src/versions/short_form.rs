@@ -1,4 +1,4 @@
-//! The specs of the short form and of the guard in CI, as parts of their names.
+//! The specs of the short form and of `cargo xtask test --postgres`, as parts of their names.
 //!
 //! The short form runs each SQL file of `vctl` and `vctl-agent`, each function of the migrations, and the rights of each
 //! login. `each_filter_matches` in `run.rs` fails when a renamed spec leaves a list.
@@ -81,7 +81,7 @@ pub(super) const ATTACKS: &[&str] = &[
     "starve_the_centre::every_function_that_public_may_call_was_reviewed",
 ];
 
-/// Specs of `centre` that CI runs on the newest version.
+/// Specs of `centre` that `cargo xtask test --postgres` runs first.
 pub(super) const GUARD: &[&str] = &[
     "setup::migrate::a_second_migration_changes_nothing",
     "setup::rights::",
