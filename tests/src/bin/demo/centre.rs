@@ -12,6 +12,13 @@ use crate::operator::{Operator, serial_of};
 use crate::person::Person;
 
 pub(crate) const HOST: &str = "demo-1";
+/// Policies of the auditor: to read the records, end sessions, and revoke the access of users.
+const AUDITOR: [&str; 4] = [
+    "vctl-user",
+    "vctl-auditor",
+    "vctl-session-end",
+    "vctl-revoke",
+];
 const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 
 /// A centre with one host, and an auditor.
@@ -28,7 +35,7 @@ impl Middle {
             anyhow::bail!("this machine cannot run the demo's centre: {why}");
         }
         let centre = Centre::start(&centre::Options::default())?;
-        let auditor = Operator::new(&centre, "carol", &["vctl-user", "vctl-auditor"])?;
+        let auditor = Operator::new(&centre, "carol", &AUDITOR)?;
         let ids = tempfile::tempdir()?;
         centre.journal().before(Undo::RemoveTree {
             path: ids.path().to_owned(),
@@ -103,12 +110,12 @@ impl Middle {
         lab.show_certificate(&certificate)?;
         let settings = self.centre.write_settings()?;
         let [settings, login, ssh] = first_steps(&settings, &operator.account, HOST);
+        let (person, auditor) = (operator.name, self.auditor.name);
+        let as_auditor = self.auditor.account.login_line();
         Ok(format!(
-            "In another terminal, of any account, log in as {}:\n\n  {settings}\n  {login}\n  {ssh}\n\n\
-             and then, as {}, read the records:\n\n  {}\n  vctl audit\n  vctl session",
-            operator.name,
-            self.auditor.name,
-            self.auditor.account.login_line(),
+            "In another terminal, of any account, log in as {person}:\n\n  {settings}\n  {login}\n  {ssh}\n\n\
+             and then, as {auditor}, read the records, and end what {person} does:\n\n  {as_auditor}\n  vctl audit\n  \
+             vctl session\n  vctl session --live\n  vctl session end ID\n  vctl revoke {person} --dry-run"
         ))
     }
 
