@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use vctl_common::centre::VaultSettings;
 use vctl_common::secret::Secret;
 use vctl_common::vault::secret_id::{SecretIdError, is_wrapped, open_wrapped};
-use vctl_common::vault::{Auth, Login, SecretIdSource, Vault};
+use vctl_common::vault::{self, Auth, Granted, Login, SecretIdSource, Vault, VaultError};
 
+use super::denied::{self, LoginPath};
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -27,6 +28,31 @@ pub(crate) struct AppRoleIds {
 enum Id {
     Value(Secret<String>),
     File(PathBuf),
+}
+
+/// Logs in, and explains a refusal.
+pub(super) async fn log_in(
+    vault: &VaultSettings,
+    config: &Config,
+    login: &Login,
+) -> Result<Granted, Stop> {
+    let error = match vault::log_in(vault, login).await {
+        Err(error @ VaultError::LoginRefused { .. }) => error,
+        granted => return granted.map_err(Stop::from),
+    };
+    if !matches!(&error, VaultError::LoginRefused { message, .. } if denied::is_denied(message)) {
+        let hint =
+            "the secret id has expired, was used up, or belongs to another role: get a new one";
+        let refused = CliError::new(Exit::Permission, error.to_string());
+        return Err(refused.hint(hint).into());
+    }
+    let login = LoginPath {
+        path: format!("auth/{}/login", config.approle_mount),
+        setting: "VCTL_APPROLE_MOUNT",
+        method: "AppRole",
+    };
+    let what = "Vault refuses the login by AppRole: permission denied".to_owned();
+    Err(denied::explained(vault, login, what).await.into())
 }
 
 impl AppRoleIds {

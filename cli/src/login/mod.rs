@@ -3,6 +3,7 @@
 mod announce;
 mod approle;
 mod cache;
+mod denied;
 mod env_token;
 mod last_method;
 mod life;
@@ -342,18 +343,7 @@ impl<'a> Login<'a> {
             Method::AppRole => {
                 let ids = AppRoleIds::find(config, &self.state).ok_or_else(approle::missing_ids)?;
                 let login = ids.login(vault, &config.approle_mount).await?;
-                vault::log_in(vault, &login).await.map_err(|error| match error {
-                    VaultError::LoginRefused { message, .. } if message == "permission denied" => {
-                        let what = format!("Vault refuses the login by AppRole: {message}");
-                        let hint = "check `VCTL_APPROLE_MOUNT`: Vault may have no AppRole method there";
-                        CliError::new(Exit::Config, what).hint(hint).into()
-                    }
-                    VaultError::LoginRefused { .. } => {
-                        let hint = "the secret id has expired, was used up, or belongs to another role: get a new one";
-                        CliError::new(Exit::Permission, error.to_string()).hint(hint).into()
-                    }
-                    other => other.into(),
-                })
+                approle::log_in(vault, config, &login).await
             }
             Method::Userpass => userpass::log_in(vault, config, choices, self.interaction).await,
             Method::Token => {

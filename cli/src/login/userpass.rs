@@ -6,6 +6,7 @@ use vctl_common::centre::VaultSettings;
 use vctl_common::vault::{self, Granted, VaultError};
 
 use super::Choices;
+use super::denied::{self, LoginPath};
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -45,18 +46,18 @@ pub(super) async fn log_in(
         username: username.clone(),
         password,
     };
-    vault::log_in(vault, &login)
-        .await
-        .map_err(|error| match error {
-            VaultError::LoginRefused { message, .. } => {
-                let what = format!("Vault refuses the login of `{username}`: {message}");
-                // Vault gives this answer if there is no auth method at the path.
-                if message != "permission denied" {
-                    return CliError::new(Exit::Permission, what).into();
-                }
-                let hint = "check `VCTL_USERPASS_MOUNT`: Vault may have no userpass method there";
-                CliError::new(Exit::Config, what).hint(hint).into()
-            }
-            other => other.into(),
-        })
+    let refused = match vault::log_in(vault, &login).await {
+        Err(VaultError::LoginRefused { message, .. }) => message,
+        granted => return granted.map_err(Stop::from),
+    };
+    let what = format!("Vault refuses the login of `{username}`: {refused}");
+    if !denied::is_denied(&refused) {
+        return Err(CliError::new(Exit::Permission, what).into());
+    }
+    let login = LoginPath {
+        path: format!("auth/{}/login/{username}", config.userpass_mount),
+        setting: "VCTL_USERPASS_MOUNT",
+        method: "userpass",
+    };
+    Err(denied::explained(vault, login, what).await.into())
 }

@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use serde_json::json;
 use vctl_tests::centre::Centre;
 
-use super::{Workstation, machine, person};
+use super::{Workstation, give, machine, person};
 
 /// Expects that the token works, that only its owner can read it, and that the output does not show it.
 fn is_logged_in(workstation: &Workstation<'_>, said: &str, as_whom: &str) {
@@ -205,4 +206,47 @@ fn a_stored_approle_logs_in_without_a_person() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(left, ["token.lock"]);
+}
+
+/// Disables the entity of the user that is logged in at this workstation.
+fn disable(workstation: &Workstation<'_>) {
+    let me = workstation.asked_of(&workstation.token());
+    let id = me["entity_id"].as_str().unwrap();
+    let admin = workstation.centre.bao.admin().unwrap();
+    let path = format!("identity/entity/id/{id}");
+    admin.post(&path, &json!({"disabled": true})).unwrap();
+}
+
+#[test]
+fn a_disabled_user_is_not_told_of_a_wrong_mount() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let at = Workstation::new(centre);
+    let password = person(centre, "login-disabled", 3600, 7200);
+    let by_name = ["login", "--username", "login-disabled", "--password-stdin"];
+    assert_eq!(at.given(&by_name, &password).code, 0);
+    disable(&at);
+    let said = at.given(&by_name, &password);
+    assert_eq!(said.code, 77, "{said:?}");
+    assert!(said.stderr.contains("`vctl revoke`"), "{said:?}");
+    assert!(!said.stderr.contains("MOUNT"), "{said:?}");
+
+    let [role_id, secret_id] = machine(centre, "login-disabled", 3600, 7200);
+    let at = Workstation::new(centre);
+    let by_role = |mount: &str| {
+        let mut command = at.command(&["login", "--method", "approle"]);
+        command.env("VCTL_ROLE_ID", &role_id);
+        command.env("VCTL_SECRET_ID", &secret_id);
+        command.env("VCTL_APPROLE_MOUNT", mount);
+        give(command, "")
+    };
+    assert_eq!(by_role("approle").code, 0);
+    disable(&at);
+    let said = by_role("approle");
+    assert_eq!(said.code, 77, "{said:?}");
+    assert!(said.stderr.contains("`vctl revoke`"), "{said:?}");
+    let said = by_role("moved");
+    assert_eq!(said.code, 78, "{said:?}");
+    assert!(said.stderr.contains("`VCTL_APPROLE_MOUNT`"), "{said:?}");
 }

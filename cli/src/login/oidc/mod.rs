@@ -20,6 +20,7 @@ use self::address::{LoginAddress, LoginFlow};
 use self::attempt::OidcLogin;
 use self::listener::CallbackListener;
 use self::page::LoginPage;
+use super::denied;
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -152,9 +153,12 @@ impl OidcLogin<'_> {
             return error.into();
         };
         let (mount, role) = (self.mount, self.role);
-        let hint = format!(
-            "the Vault role decides which users may log in: `vault read auth/{mount}/role/{role}`, as an administrator"
-        );
+        let hint = match denied::is_denied(&message) {
+            true => denied::DISABLED.to_owned(),
+            false => format!(
+                "the Vault role decides which users may log in: `vault read auth/{mount}/role/{role}`, as an administrator"
+            ),
+        };
         let message = format!("Vault refuses the login: {message}");
         CliError::new(Exit::Permission, message).hint(hint).into()
     }
