@@ -3,6 +3,7 @@
 //! their own ledger.
 pub mod browser;
 pub mod centre;
+pub mod delay_line;
 pub mod fixture;
 pub mod lab;
 pub mod load;

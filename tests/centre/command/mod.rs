@@ -6,4 +6,5 @@ mod exit_codes;
 mod hints;
 mod locale;
 mod manual;
+mod round_trips;
 mod timing;

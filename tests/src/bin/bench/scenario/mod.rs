@@ -19,6 +19,7 @@ mod visible;
 mod token;
 mod ssh;
 mod grants;
+mod far;
 mod stall;
 mod reading;
 mod picker;
@@ -73,6 +74,8 @@ pub(crate) enum Scenario {
     Ssh,
     /// Time that command grants add to the host lookup of `vctl ssh`
     Grants,
+    /// Commands far from the servers: delay lines of 50 and 150 ms, and round trips by server
+    Far,
     /// One forward that is not read: its effect on other forwards, and memory
     Stall,
     /// `vctl list`, `audit` and `session --list`, with their credentials
@@ -115,6 +118,7 @@ impl Scenario {
             Self::Token => token::run(bench),
             Self::Ssh => ssh::run(bench),
             Self::Grants => grants::run(bench),
+            Self::Far => far::run(bench),
             Self::Stall => stall::run(bench),
             Self::Reading => reading::run(bench),
             Self::Picker => picker::run(bench),

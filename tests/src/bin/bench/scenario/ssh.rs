@@ -198,7 +198,7 @@ pub(super) fn bulk(
 }
 
 /// Returns the milliseconds that each command takes.
-fn interleaved<const N: usize>(
+pub(super) fn interleaved<const N: usize>(
     rounds: u32,
     commands: [(&str, &dyn Fn() -> Command); N],
 ) -> Result<[Summary; N]> {
@@ -246,26 +246,51 @@ fn in_turn<const N: usize>(
     Ok(times.map(Summary::of))
 }
 
+/// The way from a workstation to the servers.
+pub(super) struct Way {
+    /// Name of the host in the inventory.
+    pub(super) name: &'static str,
+    pub(super) ssh_port: u16,
+    /// Settings of `vctl`.
+    pub(super) environment: Vec<(&'static str, String)>,
+}
+
 /// A user that is logged in to Vault, knows the host, and also has a certificate.
 pub(super) struct Operator<'a> {
     centre: &'a Centre,
     host: &'a Host,
     home: PathBuf,
     vctl: PathBuf,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl<'a> Operator<'a> {
     pub(super) fn new(centre: &'a Centre, host: &'a Host, home: &Path) -> Result<Self> {
+        let way = Way {
+            name: NAME,
+            ssh_port: host.port(),
+            environment: centre.environment(),
+        };
+        Self::by(way, centre, host, home)
+    }
+
+    pub(super) fn by(way: Way, centre: &'a Centre, host: &'a Host, home: &Path) -> Result<Self> {
+        let Way {
+            name,
+            ssh_port,
+            environment,
+        } = way;
         let operator = Self {
             centre,
             host,
             home: home.to_owned(),
             vctl: Programs::find()?.vctl,
+            environment,
         };
         operator.log_in()?;
         fs::create_dir(home.join(".ssh"))?;
         operator.make_certificate()?;
-        operator.knows(NAME, host, None)?;
+        operator.knows_at(name, host, ssh_port, None)?;
         let lines = operator.with_centre().arg("ssh-config").output()?;
         ensure!(lines.status.success(), "`vctl ssh-config` failed");
         fs::write(home.join("proxied"), lines.stdout)?;
@@ -274,11 +299,15 @@ impl<'a> Operator<'a> {
 
     /// Adds a host to the inventory, to `known_hosts` and to the configuration of OpenSSH.
     fn knows(&self, name: &str, host: &Host, via: Option<&str>) -> Result<()> {
+        self.knows_at(name, host, host.port(), via)
+    }
+
+    fn knows_at(&self, name: &str, host: &Host, port: u16, via: Option<&str>) -> Result<()> {
         let jump = via.map_or("null".to_owned(), |via| format!("'{via}'"));
         let sql = format!(
             "insert into vctl.servers (hostname, ip, ssh_port, ssh_user, jump_via) \
              values ('{name}', '127.0.0.1', {}, '{}', {jump})",
-            host.port(),
+            port,
             host.user()
         );
         self.centre.postgres.psql(DATABASE, &sql)?;
@@ -288,7 +317,7 @@ impl<'a> Operator<'a> {
             "Host {name}\n HostName 127.0.0.1\n Port {}\n User {}\n HostKeyAlias {name}\n \
              IdentityFile {}\n IdentitiesOnly yes\n BatchMode yes\n ProxyJump {}\n \
              UserKnownHostsFile {}\n GlobalKnownHostsFile none\n",
-            host.port(),
+            port,
             host.user(),
             self.home.join("key").display(),
             via.unwrap_or("none"),
@@ -300,7 +329,7 @@ impl<'a> Operator<'a> {
     fn log_in(&self) -> Result<()> {
         let admin = self.centre.bao.admin()?;
         let password = Secret::random()?;
-        let user = json!({"password": password.expose(), "policies": ["vctl-user", "vctl-ssh"]});
+        let user = json!({"password": password.expose(), "policies": ["vctl-user", "vctl-ssh", "vctl-auditor"]});
         admin.post(&format!("auth/userpass/users/{NAME}"), &user)?;
         let file = self.home.join("password");
         fs::write(&file, password.expose())?;
@@ -335,12 +364,12 @@ impl<'a> Operator<'a> {
         Ok(fs::write(self.home.join("key-cert.pub"), certificate)?)
     }
 
-    fn with_centre(&self) -> Command {
+    pub(super) fn with_centre(&self) -> Command {
         let mut command = Command::new(&self.vctl);
         command
             .env_clear()
             .env("HOME", &self.home)
-            .envs(self.centre.environment());
+            .envs(self.environment.iter().cloned());
         command
     }
 

@@ -1,0 +1,75 @@
+//! The number of round trips that each command needs. Far from the servers, users wait for each of them.
+//!
+//! The counts come from a proxy in front of each server and do not depend on the speed of the machine. A number that
+//! falls is progress: lower it here too.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::json;
+use vctl_tests::centre::{DATABASE, FarServers};
+
+use crate::login::{Said, Workstation, person};
+use crate::ssh::shared;
+
+/// Long enough that an answer never arrives before the client has sent its next request.
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+
+const NAME: &str = "round-trips";
+
+/// A command, and its round trips to Vault, Postgres and sshd. The goodbye to Postgres is one of them: the server answers
+/// it, but no user waits for that.
+const LIMITS: [(&[&str], [u32; 3]); 6] = [
+    (&["token"], [0, 0, 0]),
+    (&["list"], [4, 9, 0]),
+    (&["audit"], [4, 11, 0]),
+    (&["session", "--list"], [4, 11, 0]),
+    (&["status"], [17, 10, 0]),
+    (&["ssh", "-q", NAME, "--", "true"], [5, 11, 9]),
+];
+
+#[test]
+fn each_command_needs_the_stated_round_trips() {
+    let Some(centre) = shared() else { return };
+    let far = FarServers::start(centre, ROUND_TRIP).unwrap();
+    let host = centre.host.as_ref().unwrap();
+    let sql = format!(
+        "insert into vctl.servers (hostname, ip, ssh_port, ssh_user) values ('{NAME}', '127.0.0.1', {}, '{}')",
+        far.ssh_port(),
+        host.user()
+    );
+    centre.postgres.psql(DATABASE, &sql).unwrap();
+    let password = person(centre, NAME, 3600, 7200);
+    let policies = json!({"policies": ["vctl-user", "vctl-ssh", "vctl-auditor"]});
+    let admin = centre.bao.admin().unwrap();
+    admin
+        .post(&format!("auth/userpass/users/{NAME}"), &policies)
+        .unwrap();
+    let at = Workstation::new(centre);
+    std::fs::create_dir(at.home(".ssh")).unwrap();
+    let known = format!("{NAME} {}\n", host.public_key());
+    std::fs::write(at.home(".ssh/known_hosts"), known).unwrap();
+    let run = |args: &[&str], input: Stdio| -> Said {
+        let mut command = at.command(args);
+        command.envs(far.environment()).stdin(input);
+        command.output().unwrap().into()
+    };
+    let file = at.home("password");
+    std::fs::write(&file, password).unwrap();
+    let given = std::fs::File::open(&file).unwrap().into();
+    let said = run(&["login", "--username", NAME, "--password-stdin"], given);
+    assert_eq!(said.code, 0, "{said:?}");
+    let mut wrong = Vec::new();
+    for (args, limits) in LIMITS {
+        // The first run fills caches.
+        run(args, Stdio::null());
+        far.take();
+        let said = run(args, Stdio::null());
+        let crossings = far.take();
+        assert_eq!(said.code, 0, "{args:?}: {said:?}");
+        if crossings.round_trips().map(|(_, needed)| needed) != limits {
+            wrong.push((args, crossings.round_trips(), limits));
+        }
+    }
+    assert!(wrong.is_empty(), "other numbers of round trips: {wrong:#?}");
+}
