@@ -94,11 +94,21 @@ impl StatusReport {
         Ok(screen.flush()?)
     }
 
-    /// Runs the checks in order, and stops when the others cannot work.
+    /// Runs the checks side by side, and reports them in order up to the one without which the others cannot work.
     async fn ask(&mut self, loaded: &Loaded, interaction: Interaction) {
         let settings = config::settings(loaded);
-        let addr = &settings.vault.addr;
-        match seal::ask(&settings.vault).await {
+        let (addr, db) = (&settings.vault.addr, &settings.db);
+        let session = async {
+            let token = token::open(loaded, interaction).await?;
+            let (session, hosts) = tokio::join!(token.look_up(), hosts(&token.vault, db));
+            Ok::<_, Stop>((session?, hosts))
+        };
+        let (seal, session, authority) = tokio::join!(
+            seal::ask(&settings.vault),
+            Box::pin(session),
+            ssh::authority(&settings.vault)
+        );
+        match seal {
             Ok(heard) if heard.health.sealed || !heard.health.initialized => {
                 let is = format!("{addr}, sealed");
                 let fix = "ask an administrator of Vault to unseal it";
@@ -111,12 +121,12 @@ impl StatusReport {
             }
             Err(error) => return self.failed("Vault", error),
         }
-        let session = match token::ask(loaded, interaction).await {
-            Ok(session) => session,
+        let (session, hosts) = match session {
+            Ok(found) => found,
             Err(stop) => return self.failed("Token", stop),
         };
         self.identity(loaded, &session);
-        match ssh::authority(&settings.vault).await {
+        match authority {
             Ok(Ok(fingerprint)) => {
                 self.well("SSH CA", fingerprint.clone());
                 self.facts.ssh_ca_fingerprint = Some(fingerprint);
@@ -128,8 +138,7 @@ impl StatusReport {
             }
             Err(error) => self.failed("SSH CA", error),
         }
-        let db = &settings.db;
-        match hosts(&session.vault, db).await {
+        match hosts {
             Ok(hosts) => self.inventory(db, &hosts),
             Err(error) => self.failed("Inventory", error),
         }

@@ -37,9 +37,18 @@ pub(super) async fn check(loaded: &Loaded, interaction: Interaction) -> CheckRes
 
 /// Returns the token and what Vault reports about it. A token that is not expired by our clock may still be revoked,
 /// so Vault is asked.
-///
-/// The token is renewed if due, and an AppRole logs in as for other commands. The user is never prompted.
 pub(crate) async fn ask(loaded: &Loaded, interaction: Interaction) -> Result<Session, Stop> {
+    open(loaded, interaction).await?.look_up().await
+}
+
+/// A token that is not expired by our clock.
+pub(crate) struct OpenToken {
+    pub(crate) vault: Vault,
+    method: Option<String>,
+}
+
+/// Returns the token. It is renewed if due, and an AppRole logs in as for other commands. The user is never prompted.
+pub(crate) async fn open(loaded: &Loaded, interaction: Interaction) -> Result<OpenToken, Stop> {
     let mut login = Login::new(loaded, interaction);
     login.disable_prompts();
     let token = login.valid_token().await?;
@@ -48,14 +57,21 @@ pub(crate) async fn ask(loaded: &Loaded, interaction: Interaction) -> Result<Ses
         Token::FromEnv(_) => None,
         Token::Cached(token) => Some(token.method.clone()),
     };
-    match vault.lookup_self().await {
-        Ok(info) => Ok(Session {
-            vault,
-            info,
-            method,
-        }),
-        Err(VaultError::TokenInvalid) => Err(invalid_token(method.is_none()).into()),
-        Err(other) => Err(other.into()),
+    Ok(OpenToken { vault, method })
+}
+
+impl OpenToken {
+    /// Asks Vault about the token.
+    pub(crate) async fn look_up(&self) -> Result<Session, Stop> {
+        match self.vault.lookup_self().await {
+            Ok(info) => Ok(Session {
+                vault: self.vault.clone(),
+                info,
+                method: self.method.clone(),
+            }),
+            Err(VaultError::TokenInvalid) => Err(invalid_token(self.method.is_none()).into()),
+            Err(other) => Err(other.into()),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::fleet::model::FleetHost;
 
 /// Returns the hosts of the inventory that are not retired, by name.
 pub(crate) async fn hosts(client: &Client) -> Result<Vec<FleetHost>, Error> {
-    let rows = client.query(include_str!("fleet.sql"), &[]).await?;
+    let rows = client.query_typed(include_str!("fleet.sql"), &[]).await?;
     rows.iter().map(host).collect()
 }
 
