@@ -26,6 +26,9 @@ use crate::ui::timing;
 /// need not wait longer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// A read of the record that takes longer is too large to wait for.
+const LONGEST_READ: Duration = Duration::from_mins(2);
+
 /// Connections to the centre for one command.
 pub(crate) struct Context {
     settings: Settings,
@@ -122,7 +125,15 @@ impl Context {
 
     /// Returns a pool for one role; nothing is connected yet.
     pub(crate) fn pool(&self, role: DbRole) -> Result<Pool, Stop> {
-        self.pool_within(role, PoolLimits::default())
+        let limits = match role {
+            DbRole::AuditRo => PoolLimits {
+                statement_timeout: Some(LONGEST_READ),
+                custom_plans: true,
+                ..PoolLimits::default()
+            },
+            _ => PoolLimits::default(),
+        };
+        self.pool_within(role, limits)
     }
 
     /// Like `pool`, but also works if the schema is missing or does not fit this vctl.

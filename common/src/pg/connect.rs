@@ -152,9 +152,7 @@ impl Server {
             // TLS is already in place; `Require` only passes it on, for channel binding.
             .ssl_mode(SslMode::Require)
             .ssl_negotiation(SslNegotiation::Direct);
-        if let Some(limit) = limits.statement_timeout {
-            config.options(format!("-c statement_timeout={}", limit.as_millis()));
-        }
+        config.options(session_settings(limits));
         let connected = config.connect_raw(stream, Established).await;
         let (client, connection) =
             connected.map_err(|error| self.not_let_in(error, role, lease))?;
@@ -207,6 +205,18 @@ impl Server {
             }),
         }
     }
+}
+
+/// Returns the settings of the session, which the login sends. A `set` would cost a round trip.
+fn session_settings(limits: &PoolLimits) -> String {
+    let mut settings = Vec::new();
+    if let Some(limit) = limits.statement_timeout {
+        settings.push(format!("-c statement_timeout={}", limit.as_millis()));
+    }
+    if limits.custom_plans {
+        settings.push("-c plan_cache_mode=force_custom_plan".to_owned());
+    }
+    settings.join(" ")
 }
 
 fn addr(settings: &DbSettings) -> String {

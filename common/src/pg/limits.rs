@@ -12,6 +12,9 @@ pub struct PoolLimits {
     pub wait: Duration,
     /// Postgres ends a statement that runs longer.
     pub statement_timeout: Option<Duration>,
+    /// Plans each statement with its values. A generic plan would read every partition; with the values known, Postgres
+    /// reads only those needed.
+    pub custom_plans: bool,
     /// Connects even if the schema is missing or does not fit this program, for commands that
     /// correct it.
     pub any_schema: bool,
@@ -24,6 +27,7 @@ impl Default for PoolLimits {
             max_age: None,
             wait: Duration::from_secs(30),
             statement_timeout: None,
+            custom_plans: false,
             any_schema: false,
         }
     }

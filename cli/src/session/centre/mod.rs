@@ -74,13 +74,7 @@ pub(crate) async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, Sto
         .read_only(true)
         .isolation_level(IsolationLevel::RepeatableRead)
         .start();
-    let transaction = transaction.await.map_err(failed)?;
-    // A generic plan would read every partition; with the values known, Postgres reads only those needed. A query
-    // that runs longer than the timeout is too large to wait for.
-    let settings =
-        "set local plan_cache_mode = force_custom_plan; set local statement_timeout = '2min'";
-    transaction.batch_execute(settings).await.map_err(failed)?;
-    Ok(transaction)
+    transaction.await.map_err(failed)
 }
 
 pub(crate) fn failed(error: tokio_postgres::Error) -> Stop {
