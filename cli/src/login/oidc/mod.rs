@@ -153,11 +153,12 @@ impl OidcLogin<'_> {
             return error.into();
         };
         let (mount, role) = (self.mount, self.role);
-        let hint = match denied::is_denied(&message) {
-            true => denied::DISABLED.to_owned(),
-            false => format!(
+        let hint = if denied::is_denied(&message) {
+            denied::DISABLED.to_owned()
+        } else {
+            format!(
                 "the Vault role decides which users may log in: `vault read auth/{mount}/role/{role}`, as an administrator"
-            ),
+            )
         };
         let message = format!("Vault refuses the login: {message}");
         CliError::new(Exit::Permission, message).hint(hint).into()
