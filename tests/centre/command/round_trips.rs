@@ -17,19 +17,20 @@ const ROUND_TRIP: Duration = Duration::from_millis(20);
 
 const NAME: &str = "round-trips";
 
-/// A command, and its round trips to Vault, Postgres and sshd. The goodbye to Postgres is one of them: the server answers
+/// A command, and its highest number of round trips to Vault, Postgres and sshd. `status` asks Vault over several
+/// connections side by side. The goodbye to Postgres is one of them: the server answers
 /// it, but no user waits for that.
 const LIMITS: [(&[&str], [u32; 3]); 6] = [
     (&["token"], [0, 0, 0]),
     (&["list"], [4, 9, 0]),
-    (&["audit"], [4, 11, 0]),
-    (&["session", "--list"], [4, 11, 0]),
-    (&["status"], [17, 10, 0]),
+    (&["audit"], [4, 10, 0]),
+    (&["session", "--list"], [4, 10, 0]),
+    (&["status"], [20, 9, 0]),
     (&["ssh", "-q", NAME, "--", "true"], [5, 11, 9]),
 ];
 
 #[test]
-fn each_command_needs_the_stated_round_trips() {
+fn no_command_needs_more_round_trips_than_stated() {
     let Some(centre) = shared() else { return };
     let far = FarServers::start(centre, ROUND_TRIP).unwrap();
     let host = centre.host.as_ref().unwrap();
@@ -67,9 +68,11 @@ fn each_command_needs_the_stated_round_trips() {
         let said = run(args, Stdio::null());
         let crossings = far.take();
         assert_eq!(said.code, 0, "{args:?}: {said:?}");
-        if crossings.round_trips().map(|(_, needed)| needed) != limits {
-            wrong.push((args, crossings.round_trips(), limits));
+        for ((server, needed), limit) in crossings.round_trips().into_iter().zip(limits) {
+            if needed > limit {
+                wrong.push((args, server, needed, limit));
+            }
         }
     }
-    assert!(wrong.is_empty(), "other numbers of round trips: {wrong:#?}");
+    assert!(wrong.is_empty(), "more round trips: {wrong:#?}");
 }
