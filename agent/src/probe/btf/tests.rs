@@ -190,7 +190,7 @@ fn every_member_is_found_where_it_is() {
     assert_eq!(at(Field::FileDentry), 0);
     assert_eq!(at(Field::FileMnt), 8);
     assert_eq!(at(Field::FileInode), 8);
-    assert_eq!(layout[SIZEOF_UPID], 4096);
+    assert_eq!(layout[UPID_SHIFT], 12);
 }
 
 #[test]
