@@ -325,6 +325,19 @@ fn a_struct_that_no_window_spans_is_refused() {
 }
 
 #[test]
+fn a_pid_of_a_size_that_no_shift_gives_is_refused() {
+    let others: Vec<_> = structs().into_iter().filter(|of| *of != "upid").collect();
+    let mut types = kernel_of(&others, |_, _, _| {});
+    let members = needed(&mut types, "upid", |_, _| {});
+    let body = members
+        .iter()
+        .flat_map(|member| [types.name(&member.name), member.type_id, member.bits]);
+    let body: Vec<u32> = body.collect();
+    types.add("upid", KIND_STRUCT << 24 | 1, 24, &body);
+    assert_eq!(types.layout(), Err(BtfError::Scattered { of: "upid" }));
+}
+
+#[test]
 fn types_that_hold_themselves_come_to_an_end() {
     let begun = Instant::now();
     // A chain that ends in itself: type 1 is a typedef of type 1.
