@@ -91,7 +91,7 @@ pub fn read(spool: &std::path::Path, filter: &Filter) -> Result<Vec<Recorded>> {
 }
 
 /// Returns by how much this machine is slower than usual: `VCTL_TEST_PATIENCE`, which an emulator sets.
-fn slowness() -> u32 {
+pub(super) fn slowness() -> u32 {
     let factor = std::env::var("VCTL_TEST_PATIENCE").ok();
     factor.and_then(|factor| factor.parse().ok()).unwrap_or(1)
 }

@@ -167,7 +167,7 @@ dmesg -n 1
 echo \"@@kernel $(uname -r)\"
 echo \"@@sshd $(sshd -V 2>&1)\"
 cd /{PROGRAMS}
-VCTL_BIN_DIR=/{PROGRAMS} VCTL_TEST_REQUIRE=1 RUST_TEST_THREADS=1 VCTL_TEST_PATIENCE=10 ./specs --color never --skip {TOO_SLOW} {} 2>/tmp/stderr
+VCTL_BIN_DIR=/{PROGRAMS} VCTL_TEST_REQUIRE=1 RUST_TEST_THREADS=1 VCTL_TEST_PATIENCE=5 ./specs --color never --skip {TOO_SLOW} {} 2>/tmp/stderr
 echo \"@@status $?\"
 tail -n 100 /tmp/stderr
 echo @@end
