@@ -14,7 +14,7 @@ use super::programs::Programs;
 use super::report::Run;
 use super::small::Small;
 use super::tree::{self, Cgroups};
-use crate::command::{Built, as_root, build, build_programs, run_and_read, say};
+use crate::command::{Built, as_root, build, run_and_read, say};
 use crate::failures;
 use crate::specs;
 
@@ -44,7 +44,7 @@ impl Runner {
         let needs = |is_needed: fn(&Place) -> bool| cells.iter().any(|cell| is_needed(&cell.place));
         let specs = if needs(|place| !matches!(place, Place::Small { .. })) {
             say("Building vctl-agent, vctl and the specs.");
-            let mut built = build_programs(&[])?;
+            let mut built = build(tree::PROGRAMS_TO_BUILD)?;
             built.extend(build(&[
                 "test",
                 "-p",

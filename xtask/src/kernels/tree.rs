@@ -17,6 +17,26 @@ const MIRROR: &str = "http://deb.debian.org/debian";
 const PROGRAMS: &str = "srv/vctl";
 /// Programs that the specs run.
 const OF_THE_SPECS: [&str; 5] = ["vctl", "vctl-agent", "exec-target", "odd-exec", "odd-exit"];
+/// Arguments of cargo that build them.
+pub(super) const PROGRAMS_TO_BUILD: &[&str] = &[
+    "build",
+    "-p",
+    "vctl",
+    "-p",
+    "vctl-agent",
+    "-p",
+    "vctl-tests",
+    "--bin",
+    "vctl",
+    "--bin",
+    "vctl-agent",
+    "--bin",
+    "exec-target",
+    "--bin",
+    "odd-exec",
+    "--bin",
+    "odd-exit",
+];
 /// A spec of 3,000 processes, which take many minutes in an emulator. The cell of the running kernel has this spec.
 const TOO_SLOW: &str = "a_reused_pid_is_a_new_process";
 /// Caller of 32-bit system calls, which the specs build where a compiler is.
