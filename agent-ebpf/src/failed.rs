@@ -217,7 +217,12 @@ unsafe fn items<const WIDTH: u64>(argv: u64, exec: &mut Exec, tail: *mut u8, fro
                 break;
             }
             let to = tail.add(from + written);
-            let copied = bpf_probe_read_user_str(to.cast(), ITEM_MAX as u32, item as *const _);
+            let mut copied = bpf_probe_read_user_str(to.cast(), ITEM_MAX as u32, item as *const _);
+            // Linux 6.1 returns 0 for an empty string and not 1, the length of its NUL.
+            if copied == 0 {
+                to.write_volatile(0);
+                copied = 1;
+            }
             if copied <= 0 || copied > ITEM_MAX as i64 {
                 flags = wire::EXEC_ARGV_FAULT;
                 break;

@@ -1,6 +1,6 @@
 //! Facts about a process for a record: all reads of a task.
 
-use vctl_common::layout::{Field, SIZEOF_UPID};
+use vctl_common::layout::{Field, UPID_SHIFT};
 use vctl_common::wire::{Exec, UNSET};
 
 use crate::kernel::{Kernel, layout, load, load_at, peek, peek32};
@@ -88,7 +88,7 @@ unsafe fn pid_namespace(task: *const Kernel) -> u32 {
         }
         let numbers = pid as u64 + layout(Field::PidNumbers as usize) as u64;
         // A namespace is at most 32 deep in the kernel.
-        let innermost = numbers + u64::from(level & 0x1f) * layout(SIZEOF_UPID) as u64;
+        let innermost = numbers + (u64::from(level & 0x1f) << layout(UPID_SHIFT));
         let namespace = peek(innermost, layout(Field::UpidNs as usize));
         peek32(namespace, layout(Field::PidNsInum as usize))
     }

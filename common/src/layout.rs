@@ -85,8 +85,9 @@ fields! {
 /// Number of offsets.
 pub const FIELD_COUNT: usize = FIELDS.len();
 
-/// `sizeof(struct upid)` follows the offsets.
-pub const SIZEOF_UPID: usize = FIELD_COUNT;
+/// Binary logarithm of `sizeof(struct upid)`, behind the offsets. The verifier of Linux 6.1 knows the limits of a shift,
+/// but not those of a product with an unknown factor.
+pub const UPID_SHIFT: usize = FIELD_COUNT;
 /// Offsets of the first three arguments of a system call in `struct pt_regs`.
 pub const REGS_ARG0: usize = FIELD_COUNT + 1;
 pub const REGS_ARG1: usize = FIELD_COUNT + 2;

@@ -1,70 +1,31 @@
 //! An exec through the table of 32-bit system calls is recorded like any other, also when it fails.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Command;
 
 use vctl_common::event::EventKind;
 use vctl_tests::fixture::lab;
 use vctl_tests::lab::{Lab, Recorded, skip};
 
-/// Calls `execve` (11) or `execveat` (358) of the 32-bit table, from a 64-bit and from a 32-bit program. It does not use
-/// a C library, because a machine may have only the 64-bit one.
-const SOURCE: &str = r#"
-typedef unsigned int u32;
-#define AT_FDCWD -100
-static char strings[65536] __attribute__((aligned(16)));
-static u32 items[600];
-static long call(long nr, long b, long c, long d, long s, long i) {
-    long result;
-    __asm__ volatile("int $0x80" : "=a"(result) : "a"(nr), "b"(b), "c"(c), "d"(d), "S"(s), "D"(i) : "memory");
-    return result;
-}
-static char *copy(char *to, const char *from) {
-    while ((*to++ = *from++)) {}
-    return to;
-}
-__attribute__((used)) void begin(long *stack) {
-    int argc = (int)stack[0];
-    char **argv = (char **)(stack + 1);
-    char *to = strings;
-    long name = (long)to;
-    int i;
-    to = copy(to, argv[2]);
-    for (i = 2; i < argc && i < 590; i++) {
-        items[i - 2] = (u32)(long)to;
-        to = copy(to, argv[i]);
-    }
-    items[i - 2] = 0;
-    long list = argv[1][1] == 'f' ? 16 : (long)items;
-    long result = argv[1][0] == 'a' ? call(358, AT_FDCWD, name, list, 0, 0) : call(11, name, list, 0, 0, 0);
-    call(1, result < 0 ? -result : 99, 0, 0, 0, 0);
-    for (;;) {}
-}
-#ifdef __x86_64__
-__asm__(".globl _start\n_start: mov %rsp, %rdi\n and $-16, %rsp\n call begin\n");
-#else
-__asm__(".globl _start\n_start: mov %esp, %eax\n and $-16, %esp\n sub $12, %esp\n push %eax\n call begin\n");
-#endif
-"#;
+/// The first line is the compiler with its options.
+const SOURCE: &str = include_str!("compat_exec.c");
 
-/// Builds the caller below 4 GiB, for `-m32` or `-m64`.
-fn build(home: &Path, width: &str) -> bool {
-    let source = home.join("compat.c");
+/// Builds the caller for `-m32` or `-m64`, or copies the one beside the programs: a guest has no compiler.
+fn build(lab: &Lab, width: &str) -> bool {
+    let program = lab.home().join(format!("compat{width}"));
+    let built = lab.programs.directory.join(format!("compat{width}"));
+    if built.exists() {
+        std::fs::copy(built, &program).unwrap();
+        return true;
+    }
+    let source = lab.home().join("compat.c");
     std::fs::write(&source, SOURCE).unwrap();
-    let program = home.join(format!("compat{width}"));
-    let built = Command::new("cc")
-        .args([
-            width,
-            "-O1",
-            "-static",
-            "-nostdlib",
-            "-ffreestanding",
-            "-fno-pie",
-            "-no-pie",
-        ])
-        .args(["-fno-stack-protector", "-fcf-protection=none", "-o"])
+    let mut words = SOURCE.lines().next().unwrap().split(' ').skip(1);
+    let compiler = words.next().unwrap();
+    let built = Command::new(compiler)
+        .args([width, "-o"])
         .arg(&program)
+        .args(words)
         .arg(&source)
         .output();
     let is_built = built.is_ok_and(|output| output.status.success());
@@ -108,7 +69,7 @@ fn a_failed_exec_of_the_32_bit_table_is_recorded() {
     let Some(lab) = lab() else { return };
     let mut serial = 0;
     for width in ["-m64", "-m32"] {
-        if !build(&lab.home(), width) {
+        if !build(&lab, width) {
             skip("`cc` builds no 32-bit program: execs through the 32-bit table were not tried");
             return;
         }
@@ -156,7 +117,7 @@ fn an_exec_of_the_32_bit_table_keeps_its_arguments() {
     }
     let Some(lab) = lab() else { return };
     for (serial, width) in [(11, "-m64"), (12, "-m32")] {
-        if !build(&lab.home(), width) {
+        if !build(&lab, width) {
             skip("`cc` builds no 32-bit program: execs through the 32-bit table were not tried");
             return;
         }

@@ -8,6 +8,7 @@ mod deny;
 mod dist;
 mod ebpf;
 mod failures;
+mod kernels;
 mod layers;
 mod macos;
 mod named_specs;
@@ -51,6 +52,8 @@ enum Task {
     Test(test::Options),
     /// Run specs on Postgres 14 to 18, and on HashiCorp Vault if it is on PATH
     Versions(versions::Options),
+    /// Run specs on other kernels, in guests of QEMU
+    Kernels(kernels::Options),
     /// Measure what the project promises, as root and on release builds
     Bench(bench::Options),
     /// Build the probe, or prove that the committed one matches its source
@@ -90,6 +93,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Stack(options) => stack::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Versions(options) => versions::run(&options),
+        Task::Kernels(options) => kernels::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Ebpf(task) => ebpf::run(&task),
         Task::Dist(options) => dist::run(&options),

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::command::{as_root, run, say};
 
 /// A file of a package, and the Debian package.
-type Need = (&'static str, &'static str);
+pub(crate) type Need = (&'static str, &'static str);
 
 /// Stands for the file of a package that was found missing in another way.
 const NOWHERE: &str = "";
@@ -61,6 +61,25 @@ pub(crate) const FOR_BENCH: &[Need] = &[
     ("/bin/busybox", "busybox-static"),
     ("/usr/bin/bpftrace", "bpftrace"),
     ("/usr/sbin/auditd", "auditd"),
+];
+
+pub(crate) const FOR_GUESTS: &[Need] = &[
+    ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
+    ("/usr/share/seabios/bios-256k.bin", "seabios"),
+    ("/bin/busybox", "busybox-static"),
+];
+
+pub(crate) const FOR_TREES: &[Need] = &[
+    ("/usr/bin/mmdebstrap", "mmdebstrap"),
+    ("/usr/bin/cpio", "cpio"),
+    ("/usr/bin/strip", "binutils"),
+    ("/usr/bin/cc", "gcc"),
+];
+
+pub(crate) const FOR_ARM64: &[Need] = &[
+    ("/usr/bin/qemu-system-aarch64", "qemu-system-arm"),
+    ("/usr/bin/aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+    ("/usr/aarch64-linux-gnu/lib/libc.a", "libc6-dev-arm64-cross"),
 ];
 
 /// Returns the packages of a centre, and pip if it has to fetch a secrets server.

@@ -20,7 +20,7 @@ use super::failed_links::{FAILED_CALLS, failed_links, unfinished};
 use super::maps::{Maps, PINNED, PinnedState, remove_pins};
 use super::object::{PROGRAMS, Unfinished, object};
 use super::watch::{Pins, Watch, belongs_together};
-use super::{ProbeError, ProbeOptions, pid_namespace, pin_dir};
+use super::{ProbeError, ProbeOptions, kernel, pid_namespace, pin_dir};
 use crate::trusted_dir::{self, UntrustedDir};
 
 /// A probe in the kernel, and the lock against a second agent with the same pins.
@@ -165,6 +165,7 @@ impl Probe {
 
 /// Loads a probe and tests that it reads the right data.
 fn proven(options: &ProbeOptions) -> Result<(Maps, Watch, Unfinished), ProbeError> {
+    kernel::check(Path::new("/"))?;
     let (mut maps, unfinished) = load(options)?;
     super::self_test::run(&mut maps, &options.self_test)?;
     maps.set_state(PinnedState {

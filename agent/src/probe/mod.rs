@@ -2,6 +2,7 @@
 pub mod btf;
 mod failed;
 mod failed_links;
+pub mod kernel;
 pub mod load;
 pub mod maps;
 mod object;
@@ -58,6 +59,10 @@ pub enum ProbeError {
     NewerState { dir: PathBuf, found: u64, ours: u32 },
     #[error("this process has a PID namespace of its own, where /proc has no process of the host")]
     PidNamespace,
+    #[error("Linux {release} is older than 5.15, which the probe needs")]
+    OldKernel { release: String },
+    #[error("kernel lockdown is `confidentiality`: BPF may not read kernel memory")]
+    LockedDown,
     #[error("cannot use the pin directory `{}`", dir.display())]
     Pins { dir: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -139,7 +144,12 @@ impl ProbeError {
             Self::NotBpffs { .. } | Self::Pins { .. } | Self::Pin { .. } => {
                 "mount a BPF filesystem: `mount -t bpf bpf /sys/fs/bpf`, and run as root"
             }
-            Self::NoBtf { .. } => "boot a kernel built with CONFIG_DEBUG_INFO_BTF",
+            Self::OldKernel { .. } => "boot Linux 5.15 or newer",
+            Self::LockedDown => "boot with lockdown=integrity",
+            Self::NoBtf { .. } => {
+                "boot a kernel built with CONFIG_DEBUG_INFO_BTF, as in every distribution: \
+                 `grep BTF= /boot/config-$(uname -r)` shows it"
+            }
             Self::SelfTest { .. } | Self::Layout(_) => {
                 "report this kernel's version; the probe must not run on it"
             }

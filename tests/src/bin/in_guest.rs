@@ -4,15 +4,14 @@
 #![allow(clippy::print_stdout, reason = "its stdout is the result")]
 
 use std::fs;
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, ValueEnum};
 use vctl_tests::load::bpf_cost::{BpfCost, RunTimeStats};
-use vctl_tests::load::guest::{AgentCost, Watched};
+use vctl_tests::load::guest::{AgentCost, Watched, start_agent};
 use vctl_tests::load::peer::Peer;
 use vctl_tests::load::peer::auditd::Auditd;
 use vctl_tests::load::peer::bpftrace::Bpftrace;
@@ -117,31 +116,6 @@ fn agent(options: &Options) -> Result<Watched> {
             bpf_load,
         }),
     })
-}
-
-/// Starts the agent with its usual directories and waits until it reports that it is ready.
-fn start_agent() -> Result<Child> {
-    let socket = "/tmp/ready";
-    let ready = UnixDatagram::bind(socket)?;
-    ready.set_read_timeout(Some(Duration::from_mins(1)))?;
-    let agent = Command::new("vctl-agent")
-        .args(["collect", "--local", "--log-level", "warn"])
-        .env("NOTIFY_SOCKET", socket)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .context("cannot run `vctl-agent`")?;
-    let mut buffer = [0; 1024];
-    loop {
-        let length = ready.recv(&mut buffer).context("the agent is not ready")?;
-        let said = buffer.get(..length).unwrap_or_default();
-        if said
-            .split(|&byte| byte == b'\n')
-            .any(|line| line == b"READY=1")
-        {
-            return Ok(agent);
-        }
-    }
 }
 
 impl Options {

@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::journal::Journal;
-use super::recorded::PATIENCE;
+use super::recorded::{PATIENCE, eventually, slowness};
 use super::undo::Undo;
 
 /// One agent with its own configuration, pins and spool.
@@ -26,6 +26,7 @@ pub struct Agent {
     pub before: Option<&'static str>,
     /// Stores its records on the host only.
     local: bool,
+    pin_dir: PathBuf,
     child: Option<Child>,
     ready: UnixDatagram,
     ready_path: PathBuf,
@@ -73,6 +74,7 @@ impl Agent {
             log: directory.join("agent.log"),
             before: None,
             local: !values.contains_key("vault_addr"),
+            pin_dir: pin_dir.to_owned(),
             child: None,
             ready,
             ready_path,
@@ -98,7 +100,20 @@ impl Agent {
         while self.ready.recv(&mut buffer).is_ok() {}
         self.ready.set_nonblocking(false)?;
         self.spawn()?;
-        self.await_ready()
+        self.await_ready()?;
+        if slowness() > 1 {
+            self.await_failed_execs()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the programs that the agent loads after its start. In an emulator this takes longer than a hook waits,
+    /// and the first login would be late.
+    fn await_failed_execs(&self) -> Result<()> {
+        let programs = ["prog_exec_failed", "prog_compat_failed"];
+        let are_loaded = || Ok(programs.iter().all(|name| self.pin_dir.join(name).exists()));
+        // A kernel without a 32-bit table has only the first.
+        eventually(PATIENCE, are_loaded).map(drop)
     }
 
     /// Starts the agent without waiting.

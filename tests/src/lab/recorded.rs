@@ -90,8 +90,15 @@ pub fn read(spool: &std::path::Path, filter: &Filter) -> Result<Vec<Recorded>> {
     recorded.collect()
 }
 
+/// Returns by how much this machine is slower than usual: `VCTL_TEST_PATIENCE`, which an emulator sets.
+pub(super) fn slowness() -> u32 {
+    let factor = std::env::var("VCTL_TEST_PATIENCE").ok();
+    factor.and_then(|factor| factor.parse().ok()).unwrap_or(1)
+}
+
 /// Repeats the check until it returns true, or the time is over.
 pub fn eventually(within: Duration, mut asks: impl FnMut() -> Result<bool>) -> Result<bool> {
+    let within = within * slowness();
     let asked = Instant::now();
     loop {
         if asks()? {

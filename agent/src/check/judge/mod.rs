@@ -10,6 +10,7 @@ use super::facts::{HostFacts, LocalLogFact};
 use super::login;
 use super::report::{Finding, Report};
 use crate::config::{ByteSize, Config};
+use crate::probe::kernel;
 use crate::session::login::parse_cgroup2_mount;
 
 /// Typed tracepoints; the probe needs all of them.
@@ -24,7 +25,7 @@ pub(super) const TRACEPOINTS: [&str; 4] = [
 pub fn judge(facts: &HostFacts, config: &Config) -> Report {
     let mut findings = vec![
         root(facts),
-        kernel(facts),
+        release(facts),
         lockdown(facts),
         bpf(facts),
         pid_namespace(facts),
@@ -59,32 +60,22 @@ fn root(facts: &HostFacts) -> Finding {
     }
 }
 
-fn kernel(facts: &HostFacts) -> Finding {
+fn release(facts: &HostFacts) -> Finding {
     let id = "kernel";
     let release = facts.kernel.as_deref().unwrap_or("unknown");
-    let mut parts = release.split(|c: char| !c.is_ascii_digit());
-    let mut part = || parts.next().and_then(|part| part.parse::<u32>().ok());
-    match (part(), part()) {
-        (Some(major), Some(minor)) if (major, minor) >= (5, 15) => {
-            Finding::pass(id, format!("Linux {release}"))
-        }
-        // Atomics that return a value came with 5.12. Failed execs need the user registers of a
-        // task and links of perf events, which came with 5.15.
-        _ => Finding::fail(
-            id,
-            format!("Linux {release} is older than 5.15, which the probe needs"),
-            "boot a newer kernel",
-        ),
+    if kernel::is_supported(release) {
+        return Finding::pass(id, format!("Linux {release}"));
     }
+    Finding::fail(
+        id,
+        format!("Linux {release} is older than 5.15, which the probe needs"),
+        "boot Linux 5.15 or newer",
+    )
 }
 
 fn lockdown(facts: &HostFacts) -> Finding {
     let id = "lockdown";
-    let active = facts
-        .lockdown
-        .as_deref()
-        .and_then(|text| text.split('[').nth(1)?.split(']').next());
-    match active {
+    match facts.lockdown.as_deref().and_then(kernel::lockdown) {
         Some("confidentiality") => Finding::fail(
             id,
             "kernel lockdown is `confidentiality`: BPF may not read kernel memory",
@@ -131,7 +122,7 @@ fn tracepoints(facts: &HostFacts) -> Finding {
         return Finding::fail(
             id,
             "/sys/kernel/btf/vmlinux does not exist",
-            "boot a kernel with CONFIG_DEBUG_INFO_BTF, as in every distribution",
+            "boot a kernel with CONFIG_DEBUG_INFO_BTF, as in every distribution: grep BTF= /boot/config-$(uname -r)",
         );
     };
     let missing: Vec<_> = TRACEPOINTS

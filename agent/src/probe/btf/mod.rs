@@ -12,7 +12,7 @@ use std::mem::offset_of;
 
 use vctl_common::layout::{
     COMPAT_AT, COMPAT_BIT, DentryWindow, FIELDS, Field, LAYOUT_LEN, MountWindow, NR_COMPAT_EXECVE,
-    NR_EXECVEAT, REGS_ARG0, REGS_COMPAT_ARG0, REGS_NR, SIZEOF_UPID,
+    NR_EXECVEAT, REGS_ARG0, REGS_COMPAT_ARG0, REGS_NR, UPID_SHIFT,
 };
 
 /// The offset of a member cannot be found.
@@ -299,7 +299,11 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
         *slot = place(btf, &mut whole, of, member, size)?;
     }
     let upid = structs.get("upid").and_then(|found| found.first());
-    layout[SIZEOF_UPID] = upid.map_or(0, |ty| ty.size_or_ref);
+    let size = upid.map_or(0, |ty| ty.size_or_ref);
+    if !size.is_power_of_two() {
+        return Err(BtfError::Scattered { of: "upid" });
+    }
+    layout[UPID_SHIFT] = size.trailing_zeros();
     let found = |of: &str| structs.get(of).map(Vec::as_slice).unwrap_or_default();
     let registers = [
         (REGS_ARG0, &SYSCALL_ARGS[..]),

@@ -190,7 +190,7 @@ fn every_member_is_found_where_it_is() {
     assert_eq!(at(Field::FileDentry), 0);
     assert_eq!(at(Field::FileMnt), 8);
     assert_eq!(at(Field::FileInode), 8);
-    assert_eq!(layout[SIZEOF_UPID], 4096);
+    assert_eq!(layout[UPID_SHIFT], 12);
 }
 
 #[test]
@@ -322,6 +322,19 @@ fn a_struct_that_no_window_spans_is_refused() {
         }
     });
     assert_eq!(types.layout(), Err(BtfError::Scattered { of: "dentry" }));
+}
+
+#[test]
+fn a_pid_of_a_size_that_no_shift_gives_is_refused() {
+    let others: Vec<_> = structs().into_iter().filter(|of| *of != "upid").collect();
+    let mut types = kernel_of(&others, |_, _, _| {});
+    let members = needed(&mut types, "upid", |_, _| {});
+    let body = members
+        .iter()
+        .flat_map(|member| [types.name(&member.name), member.type_id, member.bits]);
+    let body: Vec<u32> = body.collect();
+    types.add("upid", KIND_STRUCT << 24 | 1, 24, &body);
+    assert_eq!(types.layout(), Err(BtfError::Scattered { of: "upid" }));
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(busybox: &Path) -> Result<Self> {
         let mut image = Self {
             archive: Cpio::default(),
             present: BTreeSet::new(),
@@ -62,7 +62,7 @@ impl Image {
             .file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n");
         image.archive.file("etc/group", 0o644, b"root:x:0:\n");
         image.archive.file("etc/hostname", 0o644, b"guest\n");
-        image.program(Path::new("/bin/busybox"), "/bin/busybox")?;
+        image.program(busybox, "/bin/busybox")?;
         Ok(image)
     }
 

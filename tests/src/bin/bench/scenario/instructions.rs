@@ -12,16 +12,22 @@ use vctl_tests::load::stats::{median, u64_as_f64};
 
 use crate::guest::boot;
 use crate::guest::image::Image;
-use crate::guest::kernel::Kernel;
+use crate::guest::kernel::{Kernel, Series};
 use crate::report::Findings;
 use crate::rig::Bench;
 
 /// In the emulator, a boot with its measurements takes minutes.
 const WITHIN: Duration = Duration::from_mins(40);
 
+const KERNEL: Series = Series {
+    suite: "trixie",
+    begin: "6.12.",
+    architecture: "amd64",
+};
+
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
-    let kernel = Kernel::fetch(&bench.cache.join("kernel"))?;
+    let kernel = Kernel::fetch(KERNEL, &bench.cache.join("kernel"))?;
     let agent = in_guest(bench, &kernel, "agent", &["vctl-agent"], "")?;
     ours(&agent, &mut findings)?;
     // The probe sees failed execs at the end of the system call, which slows every system call.
@@ -157,7 +163,7 @@ fn in_guest(
     settings: &str,
 ) -> Result<Watched> {
     let own = Programs::find()?.directory;
-    let mut image = Image::new()?;
+    let mut image = Image::new(Path::new("/bin/busybox"))?;
     for program in ["in_guest", "spawner"] {
         image.program(&own.join(program), &format!("/bin/{program}"))?;
     }
