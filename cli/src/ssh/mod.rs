@@ -39,7 +39,7 @@ pub(crate) use gate::{choose_roles, plan};
 pub(crate) use host_key::{HostKeys, KnownHostsFiles, UnknownKeys};
 pub(crate) use known_hosts::{KnownHosts, key_of_line};
 pub(crate) use route_plan::{RoutePlan, Target};
-pub(crate) use run::{ConnectionUse, SshRequest, run};
+pub(crate) use run::{ConnectionUse, SshRequest, ended_by_signal, run};
 pub(crate) use session::{CaptureEnd, Input, Output, OutputStream, PtyWish, Signals};
 pub(crate) use target::{HostSelector, LookedUpHost, look_up};
 pub(crate) use tcp_transport::{SshPort, Stream, open_port};
