@@ -40,6 +40,6 @@ pub(crate) use host_key::{HostKeys, KnownHostsFiles, UnknownKeys};
 pub(crate) use known_hosts::{KnownHosts, key_of_line};
 pub(crate) use route_plan::{RoutePlan, Target};
 pub(crate) use run::{ConnectionUse, SshRequest, ended_by_signal, run};
-pub(crate) use session::{CaptureEnd, Input, Output, OutputStream, PtyWish, Signals};
+pub(crate) use session::{CaptureEnd, CommandState, Input, Output, OutputStream, PtyWish, Signals};
 pub(crate) use target::{HostSelector, LookedUpHost, look_up};
 pub(crate) use tcp_transport::{SshPort, Stream, open_port};
