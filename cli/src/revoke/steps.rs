@@ -15,13 +15,13 @@ use super::live_sessions::{self, Requests};
 use super::outcome::{Counts, outcome};
 use super::tokens::UserTokens;
 use super::user::{self, RevokedUser};
-use super::waiting::Waiting;
 use super::{LOOK, sshd_list, store, words};
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::session::end::store::EndableSession;
 use crate::ui::notice;
+use crate::ui::waiting::Waiting;
 
 /// Longest wait for the end of the database logins. Vault drops the logins of revoked tokens one after the other.
 const DROPPING: Duration = Duration::from_secs(15);
