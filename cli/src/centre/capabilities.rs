@@ -194,8 +194,7 @@ fn listed(name: &str) -> Option<&str> {
         let in_logins = LOGINS.iter().any(|login| login.commands.contains(name));
         in_logins || ONLY_A_TOKEN.contains(name)
     };
-    let above = |name: &&str| Some(name.rsplit_once(' ')?.0);
-    std::iter::successors(Some(name), above).find(is_listed)
+    std::iter::successors(Some(name), |name| Some(name.rsplit_once(' ')?.0)).find(is_listed)
 }
 
 /// Returns, for each need, whether the token has it.
