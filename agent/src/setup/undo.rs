@@ -19,11 +19,12 @@ use crate::probe;
 /// Refuses while any PAM file has a stamp line that setup did not add: it needs the collector and the program.
 pub(super) fn check(host: &Host, journal: Option<&Journal>) -> Result<(), SetupError> {
     let changes = journal.map_or(&[][..], |journal| &journal.changes);
-    let ours = changes.iter().find_map(|change| match change {
+    let ours = changes.iter().filter_map(|change| match change {
         Change::PamLine { service, .. } => Some(service.as_str()),
         _ => None,
     });
-    match pam::stamp_lines(host.root(), ours).into_iter().next() {
+    let ours: Vec<&str> = ours.collect();
+    match pam::stamp_lines(host.root(), &ours).into_iter().next() {
         Some(line) => Err(SetupError::LineOfOthers(line)),
         None => Ok(()),
     }
