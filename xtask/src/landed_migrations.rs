@@ -66,11 +66,18 @@ mod tests {
     #[test]
     fn a_changed_new_or_removed_migration_is_named() {
         let sums = "aa  0001_a.sql\nbb  0002_b.sql\ncc  0003_c.sql\n";
-        let now = [("0001_a.sql", "aa"), ("0002_b.sql", "xx"), ("0004_d.sql", "dd")];
+        let now = [
+            ("0001_a.sql", "aa"),
+            ("0002_b.sql", "xx"),
+            ("0004_d.sql", "dd"),
+        ];
         let now = now.map(|(name, sum)| (name.to_owned(), sum.to_owned()));
         let found = differences(sums, &BTreeMap::from(now));
         assert_eq!(found.len(), 3, "{found:?}");
-        assert!(found[0].starts_with("migrations/0002_b.sql: a migration that has landed never changes"));
+        assert!(
+            found[0]
+                .starts_with("migrations/0002_b.sql: a migration that has landed never changes")
+        );
         assert!(found[1].contains("sha256sum 0004_d.sql >> SHA256SUMS"));
         assert!(found[2].starts_with("migrations/0003_c.sql: a migration that has landed is gone"));
     }

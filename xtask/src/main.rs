@@ -8,6 +8,7 @@ mod deny;
 mod dist;
 mod ebpf;
 mod failures;
+mod landed_migrations;
 mod layers;
 mod macos;
 mod named_specs;
