@@ -103,7 +103,8 @@ fn an_unreadable_session_follows_once_it_can_be_read() {
             if action == "session-unreadable" {
                 assert_eq!(event["host"]["name"], super::HOST);
                 let at = event["@timestamp"].as_str().unwrap();
-                let sql = format!("select opened_at = '{at}' from vctl.audit_session where id = '{id}'");
+                let sql =
+                    format!("select opened_at = '{at}' from vctl.audit_session where id = '{id}'");
                 assert_eq!(exporting.centre.ask(&sql).unwrap(), "t");
             }
             action
