@@ -22,8 +22,8 @@ use super::untrusted;
 use crate::config::Config;
 use crate::error::Stop;
 use crate::ssh::{
-    self, AccessLog, CaptureEnd, CommandState, ConnectionUse, Destination, Executed, Forwards, HostSelector,
-    Places, PtyWish, SshRequest, UnknownKeys,
+    self, AccessLog, CaptureEnd, CommandState, ConnectionUse, Destination, Executed, Forwards,
+    HostSelector, Places, PtyWish, SshRequest, UnknownKeys,
 };
 use crate::ui::ask::Interaction;
 

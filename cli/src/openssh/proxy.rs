@@ -28,7 +28,8 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ssh::{
     AccessLog, ConnectContext, Destination, End, HostKeys, HostSelector, Input, Issuer, Output,
-    RoutePlan, Row, Signals, SshError, SshPort, Stream, UnknownKeys, ended_by_signal, open_port, plan,
+    RoutePlan, Row, Signals, SshError, SshPort, Stream, UnknownKeys, ended_by_signal, open_port,
+    plan,
 };
 use crate::ssh_ca::user_certificate::{Credential, Extensions};
 use crate::ui::ask::Interaction;

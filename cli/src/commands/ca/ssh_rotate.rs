@@ -189,9 +189,7 @@ impl Rotation<'_> {
         let vault = self.context.vault();
         vault::sign_for_all(vault, &next.mount, &self.hosts).await?;
         let scopes = &self.scopes;
-        scopes
-            .require_at(vault, &next.mount, &active.mount)
-            .await?;
+        scopes.require_at(vault, &next.mount, &active.mount).await?;
         let missing = self.without_trust_in(&next.fingerprint).count();
         if missing > 0 {
             let hosts = counted(missing, "host");
