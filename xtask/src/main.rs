@@ -9,6 +9,7 @@ mod dist;
 mod ebpf;
 mod failures;
 mod kernels;
+mod landed_migrations;
 mod layers;
 mod macos;
 mod named_specs;

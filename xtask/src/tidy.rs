@@ -9,7 +9,10 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use crate::command::say;
-use crate::{circles, layers, named_specs, named_things, prose, subjects, test_names, third_party};
+use crate::{
+    circles, landed_migrations, layers, named_specs, named_things, prose, subjects, test_names,
+    third_party,
+};
 
 /// A longer file has more than one subject; tests are not counted.
 const MOST_LINES: usize = 400;
@@ -59,6 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     problems.extend(orphans(&files)?);
     problems.extend(layers::problems(&files)?);
     problems.extend(circles::problems(&files)?);
+    problems.extend(landed_migrations::problems(&files)?);
     problems.extend(named_specs::problems(&files)?);
     problems.extend(named_things::problems(&files));
     problems.extend(prose::problems(&files));

@@ -5,15 +5,18 @@
 //! dropped and counted: the record itself is in the spool.
 
 mod line;
+mod outage;
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use tracing::{info, warn};
 use vctl_common::causes::WithCauses;
 use vctl_common::status::LocalLogStatus;
 
+use self::outage::Outages;
 use crate::config::LocalLogKind;
 
 pub use line::Line;
@@ -29,7 +32,7 @@ pub struct LocalLog {
     path: PathBuf,
     socket: UnixDatagram,
     status: LocalLogStatus,
-    is_away: bool,
+    outages: Outages,
 }
 
 impl LocalLog {
@@ -56,7 +59,7 @@ impl LocalLog {
             path: path.to_owned(),
             socket,
             status,
-            is_away: false,
+            outages: Outages::default(),
         })
     }
 
@@ -70,14 +73,15 @@ impl LocalLog {
         match self.socket.send_to(datagram.as_bytes(), &self.path) {
             Ok(_) => {
                 self.status.written += 1;
-                if std::mem::take(&mut self.is_away) {
-                    info!("The log daemon takes lines again.");
+                if let Some(lost) = self.outages.end() {
+                    info!(lost, "The log daemon takes lines again.");
                 }
             }
             Err(error) => {
                 self.status.dropped += 1;
-                if !std::mem::replace(&mut self.is_away, true) {
+                if let Some(lost) = self.outages.lose(Instant::now()) {
                     warn!(
+                        lost,
                         socket = %self.path.display(),
                         error = %WithCauses(&error),
                         "The log daemon takes no lines: they are missing in its log, not in the record."

@@ -63,6 +63,8 @@ pub enum EditError {
         "`{place}` also runs `vctl-agent stamp`, and the file may belong to other services: remove that line by hand"
     )]
     Included { place: String },
+    #[error("`{}` is not the root directory of a system", path.display())]
+    NoRoot { path: PathBuf },
     #[error(transparent)]
     LeavesRoot(#[from] LeavesRoot),
     #[error("cannot write `{}`", path.display())]
@@ -164,6 +166,10 @@ fn own<'a>(
     files: &'a PamFiles,
     options: &LineOptions,
 ) -> Result<(&'a PamFile, Vec<Module>), EditError> {
+    if !options.root.is_dir() {
+        let path = options.root.clone();
+        return Err(EditError::NoRoot { path });
+    }
     inside(&options.root, &own_path(options))?;
     let service = options.service.clone();
     if files.service_of_conf(&service).is_some() {
@@ -384,6 +390,17 @@ mod tests {
             };
             assert_eq!(is_strict, strict, "{mode}");
         }
+    }
+
+    #[test]
+    fn a_missing_root_is_not_called_a_link() {
+        let (root, mut options) = image("");
+        options.root = root.path().join("missing");
+        let error = add(&options).unwrap_err().to_string();
+        assert!(
+            error.ends_with("/missing` is not the root directory of a system"),
+            "{error}"
+        );
     }
 
     #[test]

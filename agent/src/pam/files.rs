@@ -2,8 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::fs::File;
+use std::io;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::Mode;
+
+use super::inside::inside;
 use super::lines::{fields, logical_lines};
 
 /// Directories of service files; a file in a later directory replaces one of the same name.
@@ -46,14 +53,17 @@ impl PamFiles {
         let mut files = Self::default();
         for directory in DIRECTORIES {
             for path in sorted(&root.join(directory)) {
-                let name = path.file_name().and_then(|name| name.to_str());
-                if let (Some(name), Some(text)) = (name, read(&path)) {
-                    files.put(name, format!("/{directory}/{name}"), text);
+                let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+                    continue;
+                };
+                let path = format!("/{directory}/{name}");
+                if let Some(text) = read(root, &path) {
+                    files.put(name, path, text);
                 }
             }
         }
         if !root.join("etc/pam.d").is_dir() && !root.join("usr/lib/pam.d").is_dir() {
-            files.conf = read(&root.join(CONF.trim_start_matches('/')));
+            files.conf = read(root, CONF);
         }
         files.read_absolute(root);
         files
@@ -70,9 +80,8 @@ impl PamFiles {
                 .filter(|field| field.starts_with('/') && !field.contains(".so"))
                 .find_map(|path| {
                     let new = !self.files.contains_key(&path);
-                    let inside = root.join(path.trim_start_matches('/'));
                     // A program that pam_exec runs is not text, or is far too long for a PAM file.
-                    let text = new.then(|| read(&inside)).flatten()?;
+                    let text = new.then(|| read(root, &path)).flatten()?;
                     Some((path, text))
                 });
             let Some((path, text)) = missing else { break };
@@ -141,14 +150,31 @@ impl PamFiles {
 const FILE_MAX: u64 = 1 << 20;
 
 /// Returns the text of a file, unless it is a program or too long.
-pub(super) fn read(path: &Path) -> Option<String> {
+pub(super) fn read(root: &Path, path: &str) -> Option<String> {
+    let mut file = open(root, path).ok()?;
     let is_short = |meta: fs::Metadata| meta.is_file() && meta.len() <= FILE_MAX;
-    if !fs::metadata(path).is_ok_and(is_short) {
+    if !file.metadata().is_ok_and(is_short) {
         return None;
     }
     // Latin-1 in a comment must not hide a line.
-    let bytes = fs::read(path).ok()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).ok()?;
     (!bytes.contains(&0)).then(|| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Opens a file of the host. A link that leaves an image leads to a file of the image, as on the host itself, and not to
+/// a file of this machine: `authselect` makes absolute links.
+fn open(root: &Path, path: &str) -> io::Result<File> {
+    // Opening a named pipe would wait for its writer.
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    if let Ok(real) = inside(root, path) {
+        return Ok(File::from(nix::fcntl::open(&real, flags, Mode::empty())?));
+    }
+    let how = OpenHow::new()
+        .flags(flags)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    let path = path.trim_start_matches('/');
+    Ok(File::from(openat2(&File::open(root)?, path, how)?))
 }
 
 fn sorted(directory: &Path) -> Vec<PathBuf> {
@@ -158,4 +184,27 @@ fn sorted(directory: &Path) -> Vec<PathBuf> {
         .collect();
     paths.sort();
     paths
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn an_absolute_link_of_an_image_stays_in_the_image() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        fs::create_dir_all(at("etc/pam.d")).unwrap();
+        fs::create_dir_all(at("etc/authselect")).unwrap();
+        fs::write(at("etc/authselect/system-auth"), "of the image\n").unwrap();
+        symlink("/etc/authselect/system-auth", at("etc/pam.d/system-auth")).unwrap();
+        // A file that exists on this machine only.
+        let machine = tempfile::NamedTempFile::new().unwrap();
+        symlink(machine.path(), at("etc/pam.d/sshd")).unwrap();
+        let files = PamFiles::read(root.path());
+        assert_eq!(files.get("system-auth").unwrap().text, "of the image\n");
+        assert_eq!(files.get("sshd"), None);
+    }
 }

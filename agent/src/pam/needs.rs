@@ -12,14 +12,19 @@ pub struct StampLine {
     pub file: String,
     /// Number of the line, from 1.
     pub line: usize,
+    /// [`remove`](super::remove) for the service of the file deletes the line: it is a line of that session stack.
+    pub is_removable: bool,
 }
 
-/// Returns the lines below `root`, except those that [`remove`](super::remove) deletes for the service `except`.
-pub fn stamp_lines(root: &Path, except: Option<&str>) -> Vec<StampLine> {
+/// Returns the lines below `root`, except those that [`remove`](super::remove) deletes for the services of `except`.
+pub fn stamp_lines(root: &Path, except: &[&str]) -> Vec<StampLine> {
     let files = PamFiles::read(root);
-    let removed = except.map_or_else(Vec::new, |service| own_stamps(&files, service));
+    let removed: Vec<StampLine> = except
+        .iter()
+        .flat_map(|service| own_stamps(&files, service))
+        .collect();
     // libpam ignores this file while /etc/pam.d exists, and reads it again without that directory.
-    let conf = read(&root.join(CONF.trim_start_matches('/')));
+    let conf = read(root, CONF);
     let conf = conf.iter().map(|text| (CONF, text.as_str()));
     let mut found: Vec<StampLine> = files
         .texts()
@@ -27,12 +32,18 @@ pub fn stamp_lines(root: &Path, except: Option<&str>) -> Vec<StampLine> {
         .flat_map(|(file, text)| {
             let lines = logical_lines(text).into_iter();
             let lines = lines.filter(|line| fields(&line.text).windows(2).any(is_stamp));
-            lines.map(|line| StampLine {
+            let own = file.strip_prefix("/etc/pam.d/");
+            let own = own.map_or_else(Vec::new, |service| own_stamps(&files, service));
+            lines.map(move |line| StampLine {
                 file: file.to_owned(),
                 line: line.first,
+                is_removable: own.iter().any(|own| own.line == line.first),
             })
         })
-        .filter(|line| !removed.contains(line))
+        .filter(|line| {
+            let is_same = |of: &StampLine| (&of.file, of.line) == (&line.file, line.line);
+            !removed.iter().any(is_same)
+        })
         .collect();
     found.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     // A file that an include names by its path is read twice.
@@ -51,6 +62,7 @@ fn own_stamps(files: &PamFiles, service: &str) -> Vec<StampLine> {
     own.map(|module| StampLine {
         file: module.file,
         line: module.line,
+        is_removable: true,
     })
     .collect()
 }
@@ -81,7 +93,7 @@ mod tests {
         );
         put("usr/lib/pam.d/login", STAMP);
         put("etc/pam.conf", &format!("sshd {STAMP}"));
-        let found = |except| -> Vec<String> {
+        let found = |except: &[&str]| -> Vec<String> {
             let lines = stamp_lines(root.path(), except).into_iter();
             lines
                 .map(|line| format!("{}:{}", line.file, line.line))
@@ -93,8 +105,17 @@ mod tests {
             &["/etc/pam.d/sshd:2", "/usr/lib/pam.d/login:1"],
         ]
         .concat();
-        assert_eq!(found(None), all);
+        assert_eq!(found(&[]), all);
         let of_others = [&of_others[..], &["/usr/lib/pam.d/login:1"]].concat();
-        assert_eq!(found(Some("sshd")), of_others);
+        assert_eq!(found(&["sshd"]), of_others);
+        put("etc/pam.d/login", STAMP);
+        assert_eq!(
+            found(&["sshd", "login"]),
+            ["/etc/pam.conf:1", "/etc/pam.d/common:1"]
+        );
+        let lines = stamp_lines(root.path(), &[]).into_iter();
+        let removable = lines.filter(|line| line.is_removable);
+        let removable: Vec<String> = removable.map(|line| line.file).collect();
+        assert_eq!(removable, ["/etc/pam.d/login", "/etc/pam.d/sshd"]);
     }
 }

@@ -120,10 +120,12 @@ impl Work<'_> {
     }
 
     fn unit(&mut self, name: &str, has_changed: bool) -> Result<(), SetupError> {
-        let is_new = |change: &Change| !matches!(change, Change::Unit { name: of } if of == name);
+        let is_new =
+            |change: &Change| !matches!(change, Change::Unit { name: of, .. } if of == name);
         if !systemd::is(self.host, "is-enabled", name) && self.journal.changes.iter().all(is_new) {
+            let was_active = systemd::runs(self.host) && systemd::is(self.host, "is-active", name);
             let name = name.to_owned();
-            self.note(Change::Unit { name })?;
+            self.note(Change::Unit { name, was_active })?;
         }
         if !systemd::runs(self.host) {
             return systemd::systemctl(self.host, &["enable", name]);

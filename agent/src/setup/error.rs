@@ -141,7 +141,8 @@ impl SetupError {
             Self::OtherValue { .. } => "change that line, or move the file away",
             Self::NoAuthority { .. } => "copy the CA certificate to that path",
             Self::LineOfOthers(line) => {
-                return Some(match line.file.strip_prefix("/etc/pam.d/") {
+                let service = line.file.strip_prefix("/etc/pam.d/");
+                return Some(match service.filter(|_| line.is_removable) {
                     Some("sshd") => "remove it: vctl-agent pam-line remove".to_owned(),
                     Some(service) => {
                         format!("remove it: vctl-agent pam-line remove --service {service}")
@@ -156,5 +157,27 @@ impl SetupError {
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_names_a_command_only_where_it_works() {
+        let hint = |is_removable| {
+            let file = "/etc/pam.d/login".to_owned();
+            let line = 3;
+            let line = StampLine {
+                file,
+                line,
+                is_removable,
+            };
+            SetupError::LineOfOthers(line).hint().unwrap()
+        };
+        assert!(hint(true).ends_with("pam-line remove --service login"));
+        // `pam-line remove` edits lines of the type `session` only.
+        assert_eq!(hint(false), "remove that line by hand");
     }
 }

@@ -47,6 +47,9 @@ pub(super) enum Change {
     },
     Unit {
         name: String,
+        /// The unit ran before the setup, so undoing the setup does not stop it.
+        #[serde(default)]
+        was_active: bool,
     },
 }
 

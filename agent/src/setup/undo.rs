@@ -19,11 +19,12 @@ use crate::probe;
 /// Refuses while any PAM file has a stamp line that setup did not add: it needs the collector and the program.
 pub(super) fn check(host: &Host, journal: Option<&Journal>) -> Result<(), SetupError> {
     let changes = journal.map_or(&[][..], |journal| &journal.changes);
-    let ours = changes.iter().find_map(|change| match change {
+    let ours = changes.iter().filter_map(|change| match change {
         Change::PamLine { service, .. } => Some(service.as_str()),
         _ => None,
     });
-    match pam::stamp_lines(host.root(), ours).into_iter().next() {
+    let ours: Vec<&str> = ours.collect();
+    match pam::stamp_lines(host.root(), &ours).into_iter().next() {
         Some(line) => Err(SetupError::LineOfOthers(line)),
         None => Ok(()),
     }
@@ -33,7 +34,11 @@ pub(super) fn check(host: &Host, journal: Option<&Journal>) -> Result<(), SetupE
 pub(super) fn describe(journal: &Journal) -> Vec<String> {
     let describe = |change: &&Change| match change {
         Change::PamLine { path, .. } => format!("remove the PAM line from {path}"),
-        Change::Unit { name } => format!("stop and disable {name}"),
+        Change::Unit {
+            name,
+            was_active: true,
+        } => format!("disable {name}, which ran before the setup"),
+        Change::Unit { name, .. } => format!("stop and disable {name}"),
         Change::File {
             path, before: None, ..
         } => format!("remove {path}"),
@@ -107,6 +112,12 @@ pub(super) fn undo(
     }
     if systemd::runs(host) {
         let _ = systemd::systemctl(host, &["daemon-reload"]);
+        for name in changes.iter().filter_map(active_before) {
+            // With the files from before the setup.
+            if let Err(error) = systemd::systemctl(host, &["restart", name]) {
+                left.push(format!("{name} ({error})"));
+            }
+        }
     }
     if left.is_empty() {
         journal::remove(host)?;
@@ -169,8 +180,9 @@ pub(super) fn roll_back(
     if systemd::runs(host) {
         let mut restarted = systemd::systemctl(host, &["daemon-reload"]);
         for unit in [COLLECT.name, NODE.name] {
+            let ran = journal.changes.iter().filter_map(active_before);
             // A host without a central store has no node agent. `try-restart` would fail for it.
-            if systemd::is(host, "is-enabled", unit) {
+            if systemd::is(host, "is-enabled", unit) || ran.into_iter().any(|of| of == unit) {
                 restarted = restarted.and_then(|()| systemd::systemctl(host, &["restart", unit]));
             }
         }
@@ -211,7 +223,18 @@ fn before_probe(ordered: &[&Change]) -> usize {
 }
 
 fn starts_collector(change: &Change) -> bool {
-    matches!(change, Change::Unit { name } if name == COLLECT.name)
+    matches!(change, Change::Unit { name, was_active: false } if name == COLLECT.name)
+}
+
+/// Returns the unit of the change, if it ran before the setup.
+fn active_before(change: &Change) -> Option<&str> {
+    match change {
+        Change::Unit {
+            name,
+            was_active: true,
+        } => Some(name),
+        _ => None,
+    }
 }
 
 fn path_of(change: &Change) -> &str {
@@ -219,7 +242,7 @@ fn path_of(change: &Change) -> &str {
         Change::PamLine { path, .. } | Change::File { path, .. } | Change::Directory { path } => {
             path
         }
-        Change::Unit { name } => name,
+        Change::Unit { name, .. } => name,
     }
 }
 
@@ -249,10 +272,10 @@ fn restore(host: &Host, change: &Change) -> Result<Option<String>, SetupError> {
                 removed => removed.map(|_| None).map_err(SetupError::from),
             }
         }
-        Change::Unit { name } => {
-            if systemd::runs(host) {
+        Change::Unit { name, was_active } => {
+            if systemd::runs(host) && !was_active {
                 systemd::systemctl(host, &["disable", "--now", name])?;
-            } else if systemd::enables(host) {
+            } else if *was_active || systemd::enables(host) {
                 systemd::systemctl(host, &["disable", name])?;
             }
             Ok(None)

@@ -75,6 +75,8 @@ const LOGINS: [DatabaseLogin; 9] = [
             "host revoke",
             "ca",
             "rbac check",
+            "rbac group list",
+            "rbac group show",
             "rbac log",
             "rbac scopes",
             "rbac users",
@@ -175,7 +177,7 @@ pub(crate) fn needs(loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
     logins.chain([approles(loaded)]).collect()
 }
 
-/// Returns the needs of one command, as `session` or `session end`. Certificates have their own check.
+/// Returns the needs of one command, as `session` or `rbac group list`. Certificates have their own check.
 pub(crate) fn needs_of(name: &str, loaded: &Loaded, vault: &VaultSettings) -> Vec<Need> {
     let name = listed(name).unwrap_or(name);
     let logins = LOGINS
@@ -186,14 +188,13 @@ pub(crate) fn needs_of(name: &str, loaded: &Loaded, vault: &VaultSettings) -> Ve
     logins.chain(approles).collect()
 }
 
-/// Returns the name under which a command is in the tables: its own, or that of the command above it.
+/// Returns the name under which a command is in the tables: its own, or that of a command above it.
 fn listed(name: &str) -> Option<&str> {
     let is_listed = |name: &&str| {
         let in_logins = LOGINS.iter().any(|login| login.commands.contains(name));
         in_logins || ONLY_A_TOKEN.contains(name)
     };
-    let above = name.split_once(' ').map(|(above, _)| above);
-    [Some(name), above].into_iter().flatten().find(is_listed)
+    std::iter::successors(Some(name), |name| Some(name.rsplit_once(' ')?.0)).find(is_listed)
 }
 
 /// Returns, for each need, whether the token has it.
@@ -258,6 +259,13 @@ mod tests {
     use super::*;
     use crate::args;
 
+    fn add_names(command: &Command, name: String, names: &mut BTreeSet<String>) {
+        for below in command.get_subcommands() {
+            add_names(below, format!("{name} {}", below.get_name()), names);
+        }
+        names.insert(name);
+    }
+
     #[test]
     fn each_command_has_its_needs_in_one_table() {
         let root = args::command();
@@ -265,9 +273,7 @@ mod tests {
         for command in root.get_subcommands() {
             let name = command.get_name();
             assert!(listed(name).is_some(), "`{name}` is in no table");
-            names.insert(name.to_owned());
-            let below = command.get_subcommands().map(Command::get_name);
-            names.extend(below.map(|below| format!("{name} {below}")));
+            add_names(command, name.to_owned(), &mut names);
         }
         let of_logins = LOGINS.iter().flat_map(|login| login.commands);
         for name in of_logins.chain(&APPROLE_COMMANDS).chain(&ONLY_A_TOKEN) {
@@ -293,6 +299,8 @@ mod tests {
             ("session search", Some("session")),
             ("ca ssh-print", Some("ca ssh-print")),
             ("ca ssh-rotate", Some("ca")),
+            ("rbac group list", Some("rbac group list")),
+            ("rbac group create", Some("rbac")),
             ("frobnicate", None),
         ] {
             assert_eq!(listed(name), wanted);

@@ -22,8 +22,8 @@ use super::untrusted;
 use crate::config::Config;
 use crate::error::Stop;
 use crate::ssh::{
-    self, AccessLog, CaptureEnd, ConnectionUse, Destination, Executed, Forwards, HostSelector,
-    Places, PtyWish, SshRequest, UnknownKeys,
+    self, AccessLog, CaptureEnd, CommandState, ConnectionUse, Destination, Executed, Forwards,
+    HostSelector, Places, PtyWish, SshRequest, UnknownKeys,
 };
 use crate::ui::ask::Interaction;
 
@@ -256,11 +256,11 @@ fn answer(
     let (exit_code, error) = match end {
         Ok(CaptureEnd::Exited(code)) => (Some(code), None),
         Ok(CaptureEnd::Silent) => (None, None),
-        Ok(CaptureEnd::Stopped { why, has_ended }) => {
-            let note = match (has_ended, &target) {
-                (true, None) => "the command was not started",
-                (true, Some(_)) => "the command was ended",
-                (false, _) => {
+        Ok(CaptureEnd::Stopped { why, state }) => {
+            let note = match state {
+                CommandState::NotStarted => "the command was not started",
+                CommandState::Ended => "the command was ended",
+                CommandState::Unknown => {
                     "the host did not confirm the end of the command, so it may still run"
                 }
             };
@@ -304,6 +304,34 @@ fn version(request: &RequestContext<RoleServer>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::tests::host;
+    use crate::ssh::Target;
+
+    #[test]
+    fn a_stop_between_login_and_command_says_not_started() {
+        let wanted = Arguments {
+            host: "web-1".to_owned(),
+            command: "true".to_owned(),
+            user: None,
+            timeout_seconds: None,
+        };
+        for (state, note) in [
+            (CommandState::NotStarted, "the command was not started"),
+            (CommandState::Ended, "the command was ended"),
+            (CommandState::Unknown, "it may still run"),
+        ] {
+            let why = "not done within 2 s".to_owned();
+            let done = Executed {
+                target: Some(Target::of(&host("web-1"), "ssh")),
+                end: Ok(CaptureEnd::Stopped { why, state }),
+            };
+            let outputs = OutputStore::default();
+            let recording = Recording::new(&outputs);
+            let error = answer(&wanted, done, recording, Duration::ZERO).error;
+            let error = error.unwrap();
+            assert!(error.ends_with(note), "{state:?}: {error}");
+        }
+    }
 
     #[test]
     fn secrets_of_a_command_are_not_recorded() {

@@ -4,6 +4,7 @@
 //! and the row written while `ssh` and the host exchange keys, because `ssh` asks its agent after that. All later bytes
 //! are encrypted, so the exit status of the remote command is not known here.
 
+use std::cell::OnceCell;
 use std::future::{pending, ready};
 use std::io;
 use std::pin::pin;
@@ -27,7 +28,8 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ssh::{
     AccessLog, ConnectContext, Destination, End, HostKeys, HostSelector, Input, Issuer, Output,
-    RoutePlan, Row, Signals, SshError, SshPort, Stream, UnknownKeys, open_port, plan,
+    RoutePlan, Row, Signals, SshError, SshPort, Stream, UnknownKeys, ended_by_signal, open_port,
+    plan,
 };
 use crate::ssh_ca::user_certificate::{Credential, Extensions};
 use crate::ui::ask::Interaction;
@@ -102,7 +104,7 @@ pub(crate) async fn run(
     };
     let carrying = carry(config, request, &context, &place, &signals, progress);
     let done = access.while_connecting(Box::pin(carrying)).await;
-    access.close_rest("ended by a signal to vctl").await;
+    access.close_rest("the connection was not used").await;
     access.replay().await;
     done
 }
@@ -115,13 +117,20 @@ async fn carry(
     signals: &Signals,
     progress: &SshProgress,
 ) -> Result<(), Stop> {
+    let planned = OnceCell::new();
     let OpenedPort {
         plan,
         port,
         credential,
     } = tokio::select! {
-        reached = reach(config, request, context) => reached?,
-        number = signals.end() => return Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0))),
+        reached = reach(config, request, context, &planned) => reached?,
+        number = signals.end() => {
+            // Vault may have signed a certificate.
+            if let Some(plan) = planned.get() {
+                context.access.record_stop(plan, &ended_by_signal(number)).await;
+            }
+            return Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0)));
+        }
     };
     let (admit, admitted) = watch::channel(None);
     let agent = AgentStarter {
@@ -162,7 +171,7 @@ async fn carry(
     match row {
         Ok(row) => context.access.close(row, &agent.end(&ended)).await,
         Err(error) => {
-            context.access.record_failure(&plan, &error).await;
+            context.access.record_failure(plan, &error).await;
             return Err(error.into());
         }
     }
@@ -174,7 +183,7 @@ async fn carry(
 
 /// A connected host, and a certificate for it that is signed or being signed.
 struct OpenedPort<'a> {
-    plan: RoutePlan,
+    plan: &'a RoutePlan,
     port: SshPort,
     credential: LocalBoxFuture<'a, Result<Credential, CliError>>,
 }
@@ -183,10 +192,12 @@ async fn reach<'a>(
     config: &Config,
     request: &ProxyRequest,
     context: &'a ConnectContext<'_>,
+    planned: &'a OnceCell<RoutePlan>,
 ) -> Result<OpenedPort<'a>, Stop> {
     let wanted = Destination::from(HostSelector::Exact(request.host.clone()));
     let wanted = wanted.or_rather(request.user.as_deref(), Some(request.port));
     let plan = plan(context.access, config, &wanted, Interaction::Never).await?;
+    let plan = planned.get_or_init(|| plan);
     let target = plan.target.clone();
     // With jump hosts only, the target's certificate is requested together with theirs.
     let wants_own = plan.direct;
@@ -197,7 +208,7 @@ async fn reach<'a>(
             pending().await
         }
     });
-    let reached = match select(pin!(open_port(&plan, context)), signing.as_mut()).await {
+    let reached = match select(pin!(open_port(plan, context)), signing.as_mut()).await {
         Either::Left((reached, _)) => reached,
         Either::Right((Ok(credential), reaching)) => {
             let reached = reaching.await;
@@ -213,7 +224,7 @@ async fn reach<'a>(
             credential: signing,
         }),
         Err(error) => {
-            context.access.record_failure(&plan, &error).await;
+            context.access.record_failure(plan, &error).await;
             Err(error.into())
         }
     }
@@ -243,7 +254,7 @@ impl AgentStarter<'_> {
     fn end(&self, ended: &RelayEnd) -> End {
         End::closed(match ended {
             RelayEnd::Failed(error) => Some(error.one_line()),
-            RelayEnd::Signalled(number) => Some(format!("ended by signal {number} to vctl")),
+            RelayEnd::Signalled(number) => Some(ended_by_signal(*number)),
             RelayEnd::Client | RelayEnd::Host if self.used.load(Ordering::Relaxed) => None,
             RelayEnd::Client | RelayEnd::Host => {
                 Some("`ssh` did not use the certificate".to_owned())

@@ -52,10 +52,11 @@ pub(crate) enum CommandClass {
     Admin,
 }
 
-/// Returns the class of a command of vctl, with or without its subcommand.
+/// Returns the class of a command of vctl, with or without its subcommands.
 pub(crate) fn class_of(name: &str) -> CommandClass {
     match name {
-        "rbac check" | "rbac log" | "rbac users" | "rbac whoami" => return CommandClass::Read,
+        "rbac check" | "rbac group list" | "rbac group show" | "rbac log" | "rbac users"
+        | "rbac whoami" => return CommandClass::Read,
         "session end" => return CommandClass::Ungated,
         _ => {}
     }
@@ -86,10 +87,10 @@ mod tests {
         for name in ["token", "agent", "login", "ssh-config", "migrate"] {
             assert_eq!(class_of(name), CommandClass::Ungated, "{name}");
         }
-        for name in ["list", "session", "session search", "rbac whoami"] {
+        for name in ["list", "session search", "rbac whoami", "rbac group list"] {
             assert_eq!(class_of(name), CommandClass::Read, "{name}");
         }
-        for name in ["rbac", "rbac grant", "rbac group"] {
+        for name in ["rbac", "rbac grant", "rbac group create"] {
             assert_eq!(class_of(name), CommandClass::Admin, "{name}");
         }
         assert_eq!(class_of("session end"), CommandClass::Ungated);

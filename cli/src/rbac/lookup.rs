@@ -11,6 +11,8 @@ use vctl_common::pg::{PgError, Pool};
 use super::cache;
 use super::cache::GrantsFile;
 use super::caller::CallerGrants;
+use super::command::GatedCommand;
+use super::scope::Target;
 use super::store;
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
@@ -100,22 +102,45 @@ pub(crate) enum PostgresAway {
     Slow(Duration),
 }
 
+/// Returns the cached grants if they permit a command on this target, and prints their age. A refusal needs the answer
+/// of Postgres: a grant may be newer than the cache.
+pub(crate) async fn cached_permitting(
+    context: &Context,
+    command: GatedCommand,
+    target: &Target<'_>,
+    slow: &PostgresAway,
+) -> Option<CallerGrants> {
+    let now = Timestamp::now();
+    let grants = read_cached(context, now, slow).await.ok()?;
+    grants.permitting(command, Some(target))?;
+    note_age(&grants, now);
+    Some(grants)
+}
+
 /// Returns the cached grants, and prints their age.
 ///
 /// # Errors
 /// `Unavailable` with the reason why they cannot be used, and the reason why Postgres is not asked.
-pub(crate) async fn cached(context: &Context, away: &dyn Error) -> LookedUpGrants {
+async fn cached(context: &Context, away: &dyn Error) -> LookedUpGrants {
+    let now = Timestamp::now();
+    let grants = read_cached(context, now, away).await?;
+    note_age(&grants, now);
+    Ok(grants)
+}
+
+async fn read_cached(context: &Context, now: Timestamp, away: &dyn Error) -> LookedUpGrants {
     let name = context.display_name().await?;
     let file = GrantsFile::of(context.state(), context.settings(), &name);
-    let now = Timestamp::now();
-    let grants = file.read(now).map_err(|unusable| {
+    file.read(now).map_err(|unusable| {
         let message = "Postgres cannot be asked for the command grants of this user";
         let error = CliError::new(Exit::Unavailable, message);
         error.caused_by(&unusable).caused_by(away)
-    })?;
+    })
+}
+
+fn note_age(grants: &CallerGrants, now: Timestamp) {
     if let Some(confirmed_at) = grants.confirmed_at {
         let age = time::age(now.duration_since(confirmed_at).unsigned_abs());
         notice::note_once(&format!("using the grants that Postgres confirmed {age}"));
     }
-    Ok(grants)
 }

@@ -120,6 +120,12 @@ pub(crate) async fn require_at(vault: &Vault, mount: &str, scope: &Scope) -> Res
     Ok(())
 }
 
+/// Returns whether a mount has a role for the scope of a grant.
+pub(crate) async fn exists_at(vault: &Vault, mount: &str, scope: &Scope) -> Result<bool, CliError> {
+    let (_, role) = role_at(vault, mount, scope).await?;
+    Ok(role.is_some())
+}
+
 /// Returns the longest lifetime of certificates within a scope: that of its roles, which vctl requests.
 pub(crate) async fn lifetime(vault: &Vault, scope: &Scope) -> Result<Duration, CliError> {
     let roles = roles(vault, scope).await?;

@@ -17,6 +17,9 @@ use crate::ui::{BAD, BOLD, Layout, paragraph, sanitize, time};
 /// Width of the labels.
 const BEFORE: usize = 13;
 
+/// Column of the text after a time.
+const AFTER_TIME: usize = 22;
+
 const GROUPS: Columns<4> = Columns {
     names: ["GROUP", "MEMBERS", "COMMANDS", "DESCRIPTION"],
     elastic: &[2, 3],
@@ -108,7 +111,17 @@ pub(crate) fn write_changes(
             summary(change),
         ]
     });
-    CHANGES.write(out, &rows.collect::<Vec<_>>(), layout)
+    let rows: Vec<_> = rows.collect();
+    if CHANGES.fits(&rows, layout) {
+        return CHANGES.write(out, &rows, layout);
+    }
+    // A narrow table would break names and times; a paragraph breaks between words.
+    for [time, changed_by, action, group, change] in &rows {
+        write!(out, "{time:<AFTER_TIME$}")?;
+        let text = format!("{action} {group}: {change}, by {changed_by}");
+        paragraph::write_beside(out, AFTER_TIME, &text, BOLD, layout.width)?;
+    }
+    Ok(())
 }
 
 /// Returns the thing that a change added, removed or replaced.
@@ -263,6 +276,34 @@ mod tests {
         let text = rendered(|out| write_changes(out, &changes, Layout::default()));
         assert!(text.contains("al\\x1b[31mbert"), "{text}");
         assert_eq!(text.lines().count(), 2, "{text}");
+    }
+
+    #[test]
+    fn changes_on_a_narrow_terminal_break_between_words() {
+        let after = json!({"command": "ssh", "scope": "dc=seoul-onprem,user=ubuntu"});
+        let mut change = change(None, Some(after));
+        change.changed_at = Some(std::time::UNIX_EPOCH);
+        change.changed_by = Some("userpass-albert".to_owned());
+        let shown = |width| {
+            let layout = Layout {
+                width: Some(width),
+                full: false,
+            };
+            let changes = std::slice::from_ref(&change);
+            rendered(|out| write_changes(out, changes, layout))
+        };
+        let expected = "\
+1970-01-01T00:00:00Z  grant devs:
+                      ssh:dc=seoul-onprem,user=ubuntu, by
+                      userpass-albert
+";
+        assert_eq!(shown(60), expected);
+        let expected = "\
+1970-01-01T00:00:00Z  grant devs: ssh:dc=seoul-onprem,user=ubuntu, by
+                      userpass-albert
+";
+        assert_eq!(shown(80), expected);
+        assert!(shown(100).starts_with("TIME "), "{}", shown(100));
     }
 
     #[test]

@@ -8,11 +8,11 @@ use vctl_common::causes::WithCauses;
 use vctl_common::count::counted;
 use vctl_common::pg::Client;
 
-use super::waiting::Waiting;
 use super::{LOOK, store, words};
 use crate::session::end::store::{self as end_store, EndableSession, RequestState};
 use crate::session::end::words as end_words;
 use crate::ui::notice;
+use crate::ui::waiting::Waiting;
 
 /// Rounds over the live sessions: a certificate may open another one while the first ones end.
 const ROUNDS: usize = 3;

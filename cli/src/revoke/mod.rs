@@ -8,7 +8,6 @@ pub(crate) mod steps;
 pub(crate) mod store;
 mod tokens;
 mod user;
-mod waiting;
 mod words;
 
 use std::time::Duration;

@@ -26,6 +26,11 @@ pub(super) fn outcome(counts: Counts, missed: &[String]) -> Value {
     })
 }
 
+/// Returns the outcome of a record that another one replaces, because more names of the user were found.
+pub(super) fn continued_as(record: i64) -> Value {
+    json!({ "continued_as": record })
+}
+
 /// Cuts a part to its length. JSON writes a control character as six characters.
 fn cut(part: &str) -> String {
     let plain = |one: char| if one.is_control() { '?' } else { one };

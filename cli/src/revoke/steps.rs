@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::sleep;
 use vctl_common::causes::WithCauses;
 use vctl_common::centre::DbRole;
@@ -12,16 +13,16 @@ use vctl_common::pg::{Client, PgError};
 use vctl_common::time::wall_now;
 
 use super::live_sessions::{self, Requests};
-use super::outcome::{Counts, outcome};
+use super::outcome::{Counts, continued_as, outcome};
 use super::tokens::UserTokens;
 use super::user::{self, RevokedUser};
-use super::waiting::Waiting;
 use super::{LOOK, sshd_list, store, words};
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::session::end::store::EndableSession;
 use crate::ui::notice;
+use crate::ui::waiting::Waiting;
 
 /// Longest wait for the end of the database logins. Vault drops the logins of revoked tokens one after the other.
 const DROPPING: Duration = Duration::from_secs(15);
@@ -112,9 +113,16 @@ impl<'a> Revocation<'a> {
         wait: Duration,
         krl: Option<&Path>,
     ) -> Result<(), Stop> {
-        let record = self.begin_record(reason).await;
+        let first = self.begin_record(reason).await;
+        let recorded = self.user.names.clone();
         self.disable().await;
         let tokens = self.revoke_tokens().await;
+        let mut record = first;
+        if self.user.names != recorded {
+            // A row does not change, so another one has all names.
+            record = self.begin_record(reason).await.or(first);
+        }
+        self.read_certificates().await;
         // Before the waits for hosts and logins: a certificate opens new sessions until the list is installed.
         self.write_list(krl).await;
         let sessions = self.end_sessions(reason, wait).await;
@@ -124,10 +132,11 @@ impl<'a> Revocation<'a> {
             sessions,
             certificates: self.serials.len(),
         };
-        if let (Some(client), Some(record)) = (&self.client, record) {
+        if let Some(record) = record {
             let outcome = outcome(counts, &self.missed);
-            if let Err(error) = store::finish(client, record, &outcome).await {
-                self.missed.push(format!("record: {}", WithCauses(&error)));
+            self.finish_record(record, &outcome).await;
+            if let Some(first) = first.filter(|first| *first != record) {
+                self.finish_record(first, &continued_as(record)).await;
             }
         }
         if self.missed.is_empty() {
@@ -170,6 +179,25 @@ impl<'a> Revocation<'a> {
                 self.missed.push(format!("record: {problem}"));
                 None
             }
+        }
+    }
+
+    async fn finish_record(&mut self, record: i64, outcome: &Value) {
+        if let Some(client) = &self.client
+            && let Err(error) = store::finish(client, record, outcome).await
+        {
+            self.missed.push(format!("record: {}", WithCauses(&error)));
+        }
+    }
+
+    /// Reads the certificates again: a login may have got one while the question waited. Revoked tokens get no others.
+    async fn read_certificates(&mut self) {
+        let Some(client) = &self.client else { return };
+        match store::certificates(client, &self.user.names).await {
+            Ok(serials) => self.serials = serials,
+            Err(error) => self
+                .missed
+                .push(format!("number of certificates: {}", WithCauses(&error))),
         }
     }
 

@@ -12,7 +12,7 @@ use super::access::{AccessLog, End};
 use super::error::SshError;
 use super::route_plan::{RoutePlan, Target};
 use super::run::{ConnectionUse, INBOUND, SshRequest, log_in, plan};
-use super::session::{self, CaptureEnd, OutputStream};
+use super::session::{self, CaptureEnd, CommandState, OutputStream};
 use crate::centre::context::Context;
 use crate::config::Config;
 use crate::error::Stop;
@@ -64,6 +64,8 @@ pub(crate) async fn exec(
         let plan = plan(config, request, access).await?;
         let plan = planned.get_or_init(|| plan);
         let places = places.of(plan);
+        // Held until the login at the target, and not only at the jump host: the sshd of the target has the same limit,
+        // and calls to one target behind a jump host share these places.
         let _place = places.acquire().await;
         Box::pin(log_in(context, config, request, access, plan, inbound)).await
     };
@@ -74,7 +76,8 @@ pub(crate) async fn exec(
             if let Some(plan) = planned.get() {
                 access.record_stop(plan, &why).await;
             }
-            let end = Ok(CaptureEnd::Stopped { why, has_ended: true });
+            let state = CommandState::NotStarted;
+            let end = Ok(CaptureEnd::Stopped { why, state });
             return Ok(Executed { target: None, end });
         }
     };

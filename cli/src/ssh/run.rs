@@ -1,5 +1,7 @@
 //! One run of `vctl ssh`, from the arguments to the exit status.
 
+use std::cell::OnceCell;
+
 use tokio::sync::mpsc;
 use vctl_common::causes::WithCauses;
 
@@ -83,9 +85,11 @@ pub(crate) async fn run(
     let forwarding = Forwarding::bind(&request.forwards).await?;
     let access = AccessLog::new(context, request.what.shown())?;
     let (inbound, from_host) = mpsc::channel(INBOUND);
+    let planned = OnceCell::new();
     let connecting = async {
         let plan = plan(config, request, &access).await?;
-        log_in(context, config, request, &access, &plan, inbound).await
+        let plan = planned.get_or_init(|| plan);
+        log_in(context, config, request, &access, plan, inbound).await
     };
     let connecting = access.while_connecting(connecting);
     let done = tokio::select! {
@@ -99,9 +103,15 @@ pub(crate) async fn run(
             }
             Err(error) => Err(error),
         },
-        number = signals.end() => Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0))),
+        number = signals.end() => {
+            // Vault may have signed a certificate.
+            if let Some(plan) = planned.get() {
+                access.record_stop(plan, &ended_by_signal(number)).await;
+            }
+            Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0)))
+        }
     };
-    access.close_rest("ended by a signal to vctl").await;
+    access.close_rest("the connection was not used").await;
     access.replay().await;
     done
 }
@@ -198,13 +208,16 @@ async fn work(
     }
 }
 
+/// Returns the reason in the access log for an end by a signal.
+pub(crate) fn ended_by_signal(number: i32) -> String {
+    format!("ended by signal {number} to vctl")
+}
+
 fn end_of(outcome: &Result<Outcome, SshError>) -> End {
     match outcome {
         Ok(Outcome::Exited(code)) => End::exited(*code),
         Ok(Outcome::Silent | Outcome::Closed | Outcome::ReaderGone) => End::closed(None),
-        Ok(Outcome::Signalled(number)) => {
-            End::closed(Some(format!("ended by signal {number} to vctl")))
-        }
+        Ok(Outcome::Signalled(number)) => End::closed(Some(ended_by_signal(*number))),
         Err(error) => End::closed(Some(WithCauses(error).to_string())),
     }
 }

@@ -15,6 +15,7 @@ use crate::inventory::picker;
 use crate::inventory::picker::PickerContext;
 use crate::inventory::{Host, HostState, Route, address};
 use crate::rbac;
+use crate::rbac::command::GatedCommand;
 use crate::rbac::lookup as grants_lookup;
 use crate::rbac::lookup::{LookedUpGrants, PostgresAway};
 use crate::ssh_ca;
@@ -92,9 +93,15 @@ pub(crate) async fn look_up(
     let context = directory.context();
     let (host, mount, grants) = match wanted {
         HostSelector::Address { user, addr } => {
-            let (mount, grants) = without_inventory(directory).await;
+            let name = address_name(*addr);
+            let scoped = rbac::scope::Target {
+                dc: "",
+                host: &name,
+                user,
+            };
+            let (mount, grants) = without_inventory(directory, &scoped).await;
             let target = Target {
-                name: address_name(*addr),
+                name,
                 addr: *addr,
                 user: user.clone(),
                 dc: String::new(),
@@ -177,9 +184,12 @@ pub(crate) async fn look_up(
 }
 
 /// Returns the mount that signs, and the grants of the user, for a host that is not looked up in the inventory. This
-/// also works without the database: the address is known, and the grants may be cached. A slow database is awaited only
-/// if they are not.
-async fn without_inventory(directory: &HostLookup<'_>) -> (Option<String>, LookedUpGrants) {
+/// also works without the database: the address is known, and the grants may be cached. A slow database is awaited
+/// unless the cached grants permit the login.
+async fn without_inventory(
+    directory: &HostLookup<'_>,
+    target: &rbac::scope::Target<'_>,
+) -> (Option<String>, LookedUpGrants) {
     let (context, configured) = (directory.context(), directory.ssh_mount());
     let asked = async {
         let client = directory.connect().await?;
@@ -195,7 +205,9 @@ async fn without_inventory(directory: &HostLookup<'_>) -> (Option<String>, Looke
         answer
     } else {
         let slow = PostgresAway::Slow(deadlines::SIGNING_MOUNT);
-        if let Ok(grants) = grants_lookup::cached(context, &slow).await {
+        let command = GatedCommand::Ssh;
+        let cached = grants_lookup::cached_permitting(context, command, target, &slow).await;
+        if let Some(grants) = cached {
             directory.note_away();
             return (None, Ok(grants));
         }

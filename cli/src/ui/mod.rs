@@ -22,6 +22,7 @@ pub(crate) mod ask;
 pub(crate) mod logging;
 pub(crate) mod moment;
 pub(crate) mod timing;
+pub(crate) mod waiting;
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 

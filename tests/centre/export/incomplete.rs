@@ -98,7 +98,17 @@ fn an_unreadable_session_follows_once_it_can_be_read() {
         let ours = events
             .iter()
             .filter(|event| event["vctl"]["session"]["id"] == id.to_string());
-        let action = |event: &Value| event["event"]["action"].as_str().unwrap().to_owned();
+        let action = |event: &Value| {
+            let action = event["event"]["action"].as_str().unwrap().to_owned();
+            if action == "session-unreadable" {
+                assert_eq!(event["host"]["name"], super::HOST);
+                let at = event["@timestamp"].as_str().unwrap();
+                let sql =
+                    format!("select opened_at = '{at}' from vctl.audit_session where id = '{id}'");
+                assert_eq!(exporting.centre.ask(&sql).unwrap(), "t");
+            }
+            action
+        };
         ours.map(action).collect::<Vec<_>>()
     };
     replace(id, other);

@@ -212,6 +212,43 @@ fn found_tokens_are_revoked_without_a_second_list() {
 }
 
 #[test]
+fn a_name_found_after_the_question_is_recorded() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let admin = centre.bao.admin().unwrap();
+    let victim = centre.person("renamed", &["vctl-user"]).unwrap();
+    let token = victim.get("auth/token/lookup-self").unwrap();
+    let responder = centre.person("renamer", &["vctl-revoke"]).unwrap();
+    let command = vctl_command(centre, &responder, &["revoke", "renamed"]);
+    let mut terminal = Terminal::start(command, 200).unwrap();
+    terminal.wait_for("[y/N]").unwrap();
+    // Now the user logs in by another method, and gets a certificate under the name of that login.
+    let post = |path: &str, body| admin.post(path, &body).unwrap();
+    post("sys/auth/second", json!({"type": "userpass"}));
+    let mounts = admin.get("sys/auth").unwrap();
+    let alias = json!({
+        "name": "other", "canonical_id": token["data"]["entity_id"],
+        "mount_accessor": mounts["data"]["second/"]["accessor"],
+    });
+    post("identity/entity-alias", alias);
+    let login = json!({"password": "a", "policies": ["vctl-user"]});
+    post("auth/second/users/other", login);
+    post("auth/second/login/other", json!({"password": "a"}));
+    let row = "insert into vctl.access_log (vault_user, opened_at, hostname, login_user, cert_serial) \
+               values ('second-other', now(), 'renamed-1', 'root', 77001)";
+    centre.ask(row).unwrap();
+    terminal.type_in("y\n").unwrap();
+    let ended = terminal.end().unwrap();
+    assert_eq!(ended.code(), Some(0), "{}", terminal.shown());
+    let rows = "select names, outcome ->> 'tokens_revoked', outcome ->> 'certificates_of_last_day', \
+                    (outcome ->> 'continued_as')::bigint = max(id) over () \
+                from vctl.revocation where 'userpass-renamed' = any(names) order by id";
+    let expected = "{userpass-renamed}|||t\n{second-other,userpass-renamed}|2|1|";
+    assert_eq!(centre.ask(rows).unwrap(), expected);
+}
+
+#[test]
 fn a_mistaken_name_revokes_nothing() {
     let Some(centre) = Centre::shared() else {
         return;

@@ -172,6 +172,9 @@ fn a_check_names_the_layer_that_denies() {
         (&no_grant, &["list"], yes, yes),
         (&no_grant, &["audit"], yes, no),
         (&no_grant, &["rbac"], no, no),
+        (&no_grant, &["rbac", "group", "list"], yes, yes),
+        (&no_grant, &["rbac", "group", "show"], yes, yes),
+        (&no_grant, &["rbac", "group", "create"], no, no),
         (&no_policy, &["ssh"], yes, no),
         (&no_policy, &["prune"], yes, no),
         (&no_policy, &["ssh", "--host", "check-1"], yes, no),
@@ -212,6 +215,9 @@ fn a_check_names_the_layer_that_denies() {
     assert_eq!(admin.run(&at_host).code, 2);
     let said = admin.run(&["rbac", "check", "session", "frobnicate"]);
     let reason = "`vctl session` has no subcommand `frobnicate`";
+    assert!(said.code == 2 && said.stderr.contains(reason), "{said:?}");
+    let said = admin.run(&["rbac", "check", "rbac", "group"]);
+    let reason = "its subcommands: list, show, create, delete";
     assert!(said.code == 2 && said.stderr.contains(reason), "{said:?}");
     let said = admin.run(&["rbac", "check", "ssh", "@x"]);
     assert!(

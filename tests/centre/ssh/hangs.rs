@@ -1,12 +1,18 @@
 //! vctl gives up on a server that does not answer: before the deadline, with exit code 255, and with the reason in the
 //! row.
 
+use std::fs;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::Command;
 use std::thread;
 
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{Backlog, listen};
+use nix::unistd::Pid;
+use serde_json::json;
 use vctl_tests::centre::Island;
+use vctl_tests::fixture::await_that;
 
 use super::{Operator, shared};
 
@@ -117,6 +123,33 @@ fn a_server_that_speaks_something_else() {
     assert!(!said.stderr.contains('\x1b'), "{}", said.stderr);
 }
 
+#[test]
+fn ctrl_c_while_connecting_has_a_row() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-hangs-stop");
+    operator.at.run(&["ssh-config", "--install"]);
+    for (host, proxy) in [("stop-ssh", false), ("stop-proxy", true)] {
+        let (_full, port) = black_hole();
+        operator.inventory(host, "127.0.0.1", port, "root");
+        let port_text = port.to_string();
+        let mut command: Command = if proxy {
+            operator.at.command(&["proxy", host, &port_text])
+        } else {
+            operator.command(&[host, "--", "true"])
+        };
+        let mut vctl = command.spawn().unwrap();
+        await_that("vctl connects to the host", || {
+            unanswered_connections(port) > 0
+        });
+        kill(Pid::from_raw(vctl.id().cast_signed()), Signal::SIGINT).unwrap();
+        assert_eq!(vctl.wait().unwrap().code(), Some(130));
+        let rows = operator.accesses(host);
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        let expected = (&json!("closed"), &json!("ended by signal 2 to vctl"));
+        assert_eq!((&rows[0]["result"], &rows[0]["error"]), expected);
+    }
+}
+
 /// Returns a port with a full queue: a client that connects gets no answer.
 pub(crate) fn black_hole() -> (Vec<TcpStream>, u16) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -130,4 +163,16 @@ pub(crate) fn black_hole() -> (Vec<TcpStream>, u16) {
     // The listener stays open until the end of this process, and never accepts a connection.
     std::mem::forget(listener);
     (full, addr.port())
+}
+
+/// Returns the number of connections to this port that were begun, and to which the kernel got no answer.
+fn unanswered_connections(port: u16) -> usize {
+    const SYN_SENT: &str = "02";
+    let to = format!(":{port:04X}");
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let unanswered = table.lines().filter(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        columns.len() > 3 && columns[2].ends_with(&to) && columns[3] == SYN_SENT
+    });
+    unanswered.count()
 }

@@ -196,10 +196,12 @@ fn rotate(admin: &Administrator<'_>, machines: &[(&str, Machine); 3], logins: &L
     assert!(plan.contains("0 of 3 hosts"), "{plan}");
 }
 
-/// Grants a scope whose role is at the old mount only, then creates the role at the new mount.
+/// Grants a scope whose role is at the old mount only, then creates the role at the new mount. Another scope has no role
+/// at either mount.
 fn needs_the_roles_of_scopes(admin: &Administrator<'_>) {
     admin.sql(
-        "insert into vctl.rbac_grants (group_name, command, scope) values ('everyone', 'ssh', 'dc=rotation')",
+        "insert into vctl.rbac_grants (group_name, command, scope) \
+         values ('everyone', 'ssh', 'dc=rotation'), ('everyone', 'ssh', 'dc=nowhere')",
     );
     let vault = admin.centre.bao.admin().unwrap();
     let mut role = vault.get("ssh/roles/sre-core").unwrap()["data"].take();

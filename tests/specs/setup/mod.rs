@@ -209,6 +209,27 @@ fn an_unfit_host_is_refused_with_a_fix_and_stays_unchanged() {
 }
 
 #[test]
+fn a_failed_setup_leaves_a_running_collector_alone() {
+    let Some(host) = host() else { return };
+    host.ok(
+        "printf '#!/bin/sh\necho The collector is ready\nexec sleep infinity\n' > /usr/local/bin/by-hand
+         chmod +x /usr/local/bin/by-hand
+         printf '[Service]\nExecStart=/usr/local/bin/by-hand\n' > /etc/systemd/system/vctl-collect.service
+         systemctl restart vctl-collect.service
+         echo daemon-reload > /run/fail",
+    );
+    let failed = host.run(SETUP);
+    assert_eq!(failed.code, Some(1), "{}", failed.text);
+    let reason = "`systemctl daemon-reload` failed";
+    assert!(failed.text.contains(reason), "{}", failed.text);
+    host.ok("rm /run/fail; kill -0 $(cat /run/vctl-collect.service.pid)");
+    host.ok("! systemctl is-enabled vctl-collect.service");
+    host.ok("grep -q by-hand /etc/systemd/system/vctl-collect.service");
+    let log = host.ok("cat /run/systemctl.log");
+    assert!(!log.contains("disable --now vctl-collect.service"), "{log}");
+}
+
+#[test]
 fn a_failed_step_undoes_the_steps_before_it() {
     let Some(host) = host() else { return };
     let before = host.files("");

@@ -23,7 +23,7 @@ pub const PASSWORD: &str = "open-sesame";
 const NAMESPACE: &str = r#"
 set -e
 mount --bind "$1/etc-ssh" /etc/ssh
-mount --bind "$1/shadow" /etc/shadow
+mount --bind "$1/pam-sudo" /etc/pam.d/sudo
 mount --bind "$1/sudoers.d" /etc/sudoers.d
 if [ -d /run/systemd ]; then mount -t tmpfs none /run/systemd; fi
 exec "$2" -D -e -h "$1/keys/host"
@@ -49,7 +49,7 @@ impl Machine {
             make_directory(&root.join(name), mode)?;
         }
         key_pair(&root.join("keys/host"), "host")?;
-        fs::copy("/etc/shadow", root.join("shadow"))?;
+        write_sudo_service(root)?;
         let mut machine = Self {
             child: Command::new("true").spawn()?,
             root: root.to_owned(),
@@ -165,22 +165,6 @@ impl Machine {
 
     /// Makes sudo ask the account for [`PASSWORD`] from now on.
     pub fn sudo_asks(&self) -> Result<()> {
-        let hash = Command::new("openssl")
-            .args(["passwd", "-6", PASSWORD])
-            .output()
-            .context("cannot run `openssl`")?;
-        let hash = String::from_utf8(hash.stdout)?;
-        let path = self.root.join("shadow");
-        let text = fs::read_to_string(&path)?;
-        let lines = text.lines().map(|line| {
-            let mut fields: Vec<&str> = line.split(':').collect();
-            if fields[0] == self.user {
-                fields[1] = hash.trim();
-            }
-            fields.join(":") + "\n"
-        });
-        let text: String = lines.collect();
-        fs::write(&path, text)?;
         self.sudo_rule("ALL")
     }
 
@@ -218,6 +202,24 @@ impl Machine {
     pub fn log(&self) -> String {
         fs::read_to_string(self.root.join("sshd.log")).unwrap_or_default()
     }
+}
+
+/// Writes the PAM service of sudo, which accepts [`PASSWORD`] for every account.
+///
+/// A shadow file mounted over `/etc/shadow` would not stay: `useradd` of another spec replaces that file by renaming, and
+/// the kernel then removes all mounts on it, in every namespace.
+fn write_sudo_service(root: &Path) -> Result<()> {
+    let check = root.join("check-password");
+    let script = format!("#!/bin/sh\n[ \"$(tr -d '\\0')\" = {PASSWORD} ]\n");
+    fs::write(&check, script)?;
+    fs::set_permissions(&check, Permissions::from_mode(0o755))?;
+    let service = format!(
+        "auth required pam_exec.so quiet expose_authtok {}\n\
+         account required pam_permit.so\n\
+         session required pam_permit.so\n",
+        check.display()
+    );
+    Ok(fs::write(root.join("pam-sudo"), service)?)
 }
 
 impl Drop for Machine {

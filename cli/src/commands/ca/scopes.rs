@@ -24,12 +24,21 @@ impl GrantedScopes {
         ))
     }
 
-    /// Checks that the mount has the role of each scope: without it, users with only this scope cannot log in.
+    /// Checks that the mount has the role of each scope that has one at the active mount: without it, users with only
+    /// this scope could not log in any more. A scope without a role at the active mount loses nothing.
     ///
     /// # Errors
     /// Names the first role that is missing or different.
-    pub(super) async fn require_at(&self, vault: &Vault, mount: &str) -> Result<(), CliError> {
+    pub(super) async fn require_at(
+        &self,
+        vault: &Vault,
+        mount: &str,
+        active: &str,
+    ) -> Result<(), CliError> {
         for scope in &self.0 {
+            if !scope_roles::exists_at(vault, active, scope).await? {
+                continue;
+            }
             if let Err(mut error) = scope_roles::require_at(vault, mount, scope).await {
                 error.causes.insert(0, error.message);
                 error.message =

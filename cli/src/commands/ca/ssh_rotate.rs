@@ -125,7 +125,7 @@ pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
             now,
         };
         match (args.finish, stage) {
-            (false, Stage::Resting { idle, .. }) => rotation.begin(&idle).await,
+            (false, Stage::Resting { active, idle }) => rotation.begin(&active, &idle).await,
             (false, Stage::Spreading { active, next }) => rotation.advance(&active, &next).await,
             (true, Stage::Moved { active, leaving }) => rotation.finish(&active, &leaving).await,
             (false, Stage::Moved { .. }) => Err(out_of_turn(
@@ -157,10 +157,11 @@ struct Rotation<'a> {
 
 impl Rotation<'_> {
     /// Creates a new CA, and makes the hosts trust it.
-    async fn begin(&self, idle: &str) -> Result<(), Stop> {
+    async fn begin(&self, active: &CaKey, idle: &str) -> Result<(), Stop> {
         let vault = self.context.vault();
         vault::check_roles(vault, idle, &self.hosts).await?;
-        self.scopes.require_at(vault, idle).await?;
+        let scopes = &self.scopes;
+        scopes.require_at(vault, idle, &active.mount).await?;
         let hosts = counted(self.hosts.len(), "host");
         let question = format!(
             "Create a new SSH CA at `{idle}/`, and make {hosts} trust it beside the old one?"
@@ -187,7 +188,8 @@ impl Rotation<'_> {
     async fn advance(&self, active: &CaKey, next: &CaKey) -> Result<(), Stop> {
         let vault = self.context.vault();
         vault::sign_for_all(vault, &next.mount, &self.hosts).await?;
-        self.scopes.require_at(vault, &next.mount).await?;
+        let scopes = &self.scopes;
+        scopes.require_at(vault, &next.mount, &active.mount).await?;
         let missing = self.without_trust_in(&next.fingerprint).count();
         if missing > 0 {
             let hosts = counted(missing, "host");

@@ -36,7 +36,8 @@ Examples:
   vctl rbac check exec              May I run `vctl exec`?
   vctl rbac check ssh web-1         May I log in to web-1?
   vctl rbac check ssh root@web-1    May I log in to it as root?
-  vctl rbac check session end       May I end a session?")]
+  vctl rbac check session end       May I end a session?
+  vctl rbac check rbac group list   May I list the groups?")]
 #[command(group(clap::ArgGroup::new("target").args(["place", "host"])))]
 pub(super) struct CheckArgs {
     /// Name of a command of vctl
@@ -46,6 +47,10 @@ pub(super) struct CheckArgs {
     /// Exact name or address of a host, also as USER@HOST, for `ssh` and `proxy`; a subcommand for others
     #[arg(value_name = "HOST|SUBCOMMAND", add = completion::host())]
     place: Option<String>,
+
+    /// Subcommand of the subcommand
+    #[arg(value_name = "SUBCOMMAND")]
+    below: Option<String>,
 
     /// The same as HOST
     #[arg(long, value_name = "HOST", add = completion::host())]
@@ -74,22 +79,13 @@ pub(super) fn run(args: &CheckArgs, globals: &Globals) -> Result<(), Stop> {
         let hint = format!("commands that need a grant: {}", names.join(", "));
         return Err(CliError::new(Exit::Usage, message).hint(hint).into());
     };
-    let place = args.place.as_deref();
-    let below = place.and_then(|place| command.find_subcommand(place));
-    let name = match below {
-        Some(below) => format!("{} {}", command.get_name(), below.get_name()),
-        None => command.get_name().to_owned(),
-    };
-    let host = args.host.as_deref().or(place.filter(|_| below.is_none()));
-    if let (Some(place), None, true) = (place, below, command.has_subcommands()) {
-        let place = sanitize::text(place);
-        let message = format!("`vctl {name}` has no subcommand `{place}`");
-        let names: Vec<&str> = command
-            .get_subcommands()
-            .map(clap::Command::get_name)
-            .collect();
-        let hint = format!("its subcommands: {}", names.join(", "));
-        return Err(CliError::new(Exit::Usage, message).hint(hint).into());
+    let (command, name, host) = named(args, command)?;
+    let host = args.host.as_deref().or(host);
+    let is_group_of_commands = name.contains(' ') && command.is_subcommand_required_set();
+    if is_group_of_commands {
+        let message = format!("the rules for the subcommands of `vctl {name}` differ");
+        let error = CliError::new(Exit::Usage, message);
+        return Err(error.hint(subcommands(command)).into());
     }
     if (host.is_some() || args.user.is_some())
         && class_of(&name) != CommandClass::Gated(GatedCommand::Ssh)
@@ -132,6 +128,38 @@ pub(super) fn run(args: &CheckArgs, globals: &Globals) -> Result<(), Stop> {
             Err(error.into())
         }
     }
+}
+
+/// Returns the command, its whole name, and the host after it.
+fn named<'a>(
+    args: &'a CheckArgs,
+    command: &'a clap::Command,
+) -> Result<(&'a clap::Command, String, Option<&'a str>), CliError> {
+    let (mut command, mut name) = (command, command.get_name().to_owned());
+    let mut host = None;
+    for word in [&args.place, &args.below].into_iter().flatten() {
+        if let Some(below) = command.find_subcommand(word) {
+            name = format!("{name} {}", below.get_name());
+            command = below;
+        } else if command.has_subcommands() || host.is_some() || name.contains(' ') {
+            let word = sanitize::text(word);
+            let message = format!("`vctl {name}` has no subcommand `{word}`");
+            let error = CliError::new(Exit::Usage, message);
+            return Err(if command.has_subcommands() {
+                error.hint(subcommands(command))
+            } else {
+                error
+            });
+        } else {
+            host = Some(&**word);
+        }
+    }
+    Ok((command, name, host))
+}
+
+fn subcommands(command: &clap::Command) -> String {
+    let names = command.get_subcommands().map(clap::Command::get_name);
+    format!("its subcommands: {}", names.collect::<Vec<_>>().join(", "))
 }
 
 async fn decide(

@@ -1,9 +1,8 @@
 //! `vctl session end`
 
-use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::Client;
 use vctl_common::time::wall_now;
@@ -20,6 +19,7 @@ use crate::session::end::words;
 use crate::session::model::{Selector, SessionName};
 use crate::ui::ask::confirmed;
 use crate::ui::help::TEMPLATE;
+use crate::ui::waiting::Waiting;
 use crate::ui::{notice, time};
 
 /// Interval between two looks at the request.
@@ -155,8 +155,7 @@ async fn await_answer(
     is_new: bool,
     wait: Duration,
 ) -> Result<Vec<String>, Stop> {
-    let begun = Instant::now();
-    let shows_progress = io::stderr().is_terminal();
+    let waiting = Waiting::begin();
     let mut was_noted = is_new;
     loop {
         let state = store::state(client, request).await?;
@@ -171,28 +170,20 @@ async fn await_answer(
                 state.requested_by
             ));
         }
-        let answer = state.answer.as_ref();
-        if shows_progress && (answer.is_some() || begun.elapsed() >= wait) {
-            notice::progress("");
-        }
-        if let Some(answer) = answer {
+        if let Some(answer) = &state.answer {
+            waiting.clear();
             return Ok(words::answered(session, answer)?);
         }
-        if begun.elapsed() >= wait {
+        if waiting.elapsed() >= wait {
+            waiting.clear();
             return Err(words::unanswered(session, wait, state.is_taken).into());
         }
-        if shows_progress {
-            let doing = if state.is_taken {
-                "to end the session"
-            } else {
-                "to take the request"
-            };
-            let waited = begun.elapsed().as_secs();
-            notice::progress(&format!(
-                "waiting for {} {doing} ... {waited}s",
-                session.host
-            ));
-        }
+        let doing = if state.is_taken {
+            "to end the session"
+        } else {
+            "to take the request"
+        };
+        waiting.show(&format!("{} {doing}", session.host));
         sleep(LOOK).await;
     }
 }

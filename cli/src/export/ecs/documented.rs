@@ -5,13 +5,14 @@ use std::time::UNIX_EPOCH;
 
 use serde_json::Value;
 use uuid::Uuid;
+use vctl_common::id::{BootId, SessionId};
 use vctl_common::session::GapCause;
 
 use super::session::{SessionRecords, host_gap, unreadable_record};
 use super::{Record, access};
 use crate::export::gap::GapRow;
 use crate::fixture::{Login, accesses, session_id};
-use crate::session::centre::Unreadable;
+use crate::session::centre::{Unreadable, UnreadableReason};
 use crate::session::model::identity::Contradiction;
 
 const PAGE: &str = include_str!("../../../../docs/export.md");
@@ -72,6 +73,15 @@ fn gap() -> GapRow {
     }
 }
 
+fn unreadable(id: SessionId) -> Unreadable {
+    Unreadable {
+        host: "web-1".to_owned(),
+        boot_id: BootId::from_uuid(uuid::Uuid::nil()),
+        opened_at: Some(UNIX_EPOCH),
+        reason: UnreadableReason::Contradiction { id },
+    }
+}
+
 fn records() -> Vec<Record> {
     let history = Login::of_alice()
         .exec(4101, 4100, &["/bin/sh", "-c", "x"])
@@ -84,7 +94,7 @@ fn records() -> Vec<Record> {
     let of = SessionRecords::new(&history.session);
     let gap = gap();
     let id = session_id("0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90");
-    let unreadable = Unreadable::Contradiction { id };
+    let unreadable = unreadable(id);
     let mut records = vec![
         of.opened(),
         of.contradicted(Contradiction::Validity),
@@ -122,6 +132,14 @@ fn every_exported_field_is_documented() {
             "{name} is never exported"
         );
     }
+}
+
+#[test]
+fn an_unreadable_session_has_its_own_time_and_host() {
+    let id = session_id("0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90");
+    let record = unreadable_record(id.as_uuid(), &unreadable(id));
+    assert_eq!(record.time, UNIX_EPOCH);
+    assert_eq!(record.document["host"]["name"], "web-1");
 }
 
 #[test]

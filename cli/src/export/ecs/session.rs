@@ -159,8 +159,14 @@ pub(crate) fn host_gap(gap: &GapRow) -> Record {
     Record::new(gap_kind(gap), gap.from.unwrap_or_else(wall_now), fields)
 }
 
-/// Returns the record of a session whose row cannot be read.
+/// Returns the record of a session whose row cannot be read, at the time of its opening.
 pub(crate) fn unreadable_record(id: Uuid, unreadable: &Unreadable) -> Record {
+    let Unreadable {
+        host,
+        boot_id,
+        opened_at,
+        ..
+    } = unreadable;
     let kind = Kind {
         id: format!("{id}-unreadable"),
         action: "session-unreadable",
@@ -172,9 +178,11 @@ pub(crate) fn unreadable_record(id: Uuid, unreadable: &Unreadable) -> Record {
     };
     let fields = json!({
         "error": { "message": unreadable.to_string() },
+        "host": { "name": host, "hostname": host, "boot": { "id": boot_id.to_string() } },
+        "related": { "hosts": [host] },
         "vctl": { "session": { "id": id.to_string() } },
     });
-    Record::new(kind, wall_now(), fields)
+    Record::new(kind, opened_at.unwrap_or_else(wall_now), fields)
 }
 
 fn gap_kind(gap: &GapRow) -> Kind {

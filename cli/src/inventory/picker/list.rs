@@ -71,6 +71,17 @@ impl ListPicker {
         }
     }
 
+    fn search(&mut self) {
+        let query = self.query.to_lowercase();
+        let matches = |index: &usize| self.lines[*index].to_lowercase().contains(&query);
+        self.found = (0..self.lines.len()).filter(matches).collect();
+        self.cursor = 0;
+    }
+}
+
+impl PickerState for ListPicker {
+    type Choice = Vec<usize>;
+
     fn press(&mut self, key: PickerKey) -> PickerStep<Vec<usize>> {
         let last = self.found.len().saturating_sub(1);
         match key {
@@ -112,13 +123,6 @@ impl ListPicker {
             PickerKey::Last => self.cursor = last,
         }
         PickerStep::Stay
-    }
-
-    fn search(&mut self) {
-        let query = self.query.to_lowercase();
-        let matches = |index: &usize| self.lines[*index].to_lowercase().contains(&query);
-        self.found = (0..self.lines.len()).filter(matches).collect();
-        self.cursor = 0;
     }
 
     fn draw(&mut self, columns: usize, rows: usize) -> Vec<ScreenLine> {
@@ -168,18 +172,6 @@ impl ListPicker {
             line.text = sanitize::fit(&line.text, columns);
         }
         frame
-    }
-}
-
-impl PickerState for ListPicker {
-    type Choice = Vec<usize>;
-
-    fn press(&mut self, key: PickerKey) -> PickerStep<Vec<usize>> {
-        Self::press(self, key)
-    }
-
-    fn draw(&mut self, columns: usize, rows: usize) -> Vec<ScreenLine> {
-        Self::draw(self, columns, rows)
     }
 }
 

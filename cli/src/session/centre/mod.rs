@@ -22,6 +22,8 @@ use crate::inventory::cache::RecentFile;
 use crate::ui::notice;
 
 pub(crate) use follow::Follow;
+#[cfg(test)]
+pub(crate) use row::UnreadableReason;
 pub(crate) use row::{StoredSession, Unreadable};
 
 /// The central store, opened with the role that may read the audit data and nothing else.

@@ -1,5 +1,8 @@
 //! A row of `sessions.sql` as a session.
 
+use std::error::Error;
+use std::fmt;
+use std::fmt::{Display, Formatter};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postgres_types::Json;
@@ -39,9 +42,20 @@ pub(super) struct Days {
     pub(super) last: String,
 }
 
+/// A row that cannot be shown as a session.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    /// Name of the host, as its enrolment names it.
+    pub(crate) host: String,
+    pub(crate) boot_id: BootId,
+    /// Time of the opening; `None` if it is out of range.
+    pub(crate) opened_at: Option<SystemTime>,
+    pub(crate) reason: UnreadableReason,
+}
+
 /// Reason why a row cannot be shown as a session. The row's content comes from its host.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unreadable {
+pub(crate) enum UnreadableReason {
     #[error("{what} of session {id} has a format that this version of vctl does not know")]
     Entry {
         id: SessionId,
@@ -57,9 +71,23 @@ pub(crate) enum Unreadable {
 
 impl Unreadable {
     pub(crate) fn session(&self) -> SessionId {
-        match self {
-            Self::Entry { id, .. } | Self::Contradiction { id } | Self::Numbers { id } => *id,
+        match self.reason {
+            UnreadableReason::Entry { id, .. }
+            | UnreadableReason::Contradiction { id }
+            | UnreadableReason::Numbers { id } => id,
         }
+    }
+}
+
+impl Display for Unreadable {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl Error for Unreadable {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.reason.source()
     }
 }
 
@@ -112,16 +140,25 @@ pub(super) fn missing_ranges(completeness: Completeness) -> Vec<MissingRange> {
 
 /// Reads a row. The entries come from the host and may hold anything: an error concerns this row only.
 pub(super) fn stored_session(row: &Row) -> Result<StoredSession, Unreadable> {
+    read(row).map_err(|reason| Unreadable {
+        host: row.get(1),
+        boot_id: BootId::from_uuid(row.get(2)),
+        opened_at: row.get::<_, Instant>(21).0,
+        reason,
+    })
+}
+
+fn read(row: &Row) -> Result<StoredSession, UnreadableReason> {
     let id = SessionId::from_uuid(row.get::<_, Uuid>(0));
     let opened = match entry(id, "the opening", row.get(3))? {
         JournalEntry::Opened(opened) => *opened,
         _ => return Err(unknown(id, "the opening")),
     };
     if opened.id != id || !matches_columns(&opened, row) {
-        return Err(Unreadable::Contradiction { id });
+        return Err(UnreadableReason::Contradiction { id });
     }
     if row.get::<_, i64>(12) > 0 && row.get::<_, i64>(14) < 1 {
-        return Err(Unreadable::Numbers { id });
+        return Err(UnreadableReason::Numbers { id });
     }
     let closed: Option<&str> = row.get(5);
     let closed = closed.map(|closed| closed_entry(id, closed)).transpose()?;
@@ -155,27 +192,27 @@ pub(super) fn stored_session(row: &Row) -> Result<StoredSession, Unreadable> {
     })
 }
 
-fn entry(id: SessionId, what: &'static str, json: &str) -> Result<JournalEntry, Unreadable> {
-    serde_json::from_str(json).map_err(|error| Unreadable::Entry {
+fn entry(id: SessionId, what: &'static str, json: &str) -> Result<JournalEntry, UnreadableReason> {
+    serde_json::from_str(json).map_err(|error| UnreadableReason::Entry {
         id,
         what,
         source: Some(error),
     })
 }
 
-fn unknown(id: SessionId, what: &'static str) -> Unreadable {
+fn unknown(id: SessionId, what: &'static str) -> UnreadableReason {
     let source = None;
-    Unreadable::Entry { id, what, source }
+    UnreadableReason::Entry { id, what, source }
 }
 
-fn closed_entry(id: SessionId, json: &str) -> Result<SessionClosed, Unreadable> {
+fn closed_entry(id: SessionId, json: &str) -> Result<SessionClosed, UnreadableReason> {
     match entry(id, "the end", json)? {
         JournalEntry::Closed(closed) => Ok(closed),
         _ => Err(unknown(id, "the end")),
     }
 }
 
-fn gaps(id: SessionId, json: Option<Vec<String>>) -> Result<Vec<Gap>, Unreadable> {
+fn gaps(id: SessionId, json: Option<Vec<String>>) -> Result<Vec<Gap>, UnreadableReason> {
     let gap = |json: String| match entry(id, "a gap", &json)? {
         JournalEntry::Gap(gap) => Ok(gap),
         _ => Err(unknown(id, "a gap")),

@@ -34,11 +34,18 @@ pub(crate) enum CaptureEnd {
     /// The server closed the channel without a status.
     Silent,
     /// The caller stopped the command.
-    Stopped {
-        why: String,
-        /// The host reported the end of the command, or the command was not started.
-        has_ended: bool,
-    },
+    Stopped { why: String, state: CommandState },
+}
+
+/// State of a stopped command at its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CommandState {
+    /// The host did not get the command.
+    NotStarted,
+    /// The host reported the end of the command.
+    Ended,
+    /// The host has the command and did not report its end.
+    Unknown,
 }
 
 /// Runs a command to its end, or until `stop` returns the reason to stop it.
@@ -50,8 +57,10 @@ pub(crate) async fn capture(
 ) -> Result<CaptureEnd, SshError> {
     let channel = tokio::select! {
         opened = connection.open_session() => opened?,
-        // The host has not got the command.
-        why = &mut stop => return Ok(CaptureEnd::Stopped { why, has_ended: true }),
+        why = &mut stop => {
+            let state = CommandState::NotStarted;
+            return Ok(CaptureEnd::Stopped { why, state });
+        }
     };
     // From here on, only the host knows whether the command runs.
     let (mut incoming, outgoing, mut asked) = start(connection, channel, command).await?;
@@ -104,8 +113,12 @@ pub(crate) async fn capture(
     match (stopping, end) {
         (Some(Stopping { why, .. }), end) => {
             // Without a status, the connection broke: that proves nothing.
-            let has_ended = is_closed && end.is_some();
-            Ok(CaptureEnd::Stopped { why, has_ended })
+            let state = if is_closed && end.is_some() {
+                CommandState::Ended
+            } else {
+                CommandState::Unknown
+            };
+            Ok(CaptureEnd::Stopped { why, state })
         }
         (None, Some(end)) => Ok(end),
         (None, None) if connection.is_closed() => Err(connection.lost(russh::Error::Disconnect)),

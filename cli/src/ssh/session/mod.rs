@@ -21,7 +21,7 @@ use super::error::SshError;
 use super::hop::Connection;
 use crate::ui::notice;
 
-pub(crate) use capture::{CaptureEnd, OutputStream, capture};
+pub(crate) use capture::{CaptureEnd, CommandState, OutputStream, capture};
 pub(crate) use pipes::{Input, Output, WriteError, relay};
 pub(crate) use signals::{Signal, Signals};
 pub(crate) use terminal::PtyWish;

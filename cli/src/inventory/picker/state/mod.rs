@@ -44,8 +44,10 @@ pub(super) enum PickerStep<T> {
 pub(super) trait PickerState {
     type Choice;
 
+    /// Changes the state by a key, and returns whether the user has chosen.
     fn press(&mut self, key: PickerKey) -> PickerStep<Self::Choice>;
 
+    /// Returns the lines of a frame, with the line of the cursor marked.
     fn draw(&mut self, columns: usize, rows: usize) -> Vec<ScreenLine>;
 }
 
@@ -80,18 +82,6 @@ const KEYS: [&str; 2] = [
     "  Enter choose · ←/→ data centre · Esc cancel",
 ];
 
-impl PickerState for Picker {
-    type Choice = usize;
-
-    fn press(&mut self, key: PickerKey) -> PickerStep<usize> {
-        Self::press(self, key)
-    }
-
-    fn draw(&mut self, columns: usize, rows: usize) -> Vec<ScreenLine> {
-        Self::draw(self, columns, rows)
-    }
-}
-
 impl Picker {
     /// Returns a picker. Recently used hosts come first, then the others by data centre and name.
     pub(super) fn new(mut hosts: Vec<Host>, known: &PickerContext) -> Self {
@@ -117,44 +107,6 @@ impl Picker {
         };
         picker.show();
         picker
-    }
-
-    /// Returns the index of the host when the user has chosen one.
-    pub(super) fn press(&mut self, key: PickerKey) -> PickerStep<usize> {
-        match key {
-            PickerKey::Cancel => return PickerStep::Cancelled,
-            PickerKey::Enter => {
-                return match self.found.get(self.cursor) {
-                    Some(&host) => PickerStep::Chosen(host),
-                    None => PickerStep::Stay,
-                };
-            }
-            PickerKey::Character(c) if self.query.len() < LONGEST => {
-                self.query.push(c);
-                self.ranked.push(self.rank(c));
-                self.show();
-            }
-            PickerKey::Character(_) => {}
-            PickerKey::Backspace => {
-                self.query.pop();
-                self.ranked.pop();
-                self.show();
-            }
-            PickerKey::Clear => {
-                self.query.clear();
-                self.ranked.clear();
-                self.show();
-            }
-            PickerKey::Up => self.cursor = self.cursor.saturating_sub(1),
-            PickerKey::Down => self.move_down(1),
-            PickerKey::PageUp => self.cursor = self.cursor.saturating_sub(self.page),
-            PickerKey::PageDown => self.move_down(self.page),
-            PickerKey::First => self.cursor = 0,
-            PickerKey::Last => self.move_down(usize::MAX),
-            PickerKey::Left => self.turn(false),
-            PickerKey::Right => self.turn(true),
-        }
-        PickerStep::Stay
     }
 
     fn move_down(&mut self, lines: usize) {
@@ -217,8 +169,75 @@ impl Picker {
         };
     }
 
-    /// Returns the lines of a frame, with the line of the cursor marked.
-    pub(super) fn draw(&mut self, columns: usize, rows: usize) -> Vec<ScreenLine> {
+    fn summary(&self) -> String {
+        let dc = match self.dc.and_then(|dc| self.dcs.get(dc)) {
+            Some(dc) if dc.is_empty() => "(no dc)".to_owned(),
+            Some(dc) => sanitize::text(dc),
+            None => "all".to_owned(),
+        };
+        let count = format!("  {}/{}", self.found.len(), self.hosts.len());
+        format!("{count} {} {dc}", charset::shown("·"))
+    }
+
+    /// Returns name, data centre, liveness and address of a host.
+    fn cells(&self, index: usize) -> [String; 4] {
+        let host = &self.hosts[index];
+        let jump = host.jump_via.as_ref();
+        let jump = jump.map_or_else(String::new, |jump| format!(" via {}", sanitize::text(jump)));
+        [
+            sanitize::text(&host.name),
+            sanitize::text(&host.dc),
+            self.live[index].clone(),
+            format!("{}@{}{jump}", sanitize::text(&host.ssh_user), address(host)),
+        ]
+    }
+
+    pub(super) fn into_host(mut self, index: usize) -> Host {
+        self.hosts.swap_remove(index)
+    }
+}
+
+impl PickerState for Picker {
+    type Choice = usize;
+
+    fn press(&mut self, key: PickerKey) -> PickerStep<usize> {
+        match key {
+            PickerKey::Cancel => return PickerStep::Cancelled,
+            PickerKey::Enter => {
+                return match self.found.get(self.cursor) {
+                    Some(&host) => PickerStep::Chosen(host),
+                    None => PickerStep::Stay,
+                };
+            }
+            PickerKey::Character(c) if self.query.len() < LONGEST => {
+                self.query.push(c);
+                self.ranked.push(self.rank(c));
+                self.show();
+            }
+            PickerKey::Character(_) => {}
+            PickerKey::Backspace => {
+                self.query.pop();
+                self.ranked.pop();
+                self.show();
+            }
+            PickerKey::Clear => {
+                self.query.clear();
+                self.ranked.clear();
+                self.show();
+            }
+            PickerKey::Up => self.cursor = self.cursor.saturating_sub(1),
+            PickerKey::Down => self.move_down(1),
+            PickerKey::PageUp => self.cursor = self.cursor.saturating_sub(self.page),
+            PickerKey::PageDown => self.move_down(self.page),
+            PickerKey::First => self.cursor = 0,
+            PickerKey::Last => self.move_down(usize::MAX),
+            PickerKey::Left => self.turn(false),
+            PickerKey::Right => self.turn(true),
+        }
+        PickerStep::Stay
+    }
+
+    fn draw(&mut self, columns: usize, rows: usize) -> Vec<ScreenLine> {
         let query = format!("> {}", sanitize::text(&self.query));
         let mut lines = vec![ScreenLine::plain(query)];
         if rows >= 4 {
@@ -256,33 +275,6 @@ impl Picker {
             line.text = sanitize::fit(&line.text, columns);
         }
         lines
-    }
-
-    fn summary(&self) -> String {
-        let dc = match self.dc.and_then(|dc| self.dcs.get(dc)) {
-            Some(dc) if dc.is_empty() => "(no dc)".to_owned(),
-            Some(dc) => sanitize::text(dc),
-            None => "all".to_owned(),
-        };
-        let count = format!("  {}/{}", self.found.len(), self.hosts.len());
-        format!("{count} {} {dc}", charset::shown("·"))
-    }
-
-    /// Returns name, data centre, liveness and address of a host.
-    fn cells(&self, index: usize) -> [String; 4] {
-        let host = &self.hosts[index];
-        let jump = host.jump_via.as_ref();
-        let jump = jump.map_or_else(String::new, |jump| format!(" via {}", sanitize::text(jump)));
-        [
-            sanitize::text(&host.name),
-            sanitize::text(&host.dc),
-            self.live[index].clone(),
-            format!("{}@{}{jump}", sanitize::text(&host.ssh_user), address(host)),
-        ]
-    }
-
-    pub(super) fn into_host(mut self, index: usize) -> Host {
-        self.hosts.swap_remove(index)
     }
 }
 

@@ -9,25 +9,25 @@ use crate::ui::notice;
 
 /// A wait, and whether its progress is shown.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     begun: Instant,
     is_shown: bool,
 }
 
 impl Waiting {
-    pub(super) fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         Self {
             begun: Instant::now(),
             is_shown: io::stderr().is_terminal(),
         }
     }
 
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
 
     /// Shows the reason for the wait, and how long it has lasted.
-    pub(super) fn show(&self, awaited: &str) {
+    pub(crate) fn show(&self, awaited: &str) {
         if self.is_shown {
             let waited = self.begun.elapsed().as_secs();
             notice::progress(&format!("waiting for {awaited} ... {waited}s"));
@@ -35,7 +35,7 @@ impl Waiting {
     }
 
     /// Clears the line before another message, and at the end.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         if self.is_shown {
             notice::progress("");
         }
