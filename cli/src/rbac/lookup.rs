@@ -68,7 +68,7 @@ pub(crate) async fn with_role(context: &Context, role: DbRole) -> LookedUpGrants
     }
 }
 
-/// Returns the grants of an answer of Postgres, and caches them; for an outage, the cached ones.
+/// Returns the grants that Postgres answered, and caches them. During an outage, returns the cached grants.
 pub(crate) async fn of_answer(
     context: &Context,
     answer: Result<CallerGrants, PgError>,
@@ -103,7 +103,7 @@ pub(crate) enum PostgresAway {
 /// Returns the cached grants, and prints their age.
 ///
 /// # Errors
-/// `Unavailable` with the reason why they cannot be used, and the reason why Postgres is not asked.
+/// `Unavailable`: the cached grants cannot be used. It has that reason, and the reason why Postgres is not asked.
 pub(crate) async fn cached(context: &Context, away: &dyn Error) -> LookedUpGrants {
     let name = context.display_name().await?;
     let file = GrantsFile::of(context.state(), context.settings(), &name);
