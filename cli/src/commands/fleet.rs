@@ -61,7 +61,7 @@ pub(crate) struct FleetArgs {
 
 pub(crate) fn run(args: &FleetArgs, globals: &Globals) -> Result<(), Stop> {
     let mut hosts = context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+        let client = context.connect_as(DbRole::Ro).await?;
         let hosts = crate::fleet::store::hosts(&client)
             .await
             .map_err(PgError::from)?;

@@ -36,7 +36,7 @@ pub(super) struct ListArgs {
 
 pub(super) fn run(args: &ListArgs, globals: &Globals, approle_mount: &str) -> Result<(), Stop> {
     let hosts = context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+        let client = context.connect_as(DbRole::Ro).await?;
         let mut hosts = enrolled::store::hosts(&client)
             .await
             .map_err(PgError::from)?;

@@ -122,7 +122,7 @@ pub(super) fn run(args: &GroupArgs, globals: &Globals) -> Result<(), Stop> {
 
 fn read_groups(globals: &Globals) -> Result<Vec<Group>, Stop> {
     context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+        let client = context.connect_as(DbRole::Ro).await?;
         Ok(store::groups(&client).await?)
     })
 }

@@ -27,7 +27,7 @@ pub(super) struct UsersArgs {
 
 pub(super) fn users(args: &UsersArgs, globals: &Globals) -> Result<(), Stop> {
     let users = context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+        let client = context.connect_as(DbRole::Ro).await?;
         Ok(store::users(&client).await?)
     })?;
     if users.is_empty() && args.output.is_for_people() {
@@ -106,7 +106,7 @@ pub(super) fn log(args: &LogArgs, globals: &Globals) -> Result<(), Stop> {
         limit: args.limit,
     };
     let changes = context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+        let client = context.connect_as(DbRole::Ro).await?;
         Ok(store::changes(&client, &filter).await?)
     })?;
     if changes.is_empty() && args.output.is_for_people() {
