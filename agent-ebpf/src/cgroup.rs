@@ -9,9 +9,8 @@ use aya_ebpf::{
 use vctl_common::layout::Field;
 use vctl_common::wire::{self, CgroupMove};
 
-use crate::exec::NO_WAKEUP;
 use crate::kernel::{Kernel, load};
-use crate::maps::{RING, TASKS};
+use crate::maps::{NO_WAKEUP, RING, TASKS};
 use crate::{phase, session};
 
 #[btf_tracepoint(function = "cgroup_attach_task")]

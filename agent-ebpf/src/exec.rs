@@ -4,7 +4,7 @@
 use aya_ebpf::{
     helpers::{
         bpf_get_smp_processor_id, bpf_ktime_get_boot_ns,
-        generated::{bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_ringbuf_output},
+        generated::{bpf_probe_read_kernel_str, bpf_probe_read_user},
     },
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
@@ -13,14 +13,11 @@ use vctl_common::layout::Field;
 use vctl_common::wire::{self, ARGV_MAX, Exec, PATH_MAX};
 
 use crate::kernel::{Kernel, load};
-use crate::maps::{EXEC_SCRATCH, ExecScratch, RING};
+use crate::maps::{EXEC_SCRATCH, ExecScratch};
 use crate::path::{self, LEN_MASK, Path, Walk};
 use crate::phase::{self, Step};
 use crate::session::{self, Owner};
 use crate::task;
-
-/// Leaves the wake-up to the agent's timer: a wake-up costs twenty times as much as a record.
-pub const NO_WAKEUP: u64 = 1;
 
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
@@ -65,19 +62,8 @@ unsafe fn record(task: *const Kernel, tid: u32, bprm: *const Kernel, owner: &Own
         let end = program(task, bprm, exec, tail, walk);
         argv(task, exec, tail, end)
     };
-    exec.header.len = (size_of::<Exec>() + end) as u32;
-    // SAFETY: `end` is at most the size of the tail.
-    let written = unsafe {
-        bpf_ringbuf_output(
-            (&raw const RING).cast_mut().cast(),
-            (&raw mut *scratch).cast(),
-            (size_of::<Exec>() + end) as u64,
-            NO_WAKEUP,
-        )
-    };
-    if written != 0 {
-        place.lost(at);
-    }
+    // SAFETY: `end` is at most the size of the tail, which follows the record.
+    unsafe { place.submit((&raw mut *scratch).cast(), end, at) };
 }
 
 /// Writes executable, working directory and file name, and returns where they end.

@@ -9,9 +9,8 @@ use aya_ebpf::{
 use vctl_common::layout::Field;
 use vctl_common::wire::{self, Exit};
 
-use crate::exec::NO_WAKEUP;
 use crate::kernel::{Kernel, load};
-use crate::maps::{RING, TASKS};
+use crate::maps::{NO_WAKEUP, RING, TASKS};
 use crate::phase::{self, Step};
 use crate::session::{self, Owner};
 use crate::task;

@@ -13,7 +13,7 @@ use aya_ebpf::{
         bpf_get_smp_processor_id, bpf_ktime_get_boot_ns,
         generated::{
             bpf_get_current_task_btf, bpf_probe_read_user, bpf_probe_read_user_str,
-            bpf_ringbuf_output, bpf_task_pt_regs,
+            bpf_task_pt_regs,
         },
     },
     macros::{btf_tracepoint, tracepoint},
@@ -26,9 +26,9 @@ use vctl_common::layout::{
 };
 use vctl_common::wire::{self, Exec, PATH_MAX};
 
-use crate::exec::{self, NO_WAKEUP};
+use crate::exec;
 use crate::kernel::{Kernel, layout, load_at, peek};
-use crate::maps::{FAILED_SCRATCH, FAILED_TAIL, FailedScratch, RING};
+use crate::maps::{FAILED_SCRATCH, FAILED_TAIL, FailedScratch};
 use crate::path::{self, LEN_MASK, Path};
 use crate::phase::{self, Step};
 use crate::session::{self, Owner};
@@ -176,19 +176,8 @@ unsafe fn record<const WIDTH: u64>(task: *const Kernel, name: u64, argv: u64, er
         let end = cwd_len + exec::name_len(copied, &raw mut exec.filename_len);
         items::<WIDTH>(argv, exec, tail, end)
     };
-    exec.header.len = (size_of::<Exec>() + end) as u32;
-    // SAFETY: `end` is at most the size of the tail.
-    let written = unsafe {
-        bpf_ringbuf_output(
-            (&raw const RING).cast_mut().cast(),
-            (&raw mut *scratch).cast(),
-            (size_of::<Exec>() + end) as u64,
-            NO_WAKEUP,
-        )
-    };
-    if written != 0 {
-        place.lost(at);
-    }
+    // SAFETY: `end` is at most the size of the tail, which follows the record.
+    unsafe { place.submit((&raw mut *scratch).cast(), end, at) };
 }
 
 /// Copies the items of argv to `from`, one after the other, and returns the end of the last one.

@@ -2,13 +2,13 @@
 
 use core::intrinsics::{AtomicOrdering::SeqCst, atomic_xadd};
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ringbuf_output};
 use aya_log_ebpf::warn;
 use vctl_common::layout::Field;
-use vctl_common::wire::{self, Header, Mark, SessionCounters, TaskMark};
+use vctl_common::wire::{self, Exec, Header, Mark, SessionCounters, TaskMark};
 
 use crate::kernel::{Kernel, load};
-use crate::maps::{COUNTERS, CPU_SEQ, Counter, SESSIONS, TASKS};
+use crate::maps::{COUNTERS, CPU_SEQ, Counter, NO_WAKEUP, RING, SESSIONS, TASKS};
 
 /// Not 0 to record the whole host; set by the agent before the object is loaded.
 #[unsafe(no_mangle)]
@@ -169,6 +169,28 @@ impl Place {
             tgid: owner.tgid,
             cpu,
             start: owner.start,
+        }
+    }
+
+    /// Copies a record and the first `tail` bytes behind it to the ring, or counts it as lost.
+    ///
+    /// # Safety
+    /// `tail` is at most the space behind `exec` in its map value.
+    #[inline(always)]
+    pub unsafe fn submit(&self, exec: *mut Exec, tail: usize, at: u64) {
+        let len = size_of::<Exec>() + tail;
+        // SAFETY: the caller guarantees it.
+        let written = unsafe {
+            (*exec).header.len = len as u32;
+            bpf_ringbuf_output(
+                (&raw const RING).cast_mut().cast(),
+                exec.cast(),
+                len as u64,
+                NO_WAKEUP,
+            )
+        };
+        if written != 0 {
+            self.lost(at);
         }
     }
 

@@ -314,14 +314,14 @@ impl Args for Settings {
             let env = (TABLE.env)(key.name).join(", ");
             let mut arg = Arg::new(key.name)
                 .long(key.flag())
-                .value_name(if key.switch { "BOOL" } else { "VALUE" })
+                .value_name(if key.is_switch() { "BOOL" } else { "VALUE" })
                 .help_heading("Configuration")
                 .help(format!(
                     "{}{default} [env: {env}]",
                     first.trim_end_matches('.')
                 ))
                 .long_help(format!("{}{default} [env: {env}]", key.doc));
-            if key.switch {
+            if key.is_switch() {
                 arg = arg.num_args(0..=1).default_missing_value("true");
             }
             command.arg(arg)

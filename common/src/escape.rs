@@ -40,6 +40,26 @@ pub fn escaped(
     Cow::Owned(out)
 }
 
+/// Writes bytes as text: each character by `write`, and each byte that is not UTF-8 as `\xNN`. Returns the
+/// number of these bytes.
+pub fn escape_bytes(
+    bytes: &[u8],
+    out: &mut String,
+    mut write: impl FnMut(char, &mut String),
+) -> usize {
+    let mut invalid = 0;
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            write(c, out);
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
+            invalid += 1;
+        }
+    }
+    invalid
+}
+
 /// Writes `\n`, `\r` or `\t`, `\xNN` for another byte of ASCII, or `\uNNNN` or `\UNNNNNNNN`, always with all
 /// digits: bash reads as many as it can, so a following digit would become a part of it.
 pub fn escape_char(c: char, out: &mut String) {

@@ -1,9 +1,12 @@
 //! Programs that run while the agent does not run are recorded too.
 
+use std::fs;
+
+use vctl_common::session::GapCause;
 use vctl_tests::lab::{Lab, Options};
 
 use vctl_tests::fixture::{
-    Stage, assert_each_is_where_it_belongs, await_file, await_that, lab, touch,
+    Stage, assert_each_is_where_it_belongs, await_file, await_that, exec_of, lab, touch,
 };
 
 #[test]
@@ -65,6 +68,57 @@ fn a_session_that_ends_without_the_agent_is_complete() {
     let truths = stage.running();
     assert_eq!(truths.len(), 50);
     assert_each_is_where_it_belongs(&truths, &[("alice", vec![session])]);
+}
+
+#[test]
+fn sessions_of_a_lost_spool_keep_all_events_of_the_ring() {
+    let Some(mut lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let people =
+        [("alice", 1), ("bob", 2)].map(|(key_id, serial)| lab.certificate(key_id, serial).unwrap());
+    let body = "touch inside-$VCTL_CASE; while [ ! -e go ]; do sleep 0.1; done; \
+                for i in $(seq 50); do $T; done";
+    let logins = people.each_ref().map(|who| stage.start(&lab, who, body));
+    for who in &people {
+        await_file(&lab.home().join(format!("inside-{}", who.key_id)));
+    }
+    lab.agent.kill().unwrap();
+    for file in fs::read_dir(lab.spool()).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    // Both work at the same time, so the first batch has events of one session before the other is known.
+    touch(&lab.home().join("go"));
+    for login in logins {
+        assert!(login.wait_with_output().unwrap().status.success());
+    }
+    lab.agent.start().unwrap();
+    let mut sessions = Vec::new();
+    await_that("both sessions are closed", || {
+        sessions = lab.sessions().unwrap();
+        sessions.len() == 2 && sessions.iter().all(|one| one.session.closed.is_some())
+    });
+    let truths = stage.running();
+    assert_eq!(truths.len(), 100);
+    for truth in &truths {
+        let shown = sessions
+            .iter()
+            .filter(|session| exec_of(session, truth).is_some());
+        assert_eq!(shown.count(), 1, "{truth:?}");
+    }
+    for session in &sessions {
+        let gaps = &session.session.gaps;
+        let lost: u64 = gaps.iter().filter_map(|gap| gap.events).sum();
+        assert!(gaps.iter().all(|gap| gap.cause == GapCause::SpoolDamaged));
+        assert!(lost > 0, "no event was in the old spool: {gaps:?}");
+        let closed = session.session.closed.as_ref().unwrap();
+        let stored = session.events.len() as u64;
+        assert_eq!(
+            closed.produced,
+            Some(stored + lost),
+            "{:#?}",
+            session.summary()
+        );
+    }
 }
 
 #[test]

@@ -57,23 +57,12 @@ pub fn pool_of(centre: &Centre, vault: &Vault, role: DbRole) -> Result<Pool, PgE
 
 /// Creates a machine whose tokens and database logins live for seconds, and returns its login settings.
 pub fn short_lived(centre: &Centre, name: &str, ttl_s: u64, max_ttl_s: u64) -> Auth {
-    let admin = centre.bao.admin().unwrap();
-    let path = format!("auth/approle/role/{name}");
-    let role = json!({
-        "token_policies": ["vctl-user"],
-        "token_ttl": format!("{ttl_s}s"),
-        "token_max_ttl": format!("{max_ttl_s}s"),
-    });
-    admin.post(&path, &role).unwrap();
-    let role_id = admin.get(&format!("{path}/role-id")).unwrap();
-    let secret_id = admin
-        .post(&format!("{path}/secret-id"), &json!({}))
-        .unwrap();
-    let text = |value: &serde_json::Value| Secret::new(value.as_str().unwrap().to_owned());
+    let ids = centre.machine_login(name, ttl_s, max_ttl_s).unwrap();
+    let [role_id, secret_id] = ids.map(|id| Secret::new(id.expose().to_owned()));
     Auth::AppRole {
         mount: "approle".to_owned(),
-        role_id: text(&role_id["data"]["role_id"]),
-        secret_id: SecretIdSource::Value(text(&secret_id["data"]["secret_id"])),
+        role_id,
+        secret_id: SecretIdSource::Value(secret_id),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use vctl_common::config::{ByteSize, Key, Table, list, put, text, text_or_none};
+use vctl_common::config::{ByteSize, Key, Raw, Table, list, optional, optional_path, path, text};
+use vctl_common::key;
 
 use super::Config;
 use super::centre::{self, CentreConfig};
@@ -51,274 +52,123 @@ pub(super) fn defaults() -> Config {
 
 /// In the order of the printed configuration and of the documentation.
 pub static KEYS: &[Key<Config>] = &[
-    Key {
-        name: "host",
-        kind: "text",
-        default: "",
-        doc: "Name of this host in its records. Default: the kernel's host name.",
-        switch: false,
-        set: |config, raw| {
-            let host: String = raw.one()?;
-            if host.is_empty() || host.len() > 253 || !host.bytes().all(|b| b.is_ascii_graphic()) {
-                return Err(format!("`{}` is not a host name", host.escape_debug()));
-            }
-            config.host = host;
-            Ok(())
-        },
-        get: |config| text(&config.host),
-    },
-    Key {
-        name: "mode",
-        kind: "`best-effort` or `strict`",
-        default: "best-effort",
-        doc: "What happens to a login that the collector does not stamp within 2 s: \
-              `best-effort` accepts it and stamps it late, which the session shows; `strict` \
-              refuses it. The PAM hook reads this from the file or from its own line in PAM, \
-              never from the environment.",
-        switch: false,
-        set: |config, raw| put(&mut config.mode, raw.one()),
-        get: |config| text(&config.mode),
-    },
-    Key {
-        name: "break_glass_group",
-        kind: "name of a Unix group",
-        default: "",
-        doc: "Members of this group are accepted even if `strict` would refuse them. The session \
-              shows it, and syslog gets a line. Default: none.",
-        switch: false,
-        set: |config, raw| put(&mut config.break_glass_group, raw.one().map(Some)),
-        get: |config| text_or_none(config.break_glass_group.as_ref()),
-    },
-    Key {
-        name: "spool_dir",
-        kind: "absolute path",
-        default: "/var/lib/vctl/spool",
-        doc: "Directory of the spool: records until they are shipped or dropped. `vctl session \
-              --local` reads it.",
-        switch: false,
-        set: |config, raw| put(&mut config.spool_dir, raw.absolute_path()),
-        get: |config| text(&config.spool_dir.display()),
-    },
-    Key {
-        name: "spool_cap",
-        kind: "size",
-        default: "1GiB",
-        doc: "Maximum size of the spool, at least two segments. At the cap the agent drops \
-              shipped segments first, then the oldest events of the largest session, else the \
-              oldest segment of closed sessions, else the oldest segment. A gap records the \
-              loss.",
-        switch: false,
-        set: |config, raw| {
-            put(
-                &mut config.spool_cap,
-                raw.size_within(ByteSize(128 << 10), ByteSize(1 << 50)),
-            )
-        },
-        get: |config| text(&config.spool_cap),
-    },
-    Key {
-        name: "session_budget",
-        kind: "size",
-        default: "64MiB",
-        doc: "Bytes that one session may store in a day; at most a 16th of `spool_cap` counts. \
-              Beyond it, argv of that session is cut to 4 KiB; beyond twice the budget, argv and \
-              paths are cut to 256 bytes. Each such exec is marked. An account has four times as \
-              much for all its sessions.",
-        switch: false,
-        set: |config, raw| {
-            put(
-                &mut config.session_budget,
-                raw.size_within(ByteSize(4 << 10), ByteSize(1 << 50)),
-            )
-        },
-        get: |config| text(&config.session_budget),
-    },
-    Key {
-        name: "segment_size",
-        kind: "size",
-        default: "16MiB",
-        doc: "Size at which the spool begins a new segment file, and the amount that it drops at \
-              its cap.",
-        switch: false,
-        set: |config, raw| {
-            put(
-                &mut config.segment_size,
-                raw.size_within(ByteSize(64 << 10), ByteSize(1 << 30)),
-            )
-        },
-        get: |config| text(&config.segment_size),
-    },
-    centre::SPOOL_KEEP,
-    Key {
-        name: "run_dir",
-        kind: "absolute path",
-        default: "/run/vctl",
-        doc: "Directory of `agent.sock`, the socket between the PAM hook and the collector. Only \
-              root may own or write it.",
-        switch: false,
-        set: |config, raw| put(&mut config.run_dir, raw.absolute_path()),
-        get: |config| text(&config.run_dir.display()),
-    },
-    Key {
-        name: "pending_dir",
-        kind: "absolute path",
-        default: "/var/lib/vctl/pending",
-        doc: "Directory of the late-login files: one for each login that continued without a \
-              stamp.",
-        switch: false,
-        set: |config, raw| put(&mut config.pending_dir, raw.absolute_path()),
-        get: |config| text(&config.pending_dir.display()),
-    },
-    Key {
-        name: "pin_dir",
-        kind: "absolute path",
-        default: "/sys/fs/bpf/vctl",
-        doc: "Directory in bpffs that keeps the probe, its maps and its ring while no agent \
-              runs. Two agents on one host need two directories.",
-        switch: false,
-        set: |config, raw| put(&mut config.pin_dir, raw.absolute_path()),
-        get: |config| text(&config.pin_dir.display()),
-    },
-    Key {
-        name: "ring_size",
-        kind: "size, a power of two",
-        default: "16MiB",
-        doc: "Size of the kernel's ring buffer, which holds events while the agent is away. \
-              Allocated once from kernel memory; a change needs `vctl-agent detach`. The ring \
-              counts for `MemoryMax` of vctl-collect.service: raise it by as much.",
-        switch: false,
-        set: |config, raw| {
-            let size = raw.size_within(ByteSize(4 << 10), ByteSize(1 << 30))?;
-            if !size.bytes().is_power_of_two() {
-                return Err(format!("`{size}` is not a power of two"));
-            }
-            config.ring_size = size;
-            Ok(())
-        },
-        get: |config| text(&config.ring_size),
-    },
-    Key {
-        name: "capture",
-        kind: "`sessions` or `all`",
-        default: "sessions",
-        doc: "Which processes are recorded: those of sessions, or all processes of the host.",
-        switch: false,
-        set: |config, raw| put(&mut config.capture, raw.one()),
-        get: |config| text(&config.capture),
-    },
-    Key {
-        name: "failed_exec",
-        kind: "`true` or `false`",
-        default: "true",
-        doc: "Whether an exec that the kernel refused is recorded with its errno (in sessions \
-              only). Its tracepoint makes every system call of the host about 50 ns slower while \
-              a session is open, and for a minute after. Without it, sessions cost other \
-              processes nothing.",
-        switch: true,
-        set: |config, raw| put(&mut config.failed_exec, raw.boolean()),
-        get: |config| text(&config.failed_exec),
-    },
-    Key {
-        name: "redact_flags",
-        kind: "list of text",
-        default: "",
-        doc: "Flags with a secret value, such as `--otp`, in addition to the built-in ones.",
-        switch: false,
-        set: |config, raw| put(&mut config.redact_flags, raw.list()),
-        get: |config| list(&config.redact_flags),
-    },
-    Key {
-        name: "redact_names",
-        kind: "list of text",
-        default: "",
-        doc: "Names with a secret value in `NAME=value`, such as `DEPLOY_PIN`, in addition to \
-              the built-in ones.",
-        switch: false,
-        set: |config, raw| put(&mut config.redact_names, raw.list()),
-        get: |config| list(&config.redact_names),
-    },
-    Key {
-        name: "sshd_names",
-        kind: "list of text",
-        default: "",
-        doc: "Process names of the listening sshd. The agent expects a stamp only for logins of \
-              these. Empty: every sshd of the host.",
-        switch: false,
-        set: |config, raw| put(&mut config.sshd_names, raw.list()),
-        get: |config| list(&config.sshd_names),
-    },
-    Key {
-        name: "log_level",
-        kind: "`off`, `error`, `warn`, `info`, `debug` or `trace`",
-        default: "info",
-        doc: "How much the agent logs to stderr. Levels up to `debug` contain no argv.",
-        switch: false,
-        set: |config, raw| put(&mut config.log_level, raw.one()),
-        get: |config| text(&config.log_level),
-    },
-    Key {
-        name: "probe_log",
-        kind: "`true` or `false`",
-        default: "false",
-        doc: "Whether the agent logs the probe's own diagnostics. Only for debugging the probe: \
-              it slows every exec of a session.",
-        switch: true,
-        set: |config, raw| put(&mut config.probe_log, raw.boolean()),
-        get: |config| text(&config.probe_log),
-    },
-    Key {
-        name: "end_sessions",
-        kind: "`true` or `false`",
-        default: "true",
-        doc: "Whether `vctl session end` may end sessions of this host. The agent signals only \
-              processes with the kernel's mark of that session. Without it, requests are refused, \
-              and `vctl session end` shows that.",
-        switch: true,
-        set: |config, raw| put(&mut config.end_sessions, raw.boolean()),
-        get: |config| text(&config.end_sessions),
-    },
-    Key {
-        name: "local_log",
-        kind: "`none`, `journald` or `syslog`",
-        default: "none",
-        doc: "Log of this host that also gets a line for each start and end of a session, each \
-              program of its user and each gap, with masked secrets. The agent never waits for \
-              the log daemon: a line that it does not take is dropped and counted.",
-        switch: false,
-        set: |config, raw| put(&mut config.local_log, raw.one()),
-        get: |config| text(&config.local_log),
-    },
-    Key {
-        name: "metrics_listen",
-        kind: "loopback address with port, or `unix:` and an absolute path",
-        default: "",
-        doc: "Address at which the collector serves its metrics over HTTP at `/metrics`, such as \
-              `127.0.0.1:9461` or `unix:/run/vctl/metrics.sock`. The agent refuses any other \
-              address, because there is no access control. Default: none.",
-        switch: false,
-        set: |config, raw| put(&mut config.metrics_listen, raw.one().map(Some)),
-        get: |config| text_or_none(config.metrics_listen.as_ref()),
-    },
-    Key {
-        name: "metrics_textfile",
-        kind: "absolute path",
-        default: "",
-        doc: "File for the collector's metrics, for the textfile collector of node_exporter. \
-              Written every 5 s while a session is open, else every 30 s. Default: none.",
-        switch: false,
-        set: |config, raw| put(&mut config.metrics_textfile, raw.absolute_path().map(Some)),
-        get: |config| text_or_none(config.metrics_textfile.as_ref().map(|path| path.display())),
-    },
-    centre::VAULT_ADDR,
-    centre::VAULT_NAMESPACE,
-    centre::VAULT_CA_CERT,
-    centre::APPROLE_MOUNT,
-    centre::ROLE_ID_FILE,
-    centre::SECRET_ID_FILE,
-    centre::DATABASE_MOUNT,
-    centre::DB_HOST,
-    centre::DB_PORT,
-    centre::DB_NAME,
-    centre::DB_SERVER_NAME,
-    centre::DB_CA_CERT,
+    key! { host: "text" = "", host_name, text,
+    "Name of this host in its records. Default: the kernel's host name." },
+    key! { mode: "`best-effort` or `strict`" = "best-effort", Raw::one, text,
+    "What happens to a login that the collector does not stamp within 2 s: `best-effort` accepts it \
+      and stamps it late, which the session shows; `strict` refuses it. The PAM hook reads this from the \
+      file or from its own line in PAM, never from the environment." },
+    key! { break_glass_group: "name of a Unix group" = "", Raw::some, optional,
+    "Members of this group are accepted even if `strict` would refuse them. The session shows it, and \
+      syslog gets a line. Default: none." },
+    key! { spool_dir: "absolute path" = "/var/lib/vctl/spool", Raw::absolute_path, path,
+    "Directory of the spool: records until they are shipped or dropped. `vctl session --local` reads \
+      it." },
+    key! { spool_cap: "size"
+    = "1GiB", |raw: &Raw| raw.size_within(ByteSize(128 << 10), ByteSize(1 << 50)), text,
+    "Maximum size of the spool, at least two segments. At the cap the agent drops shipped segments \
+      first, then the oldest events of the largest session, else the oldest segment of closed sessions, \
+      else the oldest segment. A gap records the loss." },
+    key! { session_budget: "size"
+    = "64MiB", |raw: &Raw| raw.size_within(ByteSize(4 << 10), ByteSize(1 << 50)), text,
+    "Bytes that one session may store in a day; at most a 16th of `spool_cap` counts. Beyond it, argv \
+      of that session is cut to 4 KiB; beyond twice the budget, argv and paths are cut to 256 bytes. \
+      Each such exec is marked. An account has four times as much for all its sessions." },
+    key! { segment_size: "size"
+    = "16MiB", |raw: &Raw| raw.size_within(ByteSize(64 << 10), ByteSize(1 << 30)), text,
+    "Size at which the spool begins a new segment file, and the amount that it drops at its cap." },
+    key! { centre.spool_keep: "time" = "7d", Raw::one, text,
+    "How long closed, shipped sessions stay readable on this host. They go earlier only if the spool \
+      needs room. Without a central store nothing goes before the cap." },
+    key! { run_dir: "absolute path" = "/run/vctl", Raw::absolute_path, path,
+    "Directory of `agent.sock`, the socket between the PAM hook and the collector. Only root may own \
+      or write it." },
+    key! { pending_dir: "absolute path" = "/var/lib/vctl/pending", Raw::absolute_path, path,
+    "Directory of the late-login files: one for each login that continued without a stamp." },
+    key! { pin_dir: "absolute path" = "/sys/fs/bpf/vctl", Raw::absolute_path, path,
+    "Directory in bpffs that keeps the probe, its maps and its ring while no agent runs. Two agents on \
+      one host need two directories." },
+    key! { ring_size: "size, a power of two" = "16MiB", power_of_two, text,
+    "Size of the kernel's ring buffer, which holds events while the agent is away. Allocated once from \
+      kernel memory; a change needs `vctl-agent detach`. The ring counts for `MemoryMax` of \
+      vctl-collect.service: raise it by as much." },
+    key! { capture: "`sessions` or `all`" = "sessions", Raw::one, text,
+    "Which processes are recorded: those of sessions, or all processes of the host." },
+    key! { failed_exec: "`true` or `false`" = "true", Raw::boolean, text,
+    "Whether an exec that the kernel refused is recorded with its errno (in sessions only). Its \
+      tracepoint makes every system call of the host about 50 ns slower while a session is open, and for \
+      a minute after. Without it, sessions cost other processes nothing." },
+    key! { redact_flags: "list of text" = "", Raw::list, list,
+    "Flags with a secret value, such as `--otp`, in addition to the built-in ones." },
+    key! { redact_names: "list of text" = "", Raw::list, list,
+    "Names with a secret value in `NAME=value`, such as `DEPLOY_PIN`, in addition to the built-in \
+      ones." },
+    key! { sshd_names: "list of text" = "", Raw::list, list,
+    "Process names of the listening sshd. The agent expects a stamp only for logins of these. Empty: \
+      every sshd of the host." },
+    key! { log_level: "`off`, `error`, `warn`, `info`, `debug` or `trace`" = "info", Raw::one, text,
+    "How much the agent logs to stderr. Levels up to `debug` contain no argv." },
+    key! { probe_log: "`true` or `false`" = "false", Raw::boolean, text,
+    "Whether the agent logs the probe's own diagnostics. Only for debugging the probe: it slows every \
+      exec of a session." },
+    key! { end_sessions: "`true` or `false`" = "true", Raw::boolean, text,
+    "Whether `vctl session end` may end sessions of this host. The agent signals only processes with \
+      the kernel's mark of that session. Without it, requests are refused, and `vctl session end` shows \
+      that." },
+    key! { local_log: "`none`, `journald` or `syslog`" = "none", Raw::one, text,
+    "Log of this host that also gets a line for each start and end of a session, each program of its \
+      user and each gap, with masked secrets. The agent never waits for the log daemon: a line that it \
+      does not take is dropped and counted." },
+    key! { metrics_listen: "loopback address with port, or `unix:` and an absolute path"
+    = "", Raw::some, optional,
+    "Address at which the collector serves its metrics over HTTP at `/metrics`, such as \
+      `127.0.0.1:9461` or `unix:/run/vctl/metrics.sock`. The agent refuses any other address, because \
+      there is no access control. Default: none." },
+    key! { metrics_textfile: "absolute path" = "", Raw::some_absolute_path, optional_path,
+    "File for the collector's metrics, for the textfile collector of node_exporter. Written every 5 s \
+      while a session is open, else every 30 s. Default: none." },
+    key! { centre.vault_addr: "`https://host:port`" = "", Raw::some, optional,
+    "Address of the Vault or OpenBao server. `collect` without `--local` needs it." },
+    key! { centre.vault_namespace: "text" = "", Raw::some, optional,
+    "Namespace in Vault. Default: none." },
+    key! { centre.vault_ca_cert: "absolute path" = "", Raw::some_absolute_path, optional_path,
+    "PEM file with the only CAs to trust for Vault. Default: the CA that this agent was built with, if \
+      any, and those of the system." },
+    key! { centre.approle_mount: "text" = "approle", Raw::one, text,
+    "Mount of Vault's AppRole method." },
+    key! { centre.role_id_file: "absolute path" = "/etc/vctl/role_id", Raw::absolute_path, path,
+    "File with the role id of this host's AppRole, from `vctl host enroll`." },
+    key! { centre.secret_id_file: "absolute path" = "/etc/vctl/secret_id", Raw::absolute_path, path,
+    "File with the secret id of this host's AppRole, or with the wrapping token from `vctl host \
+      enroll`. The agent unwraps the token once and stores the secret id in its place, 0600. It also \
+      replaces the secret id before it expires." },
+    key! { centre.database_mount: "text" = "database", Raw::one, text,
+    "Mount of Vault's database engine." },
+    key! { centre.db_host: "host name or address" = "", Raw::some, optional,
+    "Host of the central Postgres. `collect` without `--local` needs it." },
+    key! { centre.db_port: "port" = "5432", Raw::one, text,
+    "Port of the central Postgres." },
+    key! { centre.db_name: "text" = "vctl", Raw::one, text,
+    "Database of the central Postgres." },
+    key! { centre.db_server_name: "host name" = "", Raw::some, optional,
+    "Name that the certificate of Postgres must have. Default: `db_host`." },
+    key! { centre.db_ca_cert: "absolute path" = "", Raw::some_absolute_path, optional_path,
+    "PEM file with the only CAs to trust for Postgres. Default: the CA that this agent was built with, \
+      if any, and those of the system." },
 ];
+
+fn host_name(raw: &Raw) -> Result<String, String> {
+    let host: String = raw.one()?;
+    if host.is_empty() || host.len() > 253 || !host.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(format!("`{}` is not a host name", host.escape_debug()));
+    }
+    Ok(host)
+}
+
+fn power_of_two(raw: &Raw) -> Result<ByteSize, String> {
+    let size = raw.size_within(ByteSize(4 << 10), ByteSize(1 << 30))?;
+    if !size.bytes().is_power_of_two() {
+        return Err(format!("`{size}` is not a power of two"));
+    }
+    Ok(size)
+}

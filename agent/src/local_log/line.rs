@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use vctl_common::escape::{escape_char, is_visible};
+use vctl_common::escape::{escape_bytes, escape_char, is_visible};
 use vctl_common::event::{EventKind, KernelEvent};
 use vctl_common::session::{Gap, JournalEntry, SessionClosed, SessionOpened};
 
@@ -178,18 +178,11 @@ fn quoted(bytes: &[u8]) -> String {
     }
     let mut text = String::with_capacity(bytes.len() + 2);
     text.push('"');
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '"' | '\\' => text.extend(['\\', c]),
-                c if is_visible(c) => text.push(c),
-                c => escape_char(c, &mut text),
-            }
-        }
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
+    escape_bytes(bytes, &mut text, |c, text| match c {
+        '"' | '\\' => text.extend(['\\', c]),
+        c if is_visible(c) => text.push(c),
+        c => escape_char(c, text),
+    });
     text.push('"');
     text
 }

@@ -35,6 +35,8 @@ pub struct LiveSession {
     pub unmarked_forks: u64,
     /// End of the login's own process; the session continues with its background work.
     pub leader_ended_at: Option<BootNs>,
+    /// Its first events were in a spool that is gone.
+    pub spool_lost: bool,
     /// The request that ends it.
     pub requested_end: Option<RequestedEnd>,
 }
@@ -79,6 +81,7 @@ impl Registry {
                 cut: before.as_ref().map_or(Cut::Nothing, |session| session.cut),
                 unmarked_forks: before.as_ref().map_or(0, |session| session.unmarked_forks),
                 leader_ended_at: before.as_ref().and_then(|session| session.leader_ended_at),
+                spool_lost: before.as_ref().is_some_and(|session| session.spool_lost),
                 requested_end: before.and_then(|session| session.requested_end),
             },
         );

@@ -150,6 +150,11 @@ impl Context {
         notice::waiting(pool.get()).await
     }
 
+    /// Connects once with this role.
+    pub(crate) async fn connect_as(&self, role: DbRole) -> Result<Client, Stop> {
+        Ok(self.connect(&self.pool(role)?).await?)
+    }
+
     fn pool_within(&self, role: DbRole, limits: PoolLimits) -> Result<Pool, Stop> {
         let pool = Pool::new(self.vault.clone(), &self.settings.db, role, limits)?;
         self.pools.borrow_mut().push(pool.clone());

@@ -111,11 +111,7 @@ pub(crate) fn run(args: &AuditArgs, globals: &Globals) -> Result<(), Stop> {
 
 async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
     let mut store = Store::new(context)?;
-    let mut screen = if args.output.is_for_people() {
-        Screen::for_people()
-    } else {
-        Screen::for_programs()
-    };
+    let mut screen = Screen::for_format(args.output);
     let filter = args.filter();
     if args.without_access {
         show_without_access(args, &filter, &mut store, &mut screen).await?;

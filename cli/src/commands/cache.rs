@@ -75,7 +75,7 @@ pub(crate) fn run(args: &CacheArgs, globals: &Globals) -> Result<(), Stop> {
 
 /// Reads Postgres only, never the cache: a refresh that fails must be an error.
 async fn refresh(context: &Context, file: &SnapshotFile) -> Result<(), Stop> {
-    let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+    let client = context.connect_as(DbRole::Ro).await?;
     let hosts = inventory::store::hosts(&client).await?;
     Ok(file.write(&hosts, Timestamp::now())?)
 }

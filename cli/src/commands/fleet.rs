@@ -1,7 +1,5 @@
 //! `vctl fleet`: the state of hosts and their agents.
 
-use std::io::Write as _;
-
 use vctl_common::centre::DbRole;
 use vctl_common::pg::PgError;
 
@@ -13,7 +11,7 @@ use crate::fleet;
 use crate::fleet::model::{FleetHost, sort};
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, notice, records};
+use crate::ui::{notice, records};
 
 /// Show the state of hosts and their agents, problems first
 ///
@@ -63,7 +61,7 @@ pub(crate) struct FleetArgs {
 
 pub(crate) fn run(args: &FleetArgs, globals: &Globals) -> Result<(), Stop> {
     let mut hosts = context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+        let client = context.connect_as(DbRole::Ro).await?;
         let hosts = crate::fleet::store::hosts(&client)
             .await
             .map_err(PgError::from)?;
@@ -76,12 +74,7 @@ pub(crate) fn run(args: &FleetArgs, globals: &Globals) -> Result<(), Stop> {
     if args.unhealthy {
         hosts.retain(|host| !host.findings().is_empty());
     }
-    if !args.output.is_for_people() {
-        let mut screen = Screen::for_programs();
-        records::write(&mut screen, args.output, &crate::fleet::json::Fleet, &hosts)?;
-        return Ok(screen.flush()?);
-    }
-    if hosts.is_empty() {
+    if hosts.is_empty() && args.output.is_for_people() {
         notice::note(if args.unhealthy {
             "no host has a problem"
         } else {
@@ -89,10 +82,13 @@ pub(crate) fn run(args: &FleetArgs, globals: &Globals) -> Result<(), Stop> {
         });
         return Ok(());
     }
-    let mut screen = Screen::for_people();
-    let layout = screen.layout(args.output == OutputFormat::Wide);
-    fleet::table::write(&mut screen, &hosts, layout)?;
-    Ok(screen.flush()?)
+    let kind = crate::fleet::json::Fleet;
+    Ok(records::print(
+        args.output,
+        &kind,
+        &hosts,
+        fleet::table::write,
+    )?)
 }
 
 fn check(hosts: &[FleetHost]) -> Result<(), Stop> {

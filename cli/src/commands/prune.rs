@@ -67,7 +67,7 @@ pub(crate) fn run(args: &PruneArgs, globals: &Globals) -> Result<(), Stop> {
             check_grant(context, &client).await?;
             return show(&client, periods, &mut screen).await;
         }
-        let client = context.connect(&context.pool(DbRole::Pruner)?).await?;
+        let client = context.connect_as(DbRole::Pruner).await?;
         check_grant(context, &client).await?;
         if !args.yes {
             show(&client, periods, &mut screen).await?;
@@ -90,7 +90,7 @@ async fn check_grant(context: &Context, client: &Client) -> Result<(), CliError>
 async fn reader(context: &Context) -> Result<Client, Stop> {
     match context.connect(&context.pool(DbRole::AuditRo)?).await {
         Err(PgError::Credential(VaultError::Denied { .. })) => {
-            Ok(context.connect(&context.pool(DbRole::Pruner)?).await?)
+            Ok(context.connect_as(DbRole::Pruner).await?)
         }
         client => Ok(client?),
     }

@@ -81,7 +81,7 @@ impl PeriodArgs {
 pub(crate) fn run(args: &RetentionArgs, globals: &Globals) -> Result<(), Stop> {
     let periods = args.periods.checked(globals)?;
     let kept = context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::AuditRo)?).await?;
+        let client = context.connect_as(DbRole::AuditRo).await?;
         let kept = crate::retention::store::stored_records(&client, periods).await;
         Ok(kept.map_err(PgError::from)?)
     })?;

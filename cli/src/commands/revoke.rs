@@ -92,7 +92,7 @@ pub(crate) fn run(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {
 fn write_list(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {
     let Some(path) = &args.krl else { return Ok(()) };
     context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::Revoke)?).await?;
+        let client = context.connect_as(DbRole::Revoke).await?;
         Ok(sshd_list::write(&client, path, &BTreeSet::new()).await?)
     })
 }

@@ -361,7 +361,7 @@ async fn verify(
 
 async fn record(context: &Context, host: &str, report: &ScriptReport) -> Result<(), Stop> {
     let noted = async {
-        let client = context.connect(&context.pool(DbRole::Rw)?).await?;
+        let client = context.connect_as(DbRole::Rw).await?;
         trust_ca::store::applied(&client, host, &report.trusted()).await
     };
     noted.await.map_err(|stop| match stop {

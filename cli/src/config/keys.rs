@@ -1,10 +1,11 @@
 //! The table of all settings.
 
-use vctl_common::config::{Key, Raw, Span, Table, put, text};
+use vctl_common::config::{Key, Raw, Span, Table, optional, optional_path, secret, text};
+use vctl_common::key;
 
 use super::value::{
-    address, concurrency, days, days_of_events, hidden, host, lasting, mount, name, port, shown,
-    shown_path, shown_secret, some_path, some_word, word,
+    address, concurrency, days, days_of_events, hidden, host, lasting, mount, name, port,
+    some_path, some_word, word,
 };
 use super::{Config, Method, allowed_keys, rules};
 
@@ -92,28 +93,13 @@ pub(super) fn defaults() -> Config {
     })
 }
 
-/// Defines a key for the field of the same name.
-macro_rules! key {
-    ($name:ident: $kind:literal = $default:literal, $read:expr, $show:expr, $doc:literal) => {
-        Key {
-            name: stringify!($name),
-            kind: $kind,
-            default: $default,
-            doc: $doc,
-            switch: false,
-            set: |config: &mut Config, raw: &Raw| put(&mut config.$name, ($read)(raw)),
-            get: |config: &Config| ($show)(&config.$name),
-        }
-    };
-}
-
 /// All keys, in the order of `vctl config` and of the documentation.
 static KEYS: &[Key<Config>] = &[
     key! { vault_addr: "`https://host:port`" = "https://vault.sre.local", address, text,
     "The Vault or OpenBao server. Plain `http` is for loopback only." },
-    key! { vault_namespace: "text" = "", some_word, shown,
+    key! { vault_namespace: "text" = "", some_word, optional,
     "Vault's namespace. Default: none." },
-    key! { vault_ca_cert: "absolute path" = "", some_path, shown_path,
+    key! { vault_ca_cert: "absolute path" = "", some_path, optional_path,
     "PEM file with the only CAs to trust for Vault. Default: the CA that was compiled into this \
       vctl, if any, and the CAs of the system." },
     key! { auth_method: "`oidc`, `approle`, `userpass` or `token`" = "oidc", Raw::one, text,
@@ -128,23 +114,23 @@ static KEYS: &[Key<Config>] = &[
       `http://localhost:PORT/oidc/callback`." },
     key! { userpass_mount: "mount" = "userpass", mount, text,
     "Mount of Vault's userpass method." },
-    key! { username: "text" = "", some_word, shown,
+    key! { username: "text" = "", some_word, optional,
     "Username for `userpass`. Default: your user name on this machine (`USER`)." },
     key! { approle_mount: "mount" = "approle", mount, text,
     "Mount of Vault's AppRole method." },
     key! { approle_self_role: "name" = "vctl-user", name, text,
     "AppRole whose role id and secret id `vctl login --register` stores." },
-    key! { role_id: "secret" = "", hidden, shown_secret,
+    key! { role_id: "secret" = "", hidden, secret,
     "Role id for the login by AppRole. From the environment only." },
-    key! { secret_id: "secret" = "", hidden, shown_secret,
+    key! { secret_id: "secret" = "", hidden, secret,
     "Secret id for the login by AppRole, or its wrapping token. From the environment only." },
-    key! { role_id_file: "absolute path" = "", some_path, shown_path,
+    key! { role_id_file: "absolute path" = "", some_path, optional_path,
     "File with the role id. Default: `role-id` in the state directory, which `vctl login \
       --register` writes." },
-    key! { secret_id_file: "absolute path" = "", some_path, shown_path,
+    key! { secret_id_file: "absolute path" = "", some_path, optional_path,
     "File with the secret id, or its wrapping token. Default: `secret-id` in the \
       state directory." },
-    key! { sink_path: "absolute path" = "", some_path, shown_path,
+    key! { sink_path: "absolute path" = "", some_path, optional_path,
     "File to which `vctl agent` writes a valid token. Default: `token-sink` in the state directory." },
     key! { db_host: "host name or address" = "vctl-postgres.sre.local", host, text,
     "Host of the central Postgres." },
@@ -152,9 +138,9 @@ static KEYS: &[Key<Config>] = &[
     "Port of the central Postgres." },
     key! { db_name: "text" = "vctl", word, text,
     "Database of the central Postgres." },
-    key! { db_server_name: "host name" = "", some_word, shown,
+    key! { db_server_name: "host name" = "", some_word, optional,
     "Name in the certificate of Postgres, if you connect through a tunnel. Default: `db_host`." },
-    key! { db_ca_cert: "absolute path" = "", some_path, shown_path,
+    key! { db_ca_cert: "absolute path" = "", some_path, optional_path,
     "PEM file with the only CAs to trust for Postgres. Default: the CA that was compiled into this \
       vctl, if any, and the CAs of the system." },
     key! { db_role_ro: "name" = "vctl-ro", name, text,

@@ -1,7 +1,6 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use vctl_common::config::{Origin, Source};
 
@@ -9,6 +8,7 @@ use super::load::load_with;
 use super::*;
 use crate::error::CliError;
 use crate::exit_code::Exit;
+use crate::fixture::assert_committed;
 
 /// A home with a configuration file, an environment, and options.
 struct Run {
@@ -353,8 +353,8 @@ fn the_printed_settings_are_a_valid_equal_file() {
 #[test]
 fn the_documentation_matches_the_table() {
     let reference = keys::TABLE.reference(include_str!("reference.head.md"));
-    in_step("docs/config.md", &reference);
-    in_step(".vctl/config.example.yaml", &example());
+    assert_committed("docs/config.md", &reference);
+    assert_committed(".vctl/config.example.yaml", &example());
     for key in keys::TABLE.keys {
         let head = format!("\n## `{}`\n", key.name);
         assert!(reference.contains(&head), "{}", key.name);
@@ -362,20 +362,6 @@ fn the_documentation_matches_the_table() {
         let secret = allowed_keys::ENVIRONMENT_ONLY.contains(&key.name);
         assert_eq!(in_example, !secret, "{}", key.name);
     }
-}
-
-/// Compares a committed file; `VCTL_BLESS=1` writes it instead.
-fn in_step(path: &str, expected: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
-    if std::env::var_os("VCTL_BLESS").is_some() {
-        fs::write(&path, expected).unwrap();
-    }
-    let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == expected,
-        "{} is stale: run this test with VCTL_BLESS=1",
-        path.display()
-    );
 }
 
 #[test]

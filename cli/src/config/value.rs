@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use vctl_common::config::{Raw, Shown, Span, secret, text_or_none};
+use vctl_common::config::{Raw, Span};
 use vctl_common::secret::Secret;
 
 use crate::files::home;
@@ -132,19 +132,4 @@ fn number_within(raw: &Raw, least: u32, most: u32) -> Result<u32, String> {
                 text.escape_debug()
             )
         })
-}
-
-#[allow(clippy::ref_option, reason = "the table passes references to fields")]
-pub(super) fn shown(value: &Option<String>) -> Shown {
-    text_or_none(value.as_ref())
-}
-
-#[allow(clippy::ref_option, reason = "the table passes references to fields")]
-pub(super) fn shown_path(value: &Option<PathBuf>) -> Shown {
-    text_or_none(value.as_ref().map(|path| path.display()))
-}
-
-#[allow(clippy::ref_option, reason = "the table passes references to fields")]
-pub(super) fn shown_secret(value: &Option<Secret<String>>) -> Shown {
-    secret(value.as_ref())
 }

@@ -1,4 +1,5 @@
--- Runs as vctl-audit-ro. Rows of the access log that were stored before an export began, and which of their changes.
+-- Runs as vctl-audit-ro. Rows of the access log that were stored before an export began. For each row: whether its
+-- beginning, and whether its end, was stored before.
 -- $1 the last row of the previous page; $2 and $3 where the export began: the oldest transaction that was running, and
 -- the time; $4 opened since, null for any; $5 maximum number of rows.
 select a.id, not coalesce(opened.is_later, false), a.result <> 'open' and not coalesce(ended.is_later, false)

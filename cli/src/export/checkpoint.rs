@@ -187,7 +187,7 @@ impl Checkpoint {
     /// Returns a time of the selection that was read.
     ///
     /// # Errors
-    /// It is not a time. Without it the export would send more than was selected.
+    /// The value is not a time. An export without it would send more than was selected.
     pub(crate) fn time_of(
         &self,
         selection: &Selection,

@@ -1,8 +1,8 @@
 //! The position of an export in the central store.
 //!
-//! Transactions give the order of arrival: each poll reads again everything that the oldest transaction running at the
-//! last poll, or a later one, stored. So a batch that commits late is not skipped. `finished` holds what was already
-//! exported of that.
+//! Transaction ids give the order of arrival. The position is the oldest transaction that ran at the last poll. The
+//! next poll reads the rows of this transaction and of all later ones, so a batch that commits late is not skipped.
+//! `finished` lists the rows of these that are already exported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;

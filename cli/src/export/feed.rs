@@ -17,13 +17,13 @@ use crate::ui::notice;
 const POLL: Duration = Duration::from_secs(1);
 /// Pauses while the central store cannot be read.
 const AWAY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// While nothing happens, the position moves on without events. It is written this often.
+/// Interval between two writes of a position that moves on without events.
 const IDLE_WRITE: Duration = Duration::from_secs(30);
 /// Maximum number of records in a batch; the rows that were read together may exceed it.
 const MOST_RECORDS: usize = 1_000;
-/// Maximum size of the text in a batch, likewise. A program may have 128 KiB of arguments.
+/// Maximum size of the text in a batch, with the same exception. A program may have 128 KiB of arguments.
 const MOST_BYTES: usize = 8 << 20;
-/// Maximum number of events of a batch that were read and do not match, likewise: a transaction stays short.
+/// Maximum number of events that a batch reads and that do not match, so that a transaction stays short.
 const MOST_SKIPPED: usize = 20_000;
 
 /// Events that are sent together.

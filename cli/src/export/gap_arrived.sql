@@ -1,4 +1,5 @@
--- Runs as vctl-audit-ro, every second. Gaps that arrived. A gap of a session arrives with it, if the opening is later.
+-- Runs as vctl-audit-ro, every second. Gaps that arrived. If a session is stored after its gap, the gap arrives with
+-- the session.
 -- $1 a transaction: gaps stored by it or by a later one have arrived; $2 time when the export began; $3 exported gaps;
 -- $4 part of a present or former name of a host, null for any.
 with wanted as (

@@ -10,7 +10,7 @@ from vctl.audit_gap g
 join vctl.audit_host h on h.id = g.host_id
 left join vctl.audit_session s on s.id = g.session_id
 where g.id > $1
-  -- The others arrive while the export runs: they, or the opening of their session.
+  -- The other gaps, or the openings of their sessions, arrive while the export runs.
   and not coalesce(g.arrived >= $2::text::xid8 and g.arrived_at > $3::timestamptz - interval '1 hour', false)
   and not coalesce(s.arrived >= $2::text::xid8 and s.arrived_at > $3::timestamptz - interval '1 hour', false)
   and (g.session_id is null or s.opened is not null)

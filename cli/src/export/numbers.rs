@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Events may arrive slightly out of order. A number that is missing while this many later ones have arrived is not
-/// waited for.
+/// Numbers after which an earlier, missing number is no longer awaited: events arrive only slightly out of order.
 const LATEST: u64 = 1_000;
 
 /// A set of numbers from 1, as ranges in ascending order.
@@ -12,7 +11,7 @@ const LATEST: u64 = 1_000;
 pub(crate) struct NumberSet(Vec<(u64, u64)>);
 
 impl NumberSet {
-    /// Returns the number up to which every number is in the set, or is not waited for.
+    /// Returns the highest number N for which 1 to N are all in the set or no longer awaited.
     pub(crate) fn up_to(&self) -> u64 {
         match self.0.first() {
             Some((1, last)) => *last,
@@ -58,7 +57,7 @@ impl NumberSet {
         ranges.map(|(first, last)| last - first + 1).sum()
     }
 
-    /// Counts the numbers before the first range behind a missing one as present.
+    /// Gives up the first missing numbers: they count as present.
     fn give_up_first(&mut self) {
         if self.up_to() > 0 {
             self.0.remove(0);

@@ -6,8 +6,7 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
-
-use crate::ui::sanitize;
+use vctl_common::escape::{escape_bytes, escape_char, is_visible};
 
 /// Maximum number of characters of one recorded text in an answer.
 const LONGEST: usize = 4096;
@@ -49,31 +48,11 @@ pub(super) fn value(value: Value) -> Value {
 }
 
 fn escape(bytes: &[u8], is_block: bool, out: &mut String) -> usize {
-    let mut invalid = 0;
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '\n' | '\t' if is_block => out.push(c),
-                '\n' => out.push_str("\\n"),
-                '\r' => out.push_str("\\r"),
-                '\t' => out.push_str("\\t"),
-                c if sanitize::is_visible(c) => out.push(c),
-                c => {
-                    let code = u32::from(c);
-                    let _ = match code {
-                        0..=0x7f => write!(out, "\\x{code:02x}"),
-                        0x80..=0xffff => write!(out, "\\u{code:04x}"),
-                        _ => write!(out, "\\U{code:08x}"),
-                    };
-                }
-            }
-        }
-        for byte in chunk.invalid() {
-            let _ = write!(out, "\\x{byte:02x}");
-            invalid += 1;
-        }
-    }
-    invalid
+    escape_bytes(bytes, out, |c, out| match c {
+        '\n' | '\t' if is_block => out.push(c),
+        c if is_visible(c) => out.push(c),
+        c => escape_char(c, out),
+    })
 }
 
 #[cfg(test)]

@@ -158,8 +158,8 @@ fn denied(needs: &[Need]) -> LayerVerdict {
     }
 }
 
-/// Returns the capabilities of which one is enough for a certificate of `vctl ssh`: that of the role of all hosts, and
-/// that of each scope of the user's grants.
+/// Returns the capabilities for a certificate of `vctl ssh`; one of them is enough. The first is for the role of all
+/// hosts, the others are for the scopes of the user's grants.
 pub(crate) fn certificates_of(grants: &LookedUpGrants, loaded: &Loaded) -> Vec<Need> {
     let everywhere = Need::certificate(loaded);
     let scopes = grants.iter().flat_map(|grants| {

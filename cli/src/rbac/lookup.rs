@@ -70,7 +70,7 @@ pub(crate) async fn with_role(context: &Context, role: DbRole) -> LookedUpGrants
     }
 }
 
-/// Returns the grants of an answer of Postgres, and caches them; for an outage, the cached ones.
+/// Returns the grants that Postgres answered, and caches them. During an outage, returns the cached grants.
 pub(crate) async fn of_answer(
     context: &Context,
     answer: Result<CallerGrants, PgError>,
@@ -120,7 +120,7 @@ pub(crate) async fn cached_permitting(
 /// Returns the cached grants, and prints their age.
 ///
 /// # Errors
-/// `Unavailable` with the reason why they cannot be used, and the reason why Postgres is not asked.
+/// `Unavailable`: the cached grants cannot be used. It has that reason, and the reason why Postgres is not asked.
 async fn cached(context: &Context, away: &dyn Error) -> LookedUpGrants {
     let now = Timestamp::now();
     let grants = read_cached(context, now, away).await?;

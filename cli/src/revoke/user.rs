@@ -56,7 +56,7 @@ pub(crate) async fn find(vault: &Vault, name: &str) -> Result<RevokedUser, CliEr
     chosen(&aliases, name)
 }
 
-/// Disables the user: Vault then refuses each login and each token of it, also batch tokens.
+/// Disables the user: Vault then refuses every login and every token of the user, also batch tokens.
 pub(crate) async fn disable(vault: &Vault, entity: &str) -> Result<(), VaultError> {
     let path = format!("identity/entity/id/{entity}");
     let done = vault.write(&path, &json!({"disabled": true})).await;

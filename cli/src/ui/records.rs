@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{csv, json};
+use super::{Layout, Screen, csv, json};
 use crate::ui::format::OutputFormat;
 
 /// A kind of record that can be listed.
@@ -56,6 +56,23 @@ pub(crate) fn write<R: Records>(
             .iter()
             .try_for_each(|record| writeln!(out, "{}", kind.name(record))),
     }
+}
+
+/// Prints records to standard output: as a table for people, or in a format for programs.
+pub(crate) fn print<R: Records>(
+    format: OutputFormat,
+    kind: &R,
+    records: &[R::Record],
+    table: impl FnOnce(&mut dyn Write, &[R::Record], Layout) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut screen = Screen::for_format(format);
+    if format.is_for_people() {
+        let layout = screen.layout(format == OutputFormat::Wide);
+        table(&mut screen, records, layout)?;
+    } else {
+        write(&mut screen, format, kind, records)?;
+    }
+    screen.flush()
 }
 
 struct Document<'a, R: Records> {

@@ -4,13 +4,12 @@
 //! Commands are quoted for bash.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::str;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr as _};
 use vctl_common::charset;
 pub(crate) use vctl_common::escape::is_visible;
-use vctl_common::escape::{escape_char, escaped};
+use vctl_common::escape::{escape_bytes, escape_char, escaped};
 
 /// Returns text (a name, a path) on one line, escaped. A backslash is doubled.
 pub(crate) fn text(bytes: impl AsRef<[u8]>) -> String {
@@ -97,19 +96,12 @@ fn quote(item: &[u8], out: &mut String) {
 }
 
 fn escape(bytes: &[u8], quote: Quote, out: &mut String) {
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '\\' => out.push_str("\\\\"),
-                '\'' if quote == Quote::AnsiC => out.push_str("\\'"),
-                c if is_plain(c) => out.push(c),
-                c => escape_char(c, out),
-            }
-        }
-        for byte in chunk.invalid() {
-            let _ = write!(out, "\\x{byte:02x}");
-        }
-    }
+    escape_bytes(bytes, out, |c, out| match c {
+        '\\' => out.push_str("\\\\"),
+        '\'' if quote == Quote::AnsiC => out.push_str("\\'"),
+        c if is_plain(c) => out.push(c),
+        c => escape_char(c, out),
+    });
 }
 
 #[cfg(test)]

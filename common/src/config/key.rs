@@ -1,5 +1,7 @@
 //! One setting, and the table of all of them.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
 
 use super::source::Source;
@@ -15,8 +17,6 @@ pub struct Key<C: 'static> {
     pub default: &'static str,
     /// One paragraph of plain text.
     pub doc: &'static str,
-    /// Whether the flag may stand without a value, which then means `true`.
-    pub switch: bool,
     /// Stores the value, or returns what is wrong with it.
     pub set: fn(&mut C, &Raw) -> Result<(), String>,
     pub get: fn(&C) -> Shown,
@@ -51,7 +51,35 @@ pub enum Shown {
     None,
 }
 
+/// Defines the key of a field of the configuration, or of a part of it, as in `centre.db_port`:
+/// `key! { FIELD: KIND = DEFAULT, READ, SHOW, DOC }`. `READ` parses a [`Raw`], `SHOW` prints the
+/// field.
+#[macro_export]
+macro_rules! key {
+    ($name:ident: $($rest:tt)*) => {
+        $crate::key!(@ $name [$name] $($rest)*)
+    };
+    ($part:ident.$name:ident: $($rest:tt)*) => {
+        $crate::key!(@ $name [$part.$name] $($rest)*)
+    };
+    (@ $name:ident [$($field:tt)+] $kind:literal = $default:literal, $read:expr, $show:expr, $doc:literal) => {
+        $crate::config::Key {
+            name: stringify!($name),
+            kind: $kind,
+            default: $default,
+            doc: $doc,
+            set: |config, raw| $crate::config::put(&mut config.$($field)+, ($read)(raw)),
+            get: |config| ($show)(&config.$($field)+),
+        }
+    };
+}
+
 impl<C> Key<C> {
+    /// Returns whether the flag may stand without a value, which then means `true`.
+    pub fn is_switch(&self) -> bool {
+        self.kind == "`true` or `false`"
+    }
+
     /// Returns the name of the flag without the leading dashes.
     pub fn flag(&self) -> String {
         self.name.replace('_', "-")
@@ -90,9 +118,21 @@ pub fn text(value: &(impl ToString + ?Sized)) -> Shown {
     Shown::Value(Value::String(value.to_string()))
 }
 
+/// Shows a path as text, for [`Key::get`].
+pub fn path(value: &Path) -> Shown {
+    text(&value.display())
+}
+
 /// As [`text`], for an optional value.
-pub fn text_or_none<T: ToString>(value: Option<T>) -> Shown {
-    value.map_or(Shown::None, |value| text(&value))
+#[allow(clippy::ref_option, reason = "the table passes references to fields")]
+pub fn optional<T: ToString>(value: &Option<T>) -> Shown {
+    value.as_ref().map_or(Shown::None, text)
+}
+
+/// As [`path`], for an optional path.
+#[allow(clippy::ref_option, reason = "the table passes references to fields")]
+pub fn optional_path(value: &Option<PathBuf>) -> Shown {
+    value.as_deref().map_or(Shown::None, path)
 }
 
 /// Shows a list of text, for [`Key::get`].
@@ -101,6 +141,7 @@ pub fn list(items: &[String]) -> Shown {
 }
 
 /// Shows only whether a secret is set, for [`Key::get`].
-pub fn secret<T>(value: Option<&T>) -> Shown {
-    value.map_or(Shown::None, |_| Shown::Secret)
+#[allow(clippy::ref_option, reason = "the table passes references to fields")]
+pub fn secret<T>(value: &Option<T>) -> Shown {
+    value.as_ref().map_or(Shown::None, |_| Shown::Secret)
 }

@@ -19,7 +19,7 @@ mod text;
 mod value;
 
 pub use error::{ConfigError, Problem};
-pub use key::{Key, Refusal, Shown, Table, list, put, secret, text, text_or_none};
+pub use key::{Key, Refusal, Shown, Table, list, optional, optional_path, path, put, secret, text};
 pub use load::{Inputs, Loaded};
 pub use source::{Origin, Source};
 pub use text::{ConfigFile, FileText, Need, read};

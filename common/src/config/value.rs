@@ -138,6 +138,11 @@ impl Raw {
         }
     }
 
+    /// As [`one`](Self::one), for a key without a default.
+    pub fn some<T: FromStr<Err: fmt::Display>>(&self) -> Result<Option<T>, String> {
+        self.one().map(Some)
+    }
+
     /// Returns whether a replacement character stands for bytes that are not UTF-8.
     pub(super) fn has_replacement(&self) -> bool {
         match self {
@@ -182,6 +187,11 @@ impl Raw {
         } else {
             Err(format!("`{text}` is not an absolute path"))
         }
+    }
+
+    /// As [`absolute_path`](Self::absolute_path), for a key without a default.
+    pub fn some_absolute_path(&self) -> Result<Option<PathBuf>, String> {
+        self.absolute_path().map(Some)
     }
 
     pub fn size_within(&self, least: ByteSize, most: ByteSize) -> Result<ByteSize, String> {

@@ -131,20 +131,8 @@ pub(crate) fn person(centre: &Centre, name: &str, ttl_s: u64, max_ttl_s: u64) ->
 
 /// Creates an AppRole, and returns both of its ids.
 pub(crate) fn machine(centre: &Centre, name: &str, ttl_s: u64, max_ttl_s: u64) -> [String; 2] {
-    let admin = centre.bao.admin().unwrap();
-    let path = format!("auth/approle/role/{name}");
-    let role = json!({
-        "token_policies": ["vctl-user"],
-        "token_ttl": format!("{ttl_s}s"),
-        "token_max_ttl": format!("{max_ttl_s}s"),
-    });
-    admin.post(&path, &role).unwrap();
-    let role_id = admin.get(&format!("{path}/role-id")).unwrap();
-    let secret_id = admin
-        .post(&format!("{path}/secret-id"), &json!({}))
-        .unwrap();
-    [&role_id["data"]["role_id"], &secret_id["data"]["secret_id"]]
-        .map(|id| id.as_str().unwrap().to_owned())
+    let ids = centre.machine_login(name, ttl_s, max_ttl_s).unwrap();
+    ids.map(|id| id.expose().to_owned())
 }
 
 /// Runs a command with this text on standard input.

@@ -4,12 +4,10 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::api::Client;
@@ -17,6 +15,7 @@ use super::binary::Binary;
 use super::pki::{Pki, Request, ServerCertificate};
 use super::port;
 use super::secret::Secret;
+use super::server_process::ServerProcess;
 use crate::lab::{Journal, Undo, make_directory};
 
 /// Names in the server's certificate, beside `127.0.0.1`.
@@ -30,7 +29,7 @@ pub struct Bao {
     ca: PathBuf,
     unseal_key: Secret,
     root_token: Secret,
-    child: Mutex<Option<Child>>,
+    process: ServerProcess,
 }
 
 impl Bao {
@@ -58,7 +57,7 @@ impl Bao {
             ca: pki.ca().to_owned(),
             unseal_key: Secret::new(""),
             root_token: Secret::new(""),
-            child: Mutex::new(None),
+            process: ServerProcess::default(),
         };
         bao.install(&certificate)?;
         bao.spawn_on_a_free_port()?;
@@ -111,18 +110,17 @@ impl Bao {
 
     /// Stops the server with SIGTERM, as systemd does.
     pub fn stop(&self) -> Result<()> {
-        self.end(Signal::SIGTERM)
+        self.process.end(Signal::SIGTERM)
     }
 
     /// Kills the server in the middle of its work.
     pub fn kill(&self) -> Result<()> {
-        self.end(Signal::SIGKILL)
+        self.process.end(Signal::SIGKILL)
     }
 
     /// Starts the stopped server on its port and unseals it.
     pub fn start(&self) -> Result<()> {
-        let child = self.spawn()?;
-        *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
+        self.process.set(self.spawn()?);
         if !self.answers()? {
             bail!("the server does not start again: {}", self.last_words());
         }
@@ -131,11 +129,11 @@ impl Bao {
 
     /// Makes the server hang: it accepts connections, and does not answer.
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::SIGSTOP)
+        self.process.signal(Signal::SIGSTOP)
     }
 
     pub fn go_on(&self) -> Result<()> {
-        self.signal(Signal::SIGCONT)
+        self.process.signal(Signal::SIGCONT)
     }
 
     pub fn seal(&self) -> Result<()> {
@@ -161,7 +159,7 @@ impl Bao {
     /// Makes the server use another certificate from now on.
     pub fn use_certificate(&self, certificate: &ServerCertificate) -> Result<()> {
         self.install(certificate)?;
-        self.signal(Signal::SIGHUP)
+        self.process.signal(Signal::SIGHUP)
     }
 
     fn install(&self, certificate: &ServerCertificate) -> Result<()> {
@@ -179,7 +177,7 @@ impl Bao {
                 self.directory.join("config.hcl"),
                 self.configuration(cluster),
             )?;
-            self.child = Mutex::new(Some(self.spawn()?));
+            self.process.set(self.spawn()?);
             if self.answers()? {
                 return Ok(());
             }
@@ -233,36 +231,12 @@ impl Bao {
             if client.call("GET", "sys/health", None).is_ok() {
                 return Ok(true);
             }
-            let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(running) = child.as_mut()
-                && running.try_wait()?.is_some()
-            {
-                *child = None;
+            if self.process.has_ended()? {
                 return Ok(false);
             }
-            drop(child);
             std::thread::sleep(Duration::from_millis(20));
         }
         bail!("the server does not answer: {}", self.last_words())
-    }
-
-    fn end(&self, signal: Signal) -> Result<()> {
-        self.signal(signal)?;
-        let child = self
-            .child
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(mut child) = child {
-            child.wait()?;
-        }
-        Ok(())
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        let child = child.as_ref().context("the secrets server is stopped")?;
-        Ok(kill(Pid::from_raw(child.id().cast_signed()), signal)?)
     }
 
     fn log(&self) -> PathBuf {
@@ -300,16 +274,5 @@ impl Bao {
              tls_key_file = \"{directory}/tls.key\"\n}}\n\
              {audit}"
         )
-    }
-}
-
-impl Drop for Bao {
-    fn drop(&mut self) {
-        // The journal ends the process. This only reaps the zombie.
-        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(child) = child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
     }
 }

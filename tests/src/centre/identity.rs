@@ -90,16 +90,13 @@ impl Centre {
             });
             admin.post(&format!("database/roles/vctl-{purpose}-{approle}"), &role)?;
         }
-        let path = format!("auth/approle/role/{approle}");
         let role = json!({
             "token_policies": [policy],
             "token_ttl": "1h",
             "token_max_ttl": "24h",
             "secret_id_ttl": "720h",
         });
-        admin.post(&path, &role)?;
-        let role_id = admin.get(&format!("{path}/role-id"))?;
-        let secret_id = admin.post(&format!("{path}/secret-id"), &json!({}))?;
+        let [role_id, secret_id] = self.approle(approle, &role)?;
         let insert = format!(
             "insert into vctl.servers (hostname, ip) values ('{host}', '127.0.0.1') on conflict do nothing"
         );
@@ -107,9 +104,31 @@ impl Centre {
         Ok(HostIdentity {
             name: host.to_owned(),
             approle: approle.to_owned(),
-            role_id: text(&role_id["data"]["role_id"])?,
-            secret_id: text(&secret_id["data"]["secret_id"])?,
+            role_id,
+            secret_id,
         })
+    }
+
+    /// Creates an AppRole of a machine that uses vctl, and returns its role id and a secret id.
+    pub fn machine_login(&self, name: &str, ttl_s: u64, max_ttl_s: u64) -> Result<[Secret; 2]> {
+        let role = json!({
+            "token_policies": ["vctl-user"],
+            "token_ttl": format!("{ttl_s}s"),
+            "token_max_ttl": format!("{max_ttl_s}s"),
+        });
+        self.approle(name, &role)
+    }
+
+    fn approle(&self, name: &str, role: &Value) -> Result<[Secret; 2]> {
+        let admin = self.bao.admin()?;
+        let path = format!("auth/approle/role/{name}");
+        admin.post(&path, role)?;
+        let role_id = admin.get(&format!("{path}/role-id"))?;
+        let secret_id = admin.post(&format!("{path}/secret-id"), &json!({}))?;
+        Ok([
+            text(&role_id["data"]["role_id"])?,
+            text(&secret_id["data"]["secret_id"])?,
+        ])
     }
 
     /// Returns a client that logged in as this host.

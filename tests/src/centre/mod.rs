@@ -32,6 +32,7 @@ mod postgres_programs;
 mod psql;
 mod schema;
 mod secret;
+mod server_process;
 mod trial;
 
 use std::fs;

@@ -5,17 +5,17 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, User};
+use nix::sys::signal::Signal;
+use nix::unistd::User;
 
 use super::pki::{Pki, Request, ServerCertificate, write_private};
 use super::port;
 use super::postgres_programs::PostgresPrograms;
 use super::secret::Secret;
+use super::server_process::ServerProcess;
 use crate::lab::{Journal, Undo, make_directory, process};
 
 /// Name in the server's certificate. It differs from the address that clients dial.
@@ -55,7 +55,7 @@ pub struct Postgres {
     pub(super) ca: PathBuf,
     pub(super) password: Secret,
     owner: Owner,
-    child: Mutex<Option<Child>>,
+    process: ServerProcess,
 }
 
 /// Account of the server process, because Postgres refuses to run as root.
@@ -85,7 +85,7 @@ impl Postgres {
                 uid: user.uid.as_raw(),
                 gid: user.gid.as_raw(),
             },
-            child: Mutex::new(None),
+            process: ServerProcess::default(),
         };
         make_directory(directory, 0o700)?;
         postgres.owner.takes(directory)?;
@@ -141,8 +141,7 @@ impl Postgres {
 
     /// Starts the stopped server on its port, and waits until it accepts clients.
     pub fn start(&self) -> Result<()> {
-        let child = self.spawn()?;
-        *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
+        self.process.set(self.spawn()?);
         ensure!(
             self.is_ready()?,
             "Postgres does not start again: {}",
@@ -154,7 +153,7 @@ impl Postgres {
     /// Makes the server use another certificate from the next connection on.
     pub fn use_certificate(&self, certificate: &ServerCertificate) -> Result<()> {
         self.install(certificate)?;
-        self.signal(Signal::SIGHUP)
+        self.process.signal(Signal::SIGHUP)
     }
 
     /// Returns the end of the server's log.
@@ -207,7 +206,7 @@ impl Postgres {
         for _ in 0..5 {
             self.port = port::free()?;
             fs::write(&path, format!("{defaults}\n{}", self.settings(options)))?;
-            self.child = Mutex::new(Some(self.spawn()?));
+            self.process.set(self.spawn()?);
             if self.is_ready()? {
                 return Ok(());
             }
@@ -260,9 +259,7 @@ impl Postgres {
     /// Waits until the server accepts clients. Returns false when the server ended instead.
     fn is_ready(&self) -> Result<bool> {
         let status = self.data().join("postmaster.pid");
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        let child = child.as_mut().context("Postgres was not started")?;
-        let pid = child.id().to_string();
+        let pid = self.process.pid()?.to_string();
         let asked = Instant::now();
         // After a kill the server first reads its write-ahead log again, which may take long.
         while asked.elapsed() < Duration::from_mins(2) {
@@ -272,7 +269,7 @@ impl Postgres {
             if lines.next() == Some(&pid) && lines.next_back().map(str::trim) == Some("ready") {
                 return Ok(true);
             }
-            if child.try_wait()?.is_some() {
+            if self.process.has_ended()? {
                 return Ok(false);
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -281,15 +278,7 @@ impl Postgres {
     }
 
     fn end(&self, signal: Signal) -> Result<()> {
-        self.signal(signal)?;
-        let child = self
-            .child
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(mut child) = child {
-            child.wait()?;
-        }
+        self.process.end(signal)?;
         // The backends of a killed server live a little longer than it, and the next server cannot start until they end.
         let asked = Instant::now();
         loop {
@@ -302,12 +291,6 @@ impl Postgres {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        let child = child.as_ref().context("Postgres is stopped")?;
-        Ok(kill(Pid::from_raw(child.id().cast_signed()), signal)?)
     }
 
     /// Returns a command for a program of this Postgres, run by the account that owns the data.
@@ -336,16 +319,5 @@ impl Owner {
     fn takes(self, path: &Path) -> Result<()> {
         chown(path, Some(self.uid), Some(self.gid))
             .with_context(|| format!("cannot give `{}` to Postgres", path.display()))
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        // The journal ends the process. This only reaps the zombie.
-        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(child) = child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
     }
 }

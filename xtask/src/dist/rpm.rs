@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::{Build, VERSION, contents, quietly, remove_directory};
 
-/// The scripts speak dpkg's words; rpm passes the number of installed versions instead.
+/// The scripts expect dpkg's arguments, and rpm passes the number of installed versions instead.
 const SCRIPTS: [(&str, &str, &str); 3] = [
     (
         "post",

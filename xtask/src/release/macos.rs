@@ -1,6 +1,6 @@
 //! The tarballs of `vctl` for macOS.
 //!
-//! Their pages and completions are those of the tarball for Linux, because only the program differs.
+//! Manual pages and completions come from the tarball for Linux, because only the program differs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

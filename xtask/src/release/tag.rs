@@ -29,7 +29,7 @@ pub(super) fn check_commit(repository: &Path, tag: &str) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a tree with uncommitted changes: no commit would have the sources of its programs.
+/// Refuses a tree with uncommitted changes: no commit would have the sources of the released programs.
 pub(super) fn check_clean(repository: &Path) -> Result<()> {
     let status = git(repository, &["status", "--porcelain"])?;
     let Some(first) = status.lines().next() else {

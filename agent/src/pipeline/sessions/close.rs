@@ -133,6 +133,7 @@ impl Sessions {
             return;
         };
         let id = session.opened.id;
+        let spool_lost = session.spool_lost;
         let now = boot_now();
         if counters.unmarked_forks > session.unmarked_forks {
             session.unmarked_forks = counters.unmarked_forks;
@@ -142,7 +143,13 @@ impl Sessions {
         }
         let sequence = self.sequences.entry(mark).or_default();
         for run in sequence.give_up(counters.seq, now) {
-            let gap = Gap::new(GapCause::RingFull, id, run.from, run.to);
+            // The numbers before the first event of the ring were in the spool that is gone.
+            let cause = if spool_lost && run.first_seq == 1 {
+                GapCause::SpoolDamaged
+            } else {
+                GapCause::RingFull
+            };
+            let gap = Gap::new(cause, id, run.from, run.to);
             let gap = gap.with_events(run.events());
             out.gap(gap.with_numbers(run.first_seq, run.last_seq));
         }

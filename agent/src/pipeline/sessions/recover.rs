@@ -92,9 +92,13 @@ impl Sessions {
         session.auth.problem = Some("the spool that knew this session is gone".to_owned());
         warn!(session = %id, "The kernel records a session that is not in the spool.");
         self.counts.count(session.stamp);
-        // Not written at once: events before it wait in the batch.
+        // Not written at once: that would store the events before it in the batch without their end in the ring, and
+        // the next agent would store them again.
         out.push_entry(&JournalEntry::Opened(Box::new(session.clone())));
         self.registry.open(session);
+        if let Some(live) = self.registry.get_mut(mark) {
+            live.spool_lost = true;
+        }
         out.gap(Gap::new(GapCause::SpoolDamaged, id, BootNs(0), boot_now()));
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn run(args: &HostCertArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
     let certificate = context::run(globals, async |context| {
         // Before Vault signs: a rotation must know every host certificate.
-        let client = context.connect(&context.pool(DbRole::Rw)?).await?;
+        let client = context.connect_as(DbRole::Rw).await?;
         let wanted = HostSelector::Exact(args.host.clone());
         let directory = HostLookup::new(context)?;
         let plan = ssh::look_up(&directory, &loaded.config, &wanted, interaction);
@@ -117,7 +117,7 @@ impl HostCertArgs {
     /// Returns the names in the certificate: name and addresses of the inventory, and `--principal`. Addresses
     /// that the agent reports are left out: a host could report the address of another host.
     async fn principals(&self, context: &Context, name: &str) -> Result<Vec<String>, Stop> {
-        let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+        let client = context.connect_as(DbRole::Ro).await?;
         let found = inventory::store::find(&client, name).await?;
         let mut principals = vec![name.to_owned()];
         for host in found.iter().filter(|host| host.name == name) {

@@ -105,7 +105,7 @@ pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
     }
     context::run(globals, async |context| {
         let role = if args.plan { DbRole::Ro } else { DbRole::Rw };
-        let client = context.connect(&context.pool(role)?).await?;
+        let client = context.connect_as(role).await?;
         let configured = &context.settings().vault.ssh_mount;
         let (stage, now) = ca_rotation::store::stage(&client, configured).await?;
         let hosts = ca_rotation::store::hosts(&client).await?;

@@ -116,7 +116,7 @@ async fn ensure_in_inventory(
     args: &EnrollArgs,
 ) -> Result<(), Stop> {
     let host = args.host.as_str();
-    let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+    let client = context.connect_as(DbRole::Ro).await?;
     let sql = "select exists (select from vctl.servers where hostname = $1::text)";
     let row = client
         .query_one(sql, &[&host])
@@ -130,7 +130,7 @@ async fn ensure_in_inventory(
         let hint = format!("vctl host enroll {host} --create --ip ADDR");
         return Err(CliError::new(Exit::NotFound, message).hint(hint).into());
     };
-    let client = context.connect(&context.pool(DbRole::Rw)?).await?;
+    let client = context.connect_as(DbRole::Rw).await?;
     let mut new = NewHost::with_defaults(host.to_owned(), ip, config);
     if let Some(dc) = &args.dc {
         new.dc.clone_from(dc);

@@ -1,7 +1,7 @@
 //! `vctl host list`: the enrolled hosts.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::io::Write;
 
 use vctl_common::centre::DbRole;
 use vctl_common::host::HostName;
@@ -17,7 +17,7 @@ use crate::enrolled::model::EnrolledHost;
 use crate::error::Stop;
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, notice, records};
+use crate::ui::{notice, records};
 
 /// List the enrolled hosts, with their AppRoles and former names
 ///
@@ -36,7 +36,7 @@ pub(super) struct ListArgs {
 
 pub(super) fn run(args: &ListArgs, globals: &Globals, approle_mount: &str) -> Result<(), Stop> {
     let hosts = context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+        let client = context.connect_as(DbRole::Ro).await?;
         let mut hosts = enrolled::store::hosts(&client)
             .await
             .map_err(PgError::from)?;
@@ -55,17 +55,12 @@ pub(super) fn run(args: &ListArgs, globals: &Globals, approle_mount: &str) -> Re
         hosts.retain(EnrolledHost::is_enrolled);
         Ok(hosts)
     })?;
-    if !args.output.is_for_people() {
-        let mut screen = Screen::for_programs();
-        records::write(&mut screen, args.output, &EnrolledHosts, &hosts)?;
-        return Ok(screen.flush()?);
-    }
-    if hosts.is_empty() {
+    if hosts.is_empty() && args.output.is_for_people() {
         notice::note("no host is enrolled; `vctl host enroll HOST` creates an identity");
         return Ok(());
     }
-    let mut screen = Screen::for_people();
-    let layout = screen.layout(args.output == OutputFormat::Wide);
-    enrolled::table::write(&mut screen, &hosts, wall_now(), layout)?;
-    Ok(screen.flush()?)
+    let table = |out: &mut dyn Write, hosts: &[_], layout| {
+        enrolled::table::write(out, hosts, wall_now(), layout)
+    };
+    Ok(records::print(args.output, &EnrolledHosts, &hosts, table)?)
 }

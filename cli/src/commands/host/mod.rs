@@ -161,7 +161,7 @@ async fn revoke(
 
 /// Returns the database logins of an enrolment that still exist in Postgres, by their names from Vault.
 async fn logins(context: &Context, enrolment: &Enrolment) -> Result<Vec<String>, Stop> {
-    let client = context.connect(&context.pool(DbRole::Rw)?).await?;
+    let client = context.connect_as(DbRole::Rw).await?;
     let rows = client
         .query(include_str!("logins.sql"), &[&enrolment.approle()])
         .await

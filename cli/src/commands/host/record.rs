@@ -32,7 +32,7 @@ pub(super) async fn note_enrolled(
     host: &HostName,
     enrolled: bool,
 ) -> Result<(), Stop> {
-    let client = context.connect(&context.pool(DbRole::Rw)?).await?;
+    let client = context.connect_as(DbRole::Rw).await?;
     let sql = "update vctl.servers set enrolled_at = case when $2 then now() end \
                where hostname = $1::text";
     client
@@ -44,7 +44,7 @@ pub(super) async fn note_enrolled(
 
 /// Refuses a former name of another host: its credentials are still those of that host.
 pub(super) async fn check_not_former(context: &Context, host: &HostName) -> Result<(), Stop> {
-    let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+    let client = context.connect_as(DbRole::Ro).await?;
     let rows = client
         .query(include_str!("renamed_to.sql"), &[&host.as_str()])
         .await
@@ -65,7 +65,7 @@ pub(super) async fn former_names(
     context: &Context,
     host: &HostName,
 ) -> Result<Vec<HostName>, Stop> {
-    let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+    let client = context.connect_as(DbRole::Ro).await?;
     let rows = client
         .query(include_str!("former_names.sql"), &[&host.as_str()])
         .await

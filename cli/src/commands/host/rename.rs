@@ -128,7 +128,7 @@ async fn rename(
 ) -> Result<bool, Stop> {
     let (old, new) = (&args.host, &args.new_name);
     let by = context.display_name().await?;
-    let client = context.connect(&context.pool(DbRole::Rw)?).await?;
+    let client = context.connect_as(DbRole::Rw).await?;
     let mut is_renamed = args.inventory_renamed;
     loop {
         // An identity of an earlier host `new` would become an identity of this host.
@@ -161,7 +161,7 @@ async fn rename(
 
 /// Reports what still has the old name.
 async fn after(context: &Context, old: &HostName, new: &HostName) -> Result<(), Stop> {
-    let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+    let client = context.connect_as(DbRole::Ro).await?;
     let row = client
         .query_one(
             include_str!("old_name_left.sql"),
@@ -190,7 +190,7 @@ async fn in_use(
     new: &Enrolment,
     former: &[FoundEnrolment],
 ) -> Result<bool, Stop> {
-    let client = context.connect(&context.pool(DbRole::Rw)?).await?;
+    let client = context.connect_as(DbRole::Rw).await?;
     let former: Vec<&str> = former
         .iter()
         .map(|found| found.enrolment.approle())

@@ -1,9 +1,11 @@
 //! `vctl rbac group`: lists, shows, creates and deletes groups of users.
 
+use std::io::Write;
+
 use vctl_common::centre::DbRole;
 use vctl_common::count::counted;
 
-use super::{Editor, choose, no_group, show};
+use super::{Editor, choose, no_group};
 use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::error::{CliError, Stop};
@@ -14,7 +16,7 @@ use crate::rbac::{json, name, store, store_edit, table};
 use crate::ui::ask::confirmed;
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
-use crate::ui::notice;
+use crate::ui::{notice, records};
 
 /// List, show, create and delete groups of users
 #[derive(Debug, clap::Args)]
@@ -94,7 +96,12 @@ pub(super) fn run(args: &GroupArgs, globals: &Globals) -> Result<(), Stop> {
     match &args.command {
         GroupCommand::List(args) => {
             let groups = read_groups(globals)?;
-            show::write(args.output, &json::Groups, &groups, table::write_groups)
+            Ok(records::print(
+                args.output,
+                &json::Groups,
+                &groups,
+                table::write_groups,
+            )?)
         }
         GroupCommand::Show(args) => {
             let mut groups = read_groups(globals)?;
@@ -103,9 +110,10 @@ pub(super) fn run(args: &GroupArgs, globals: &Globals) -> Result<(), Stop> {
                 return Err(no_group(message, &groups).into());
             };
             let group = [groups.swap_remove(index)];
-            show::write(args.output, &json::Groups, &group, |out, group, layout| {
+            let table = |out: &mut dyn Write, group: &[Group], layout| {
                 table::write_group(out, &group[0], layout)
-            })
+            };
+            Ok(records::print(args.output, &json::Groups, &group, table)?)
         }
         GroupCommand::Create(args) => create(args, globals),
         GroupCommand::Delete(args) => delete(args, globals),
@@ -114,7 +122,7 @@ pub(super) fn run(args: &GroupArgs, globals: &Globals) -> Result<(), Stop> {
 
 fn read_groups(globals: &Globals) -> Result<Vec<Group>, Stop> {
     context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+        let client = context.connect_as(DbRole::Ro).await?;
         Ok(store::groups(&client).await?)
     })
 }

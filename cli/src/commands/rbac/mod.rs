@@ -83,7 +83,7 @@ impl Editor {
     /// The user has no admin policy, or Vault gives no login for changes.
     async fn connect(context: &Context, what: &str) -> Result<Self, Stop> {
         gate::require_admin(context, what).await?;
-        let client = context.connect(&context.pool(DbRole::Rw)?).await?;
+        let client = context.connect_as(DbRole::Rw).await?;
         let by = context.display_name().await?;
         Ok(Self { client, by })
     }

@@ -71,7 +71,7 @@ pub(super) fn run(args: &ScopesArgs, globals: &Globals) -> Result<(), Stop> {
 
 /// Returns a text for each grant whose scope is not in the file.
 async fn grants_outside(context: &Context, scopes: &[EnforcedScope]) -> Result<Vec<String>, Stop> {
-    let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+    let client = context.connect_as(DbRole::Ro).await?;
     let groups = store::groups(&client).await?;
     let is_outside = |grant: &str| {
         let Ok(Grant { scope, .. }) = grant.parse() else {

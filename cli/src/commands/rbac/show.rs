@@ -11,8 +11,7 @@ use crate::rbac::model::ChangeFilter;
 use crate::rbac::{gate, json, lookup, name, store, table};
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
-use crate::ui::records::{self, Records};
-use crate::ui::{Layout, Screen, notice};
+use crate::ui::{Screen, notice, records};
 
 /// List users with their last login, version of vctl and groups
 #[derive(Debug, clap::Args)]
@@ -28,14 +27,19 @@ pub(super) struct UsersArgs {
 
 pub(super) fn users(args: &UsersArgs, globals: &Globals) -> Result<(), Stop> {
     let users = context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+        let client = context.connect_as(DbRole::Ro).await?;
         Ok(store::users(&client).await?)
     })?;
     if users.is_empty() && args.output.is_for_people() {
         notice::note("no user has logged in yet: `vctl login` records it");
         return Ok(());
     }
-    write(args.output, &json::Users, &users, table::write_users)
+    Ok(records::print(
+        args.output,
+        &json::Users,
+        &users,
+        table::write_users,
+    )?)
 }
 
 /// Show your groups and the commands that you may run
@@ -102,29 +106,17 @@ pub(super) fn log(args: &LogArgs, globals: &Globals) -> Result<(), Stop> {
         limit: args.limit,
     };
     let changes = context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::Ro)?).await?;
+        let client = context.connect_as(DbRole::Ro).await?;
         Ok(store::changes(&client, &filter).await?)
     })?;
     if changes.is_empty() && args.output.is_for_people() {
         notice::note("no recorded change matches");
         return Ok(());
     }
-    write(args.output, &json::Changes, &changes, table::write_changes)
-}
-
-/// Writes a list in the format of the command line.
-pub(super) fn write<R: Records>(
-    format: OutputFormat,
-    kind: &R,
-    list: &[R::Record],
-    table: impl FnOnce(&mut dyn std::io::Write, &[R::Record], Layout) -> std::io::Result<()>,
-) -> Result<(), Stop> {
-    let mut screen = Screen::for_format(format);
-    if format.is_for_people() {
-        let layout = screen.layout(format == OutputFormat::Wide);
-        table(&mut screen, list, layout)?;
-    } else {
-        records::write(&mut screen, format, kind, list)?;
-    }
-    Ok(screen.flush()?)
+    Ok(records::print(
+        args.output,
+        &json::Changes,
+        &changes,
+        table::write_changes,
+    )?)
 }

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
         interaction.require("ending a session needs confirmation", hint)?;
     }
     let lines = context::run(globals, async |context| {
-        let client = context.connect(&context.pool(DbRole::SessionEnd)?).await?;
+        let client = context.connect_as(DbRole::SessionEnd).await?;
         let session = find(&client, args.named).await?;
         if session.closed_at.is_some() {
             let id = session.id;

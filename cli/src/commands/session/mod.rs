@@ -59,11 +59,7 @@ pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
 
 async fn run_on<S: Source>(args: &SessionArgs, mut source: S) -> Result<(), Stop> {
     let format = args.format()?;
-    let screen = if format.is_for_people() {
-        Screen::for_people()
-    } else {
-        Screen::for_programs()
-    };
+    let screen = Screen::for_format(format);
     let selector = match args.named {
         Some(named) => Some(meant(named, &mut source).await?),
         None => None,

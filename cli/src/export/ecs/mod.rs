@@ -1,8 +1,8 @@
 //! Events with the field names of the Elastic Common Schema (ECS). `docs/export.md` has the table.
 //!
-//! Chosen instead of OCSF: ECS names each field once for every kind of event, Elastic, OpenSearch and Sigma rules read
-//! it without a conversion, and it has kinds for a session and for a fault of the recording, which OCSF's
-//! `process_activity` has not. What ECS has no name for is below `vctl`.
+//! OCSF was considered too. ECS has one name for a field in every kind of event, and Elastic, OpenSearch and Sigma
+//! rules read it without a conversion. It also has kinds for a session and for a fault of the recording; OCSF's
+//! `process_activity` does not. Fields without a name in ECS are below `vctl`.
 
 pub(crate) mod access;
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub(super) fn parts(event: &Event, boot: BootId) -> Parts {
     }
 }
 
-/// Returns a name for a process that no other process has, on any host.
+/// Returns a name for a process. No other process of any host has the same name.
 pub(super) fn entity_id(boot: BootId, process: ProcessId) -> String {
     format!("{boot}/{}/{}", process.tgid, process.start.0)
 }

@@ -82,7 +82,7 @@ pub(crate) struct UserChange {
 
 impl UserChange {
     /// `before` is the previous effective user of the process, or that of its parent.
-    pub(crate) fn of_exec(exec: &ExecEvent, before: Option<u32>) -> Self {
+    fn of_exec(exec: &ExecEvent, before: Option<u32>) -> Self {
         // A set-uid program (sudo, su) has the caller as its real user. Once both ids are changed, only
         // the previous program has the caller's id.
         let from = if exec.ruid == exec.euid {
@@ -98,41 +98,13 @@ impl UserChange {
 }
 
 impl MovedBy {
-    pub(crate) fn new(moved: &CgroupMoveEvent, session: &Session) -> Self {
+    fn new(moved: &CgroupMoveEvent, session: &Session) -> Self {
         match moved.by_session {
             Some(mark) if mark == session.opened.id.mark() => Self::ThisSession,
             Some(_) => Self::OtherSession,
             None => Self::Host,
         }
     }
-}
-
-/// Returns the line of one event, without the knowledge of other events; `None` for the end of a process.
-pub(crate) fn entry_of_event<'a>(event: &'a Event, session: &Session) -> Option<Entry<'a>> {
-    let kind = match &event.event.kind {
-        EventKind::Exec(exec) => EntryKind::Program(Program {
-            exec,
-            user: UserChange::of_exec(exec, None),
-            end: None,
-        }),
-        EventKind::ExecFailed { errno, exec } => EntryKind::Failed {
-            exec,
-            errno: *errno,
-            user: UserChange::of_exec(exec, None),
-            directories: 1,
-        },
-        EventKind::Exit(_) => return None,
-        EventKind::CgroupMove(moved) => EntryKind::Moved {
-            moved,
-            by: MovedBy::new(moved, session),
-        },
-    };
-    Some(Entry {
-        at: event.event.at,
-        time: event.time,
-        event: Some(event),
-        kind,
-    })
 }
 
 /// Returns all lines of a session, oldest first.
@@ -144,47 +116,65 @@ pub(crate) fn entries(history: &History) -> Vec<Entry<'_>> {
     let mut entries: Vec<Entry> = Vec::with_capacity(order.len());
     let mut running = Running::default();
     for event in order {
-        let kind = match &event.event.kind {
+        let process = event.event.process;
+        let entry = Entry::of_event(event, &history.session, |process| running.euid(process));
+        match &event.event.kind {
             EventKind::Exec(exec) => {
-                let user = running.user(event.event.process, exec);
-                let index = entries.len();
-                let before = running.start(event.event.process, exec, index, event.event.at);
+                let before = running.start(process, exec, entries.len(), event.event.at);
                 set_end(&mut entries, before, event.event.at, EndReason::Replaced);
-                EntryKind::Program(Program {
-                    exec,
-                    user,
-                    end: None,
-                })
             }
-            EventKind::ExecFailed { errno, exec } => EntryKind::Failed {
-                exec,
-                errno: *errno,
-                user: running.user(event.event.process, exec),
-                directories: 1,
-            },
-            EventKind::Exit(exit) => match running.stop(event.event.process) {
-                None => EntryKind::ForkEnded(exit),
-                image => {
+            EventKind::Exit(exit) => {
+                let image = running.stop(process);
+                if image.is_some() {
                     set_end(&mut entries, image, event.event.at, EndReason::Exited(exit));
                     continue;
                 }
-            },
-            EventKind::CgroupMove(moved) => EntryKind::Moved {
-                moved,
-                by: MovedBy::new(moved, &history.session),
-            },
-        };
-        entries.push(Entry {
-            at: event.event.at,
-            time: event.time,
-            event: Some(event),
-            kind,
-        });
+            }
+            EventKind::ExecFailed { .. } | EventKind::CgroupMove(_) => {}
+        }
+        entries.push(entry);
     }
     with_missing_ranges(entries, &history.session)
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    /// Returns the line of an event, without the end of its program. `euid` returns the effective user of the last
+    /// program of a process.
+    pub(crate) fn of_event(
+        event: &'a Event,
+        session: &Session,
+        euid: impl Fn(ProcessId) -> Option<u32>,
+    ) -> Self {
+        let user = |exec: &ExecEvent| {
+            let before = euid(event.event.process).or_else(|| euid(exec.parent));
+            UserChange::of_exec(exec, before)
+        };
+        let kind = match &event.event.kind {
+            EventKind::Exec(exec) => EntryKind::Program(Program {
+                exec,
+                user: user(exec),
+                end: None,
+            }),
+            EventKind::ExecFailed { errno, exec } => EntryKind::Failed {
+                exec,
+                errno: *errno,
+                user: user(exec),
+                directories: 1,
+            },
+            EventKind::Exit(exit) => EntryKind::ForkEnded(exit),
+            EventKind::CgroupMove(moved) => EntryKind::Moved {
+                moved,
+                by: MovedBy::new(moved, session),
+            },
+        };
+        Self {
+            at: event.event.at,
+            time: event.time,
+            event: Some(event),
+            kind,
+        }
+    }
+
     /// Returns whether the line is shown without `--full`.
     pub(crate) fn is_essential(&self) -> bool {
         !matches!(self.kind, EntryKind::ForkEnded(_))
@@ -221,9 +211,8 @@ impl Running {
         self.images.remove(&process)
     }
 
-    fn user(&self, process: ProcessId, exec: &ExecEvent) -> UserChange {
-        let before = self.euids.get(&process).or(self.euids.get(&exec.parent));
-        UserChange::of_exec(exec, before.copied())
+    fn euid(&self, process: ProcessId) -> Option<u32> {
+        self.euids.get(&process).copied()
     }
 }
 

@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::line::{MissingEnd, ProcessLine};
 use super::{detail, header, table, timeline};
 use crate::session::model::grep::GrepMatch;
-use crate::session::model::timeline::entry_of_event;
+use crate::session::model::timeline::{Entry, EntryKind};
 use crate::ui::{BOLD, DIM, Layout, paragraph, sanitize, time};
 
 /// Columns before a heading's second line.
@@ -22,10 +22,11 @@ pub(crate) fn write(out: &mut dyn Write, matches: &[GrepMatch], layout: Layout) 
         write_heading(out, index, matches, layout)?;
         let mut day = String::new();
         for event in &found.events {
+            let entry = Entry::of_event(event, session, |_| None);
             // The end of a program has no text to search, so it is shown only in the timeline.
-            let Some(entry) = entry_of_event(event, session) else {
+            if matches!(entry.kind, EntryKind::ForkEnded(_)) {
                 continue;
-            };
+            }
             let Some(line) = ProcessLine::of(&entry, MissingEnd::Follows) else {
                 continue;
             };

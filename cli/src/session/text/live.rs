@@ -10,7 +10,7 @@ use vctl_common::time::BootNs;
 
 use super::line::{MissingEnd, ProcessLine, command};
 use super::{detail, header, timeline};
-use crate::session::model::timeline::{Entry, EntryKind, MovedBy, Program, UserChange};
+use crate::session::model::timeline::Entry;
 use crate::session::model::{Event, MissingRange, Session};
 use crate::ui::{DIM, Layout, WARN};
 
@@ -59,44 +59,24 @@ impl Live {
         session: &Session,
         event: &Event,
     ) -> io::Result<()> {
-        let key = (session.opened.id, event.event.process);
+        let id = session.opened.id;
+        let key = (id, event.event.process);
+        let entry = Entry::of_event(event, session, |process| {
+            Some(self.running.get(&(id, process))?.euid)
+        });
         let mut ended = None;
-        let kind = match &event.event.kind {
+        match &event.event.kind {
             EventKind::Exec(exec) => {
-                let user = UserChange::of_exec(exec, self.euid_before(key, exec.parent));
                 let running = Running {
                     command: command(exec),
                     since: event.event.at,
                     euid: exec.euid,
                 };
                 self.running.insert(key, running);
-                EntryKind::Program(Program {
-                    exec,
-                    user,
-                    end: None,
-                })
             }
-            EventKind::ExecFailed { errno, exec } => EntryKind::Failed {
-                exec,
-                errno: *errno,
-                user: UserChange::of_exec(exec, self.euid_before(key, exec.parent)),
-                directories: 1,
-            },
-            EventKind::Exit(exit) => {
-                ended = self.running.remove(&key);
-                EntryKind::ForkEnded(exit)
-            }
-            EventKind::CgroupMove(moved) => EntryKind::Moved {
-                moved,
-                by: MovedBy::new(moved, session),
-            },
-        };
-        let entry = Entry {
-            at: event.event.at,
-            time: event.time,
-            event: Some(event),
-            kind,
-        };
+            EventKind::Exit(_) => ended = self.running.remove(&key),
+            EventKind::ExecFailed { .. } | EventKind::CgroupMove(_) => {}
+        }
         if ended.is_none() && !self.layout.full && !entry.is_essential() {
             return Ok(());
         }
@@ -137,12 +117,6 @@ impl Live {
         let lasted = crate::ui::time::duration(lasted);
         write!(out, "{DIM}closed after {lasted}{DIM:#}, ")?;
         header::write_footer(out, session)
-    }
-
-    fn euid_before(&self, key: (SessionId, ProcessId), parent: ProcessId) -> Option<u32> {
-        let before = self.running.get(&key);
-        let before = before.or_else(|| self.running.get(&(key.0, parent)));
-        before.map(|running| running.euid)
     }
 
     fn announce_session(&mut self, out: &mut dyn Write, session: &Session) -> io::Result<()> {

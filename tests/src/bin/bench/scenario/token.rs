@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use vctl_tests::centre::{Centre, Options, Secret};
 use vctl_tests::lab::Programs;
 use vctl_tests::load::stats::{Summary, u64_as_f64};
@@ -110,21 +110,11 @@ struct Machine<'a> {
 
 impl<'a> Machine<'a> {
     fn new(centre: &'a Centre, home: &Path) -> Result<Self> {
-        let admin = centre.bao.admin()?;
-        let path = "auth/approle/role/bench-token";
-        let role =
-            json!({"token_policies": ["vctl-user"], "token_ttl": "10s", "token_max_ttl": "45s"});
-        admin.post(path, &role)?;
-        let role_id = admin.get(&format!("{path}/role-id"))?;
-        let secret_id = admin.post(&format!("{path}/secret-id"), &json!({}))?;
-        let text = |id: &Value| id.as_str().unwrap_or_default().to_owned();
+        let ids = centre.machine_login("bench-token", 10, 45)?;
         Ok(Self {
             centre,
             home: home.to_owned(),
-            ids: [
-                text(&role_id["data"]["role_id"]),
-                text(&secret_id["data"]["secret_id"]),
-            ],
+            ids: ids.map(|id| id.expose().to_owned()),
         })
     }
 
