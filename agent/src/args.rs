@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::config::{self, ConfigError, KEYS, Loaded, TABLE};
+use crate::config::{self, ByteSize, ConfigError, KEYS, Loaded, TABLE};
 
 /// Record SSH sessions, with the person behind each command
 #[derive(Debug, Parser)]
@@ -111,6 +111,30 @@ Examples:
   vctl-agent node                         Report every five minutes
   vctl-agent node --once                  Report once, then exit")]
     Node(NodeArgs),
+    /// Store what hosts published to JetStream
+    ///
+    /// For a fleet whose agents have `ship: jetstream`. Runs in the foreground until it is stopped. Several may run:
+    /// each batch is stored once. Creates the stream if it is missing, with `--replicas` and `--max-bytes`.
+    #[command(before_help = "\
+Examples:
+  vctl-agent ingest                                 Store batches in Postgres
+  vctl-agent ingest --replicas 3 --max-bytes 50GiB  Also create the stream in a cluster")]
+    Ingest(IngestArgs),
+    /// Print the name of this machine and its public key for NATS
+    ///
+    /// Creates the key in `nats_key_file` if there is none. The private key stays on this machine.
+    #[command(before_help = "\
+Examples:
+  vctl-agent nats-key                     Print a line for the list of hosts")]
+    NatsKey(NatsKeyArgs),
+    /// Write the accounts of a NATS server from a list of hosts
+    ///
+    /// The list has a line for each host, as `vctl-agent nats-key` prints it. Each host gets an account that publishes
+    /// only as this host.
+    #[command(before_help = "\
+Examples:
+  vctl-agent nats-accounts --ingest UABC... hosts > accounts.conf")]
+    NatsAccounts(NatsAccountsArgs),
     /// Print the manual page of a command, or this help
     #[command(before_help = "\
 Examples:
@@ -137,7 +161,8 @@ Examples:
 pub struct CollectArgs {
     /// Keep the records on this host only
     ///
-    /// Without this flag, they are also shipped to the centre in `vault_addr` and `db_host`.
+    /// Without this flag, they are also shipped to the centre in `vault_addr` and `db_host`, or with `ship: jetstream`
+    /// to NATS.
     #[arg(long)]
     pub local: bool,
     /// Print the effective configuration, each value with its source, and exit
@@ -217,6 +242,34 @@ fn service(name: &str) -> Result<String, String> {
 pub struct DetachArgs {
     #[command(flatten)]
     pub settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub struct IngestArgs {
+    /// Copies of the stream in a cluster of NATS servers, if the stream is created
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub replicas: u8,
+    /// Size at which the stream accepts no more batches, if the stream is created
+    #[arg(long, value_name = "SIZE", default_value = "10GiB")]
+    pub max_bytes: ByteSize,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub struct NatsKeyArgs {
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub struct NatsAccountsArgs {
+    /// Public key of a `vctl-agent ingest`; may be repeated
+    #[arg(long, value_name = "KEY")]
+    pub ingest: Vec<String>,
+    /// File with the list
+    #[arg(value_name = "FILE")]
+    pub list: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -362,7 +415,7 @@ mod tests {
     fn the_command_line_is_consistent_and_has_a_flag_for_every_key() {
         Cli::command().debug_assert();
         let mut command = Cli::command();
-        for name in ["collect", "check", "detach", "node"] {
+        for name in ["collect", "check", "detach", "node", "ingest"] {
             let help = command
                 .find_subcommand_mut(name)
                 .unwrap()

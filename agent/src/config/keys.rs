@@ -6,6 +6,7 @@ use vctl_common::config::{ByteSize, Key, Table, list, put, text, text_or_none};
 
 use super::Config;
 use super::centre::{self, CentreConfig};
+use super::nats::{self, NatsConfig};
 use super::value::{Capture, LocalLogKind, LogLevel, Mode};
 
 pub static TABLE: Table<Config> = Table {
@@ -46,6 +47,7 @@ pub(super) fn defaults() -> Config {
         metrics_listen: None,
         metrics_textfile: None,
         centre: CentreConfig::default(),
+        nats: NatsConfig::default(),
     })
 }
 
@@ -321,4 +323,8 @@ pub static KEYS: &[Key<Config>] = &[
     centre::DB_NAME,
     centre::DB_SERVER_NAME,
     centre::DB_CA_CERT,
+    nats::SHIP,
+    nats::NATS_URL,
+    nats::NATS_KEY_FILE,
+    nats::NATS_CA_CERT,
 ];
