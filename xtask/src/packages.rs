@@ -63,7 +63,7 @@ pub(crate) const FOR_BENCH: &[Need] = &[
     ("/usr/sbin/auditd", "auditd"),
 ];
 
-/// Returns the packages of a centre, and pip if it has to fetch a secrets server.
+/// Returns the packages of a centre, and pip if it has to fetch a server.
 pub(crate) fn for_centre() -> Vec<Need> {
     let mut needs = vec![
         ("/usr/sbin/sshd", "openssh-server"),
@@ -74,7 +74,8 @@ pub(crate) fn for_centre() -> Vec<Need> {
     if !has_postgres() {
         needs.push((NOWHERE, "postgresql"));
     }
-    if !succeeds("command -v bao || command -v vault || python3 -m pip --version") {
+    let servers = "(command -v bao || command -v vault) && command -v nats-server";
+    if !succeeds(servers) && !succeeds("python3 -m pip --version") {
         needs.push((NOWHERE, "python3-pip"));
     }
     needs
