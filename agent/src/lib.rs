@@ -1,6 +1,7 @@
 //! The host daemon; each module uses only those below it.
 pub mod manual;
 pub mod args;
+pub mod settings;
 pub mod pipeline;
 pub mod hook;
 pub mod setup;

@@ -11,15 +11,8 @@ use vctl_common::pg::{Client, PgError};
 
 use super::chunk::Chunk;
 use super::columns::Columns;
-use super::message::Message;
+use super::message::{Message, Sender};
 use crate::spool::Position;
-
-/// Identity of the shipper.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sender {
-    pub(crate) machine: Uuid,
-    pub(crate) spool: Uuid,
-}
 
 /// The centre's answer to a batch.
 #[derive(Debug)]

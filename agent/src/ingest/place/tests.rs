@@ -120,7 +120,8 @@ fn a_passed_batch_is_sent_again_and_moves_no_cursor() {
             }
         );
     }
-    fit(&mut chunk, place(Some(ends[2]), &chunk));
+    let found = place(Some(ends[2]), &chunk);
+    fit(&mut chunk, found);
     // The block of no session is left out: nothing finds its rows.
     assert_eq!(chunk.blocks.len(), 2);
 }

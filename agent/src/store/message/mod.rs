@@ -15,7 +15,6 @@ use vctl_common::spool::BlockEntry;
 use zerocopy::FromBytes as _;
 
 use super::chunk::{Block, Chunk};
-use super::ingest::Sender;
 use super::journal::{NamedSession, Sessions};
 use crate::spool::Position;
 
@@ -24,6 +23,13 @@ const VERSION: u32 = 1;
 const MAGIC: &[u8; 4] = b"VCTL";
 /// Length of everything before the header.
 const PREFIX: usize = 12;
+
+/// Identity of the shipper.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sender {
+    pub(crate) machine: Uuid,
+    pub(crate) spool: Uuid,
+}
 
 /// The message cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
