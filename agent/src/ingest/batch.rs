@@ -38,7 +38,7 @@ impl WorkError {
     pub(super) fn hint(&self) -> Option<String> {
         match self {
             Self::Pg(error) => error.hint(),
-            Self::Stream(error) => error.hint(),
+            Self::Stream(error) => Some(error.hint()),
             Self::Ack(_) => None,
         }
     }
@@ -165,7 +165,7 @@ impl Work {
             if answer.cursor == message.chunk.to {
                 self.count(&message, found, is_lost);
                 if is_lost {
-                    self.report_loss(host, spool);
+                    report_loss(host, spool);
                 }
                 return Ok(Done::Stored);
             }
@@ -195,15 +195,6 @@ impl Work {
         counted.lost += u64::from(is_lost);
     }
 
-    fn report_loss(&self, host: &HostName, spool: Uuid) {
-        warn!(
-            %host,
-            %spool,
-            "JetStream lost batches of this host: a gap is recorded. To ship again what the host still has, remove \
-             `spool.id` in its spool while its agent is stopped."
-        );
-    }
-
     /// Logs a problem of a host, once until it changes.
     fn problem(&self, host: &HostName, what: &str, next: &str) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,6 +210,15 @@ impl Work {
             info!(%host, "Batches of this host are stored again.");
         }
     }
+}
+
+fn report_loss(host: &HostName, spool: Uuid) {
+    warn!(
+        %host,
+        %spool,
+        "JetStream lost batches of this host: a gap is recorded. To ship again what the host still has, remove \
+         `spool.id` in its spool while its agent is stopped."
+    );
 }
 
 const COPIED: &str = "end the copied key: deploy/nats/README.md";

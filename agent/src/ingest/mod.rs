@@ -148,13 +148,12 @@ async fn consume(
     limits: StreamLimits,
     login: &mut Option<(Vault, Pool)>,
 ) -> Result<std::convert::Infallible, IngestError> {
-    let pool = match login {
-        Some((_, pool)) => pool.clone(),
-        None => {
-            let vault = centre.vault().await?;
-            let pool = pool(&vault, centre)?;
-            login.insert((vault, pool)).1.clone()
-        }
+    let pool = if let Some((_, pool)) = login {
+        pool.clone()
+    } else {
+        let vault = centre.vault().await?;
+        let pool = pool(&vault, centre)?;
+        login.insert((vault, pool)).1.clone()
     };
     // Before the first message is taken: without Postgres, messages are left to other consumers.
     drop(pool.get().await.map_err(WorkError::from)?);
@@ -247,13 +246,12 @@ async fn next_messages(messages: &mut pull::Stream) -> Result<Vec<Message>, Inge
 async fn by_host(group: Vec<Message>) -> Result<BTreeMap<HostName, Vec<Message>>, IngestError> {
     let mut hosts: BTreeMap<HostName, Vec<Message>> = BTreeMap::new();
     for message in group {
-        match host_of(&message.subject).and_then(|host| host.parse().ok()) {
-            Some(host) => hosts.entry(host).or_default().push(message),
-            None => {
-                warn!(subject = %message.subject, "A message has no host in its subject, and is removed.");
-                let removed = message.ack_with(async_nats::jetstream::AckKind::Term).await;
-                removed.map_err(WorkError::Ack)?;
-            }
+        if let Some(host) = host_of(&message.subject).and_then(|host| host.parse().ok()) {
+            hosts.entry(host).or_default().push(message);
+        } else {
+            warn!(subject = %message.subject, "A message has no host in its subject, and is removed.");
+            let removed = message.ack_with(async_nats::jetstream::AckKind::Term).await;
+            removed.map_err(WorkError::Ack)?;
         }
     }
     for messages in hosts.values_mut() {

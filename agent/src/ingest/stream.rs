@@ -38,8 +38,8 @@ pub(super) enum StreamError {
 }
 
 impl StreamError {
-    pub(super) fn hint(&self) -> Option<String> {
-        Some(match self {
+    pub(super) fn hint(&self) -> String {
+        match self {
             Self::Request { .. } => {
                 "check the account of this key: deploy/nats/README.md".to_owned()
             }
@@ -49,7 +49,7 @@ impl StreamError {
             Self::SmallPayload { .. } => {
                 format!("set `max_payload` of the server to at least {LEAST_PAYLOAD}")
             }
-        })
+        }
     }
 }
 

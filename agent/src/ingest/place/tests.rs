@@ -156,7 +156,7 @@ fn a_loss_becomes_a_gap_until_the_next_event() {
     let (mut chunk, _) = chunk(at(SEGMENT, 4096), 4096, 1);
     let cursor = HostCursor {
         position: at(SEGMENT, 100),
-        moved_at: UNIX_EPOCH + Duration::from_nanos(5_000_400_000),
+        moved_at: UNIX_EPOCH + Duration::from_micros(5_000_400),
     };
     after_a_loss(&mut chunk, Some(cursor));
     assert_eq!(chunk.from, cursor.position);

@@ -240,7 +240,7 @@ impl Nats {
         let mut list = String::new();
         for host in hosts {
             let key = nats::public_key_or_new(&self.key(host))?;
-            list.push_str(&format!("{host} {key}\n"));
+            list.extend([*host, " ", key.as_str(), "\n"]);
         }
         let ingest = nats::public_key_or_new(&self.key(INGEST))?;
         let accounts = nats::accounts(&list, &[ingest])?;
@@ -264,10 +264,11 @@ impl Nats {
                 .map(|port| format!("nats://127.0.0.1:{port}"))
                 .collect();
             text = text.replace("nats-1", &format!("nats-{}", number + 1));
-            text.push_str(&format!(
-                "cluster {{ name: vctl, listen: \"127.0.0.1:{own}\", routes: [{}] }}\n",
-                routes.join(", ")
-            ));
+            let routes = routes.join(", ");
+            let block = format!(
+                "cluster {{ name: vctl, listen: \"127.0.0.1:{own}\", routes: [{routes}] }}\n"
+            );
+            text.push_str(&block);
         }
         Ok(fs::write(self.configuration(), text)?)
     }
