@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{self, ConfigError, KEYS, Loaded, TABLE};
+use crate::config::ByteSize;
+pub use crate::settings::Settings;
 
 /// Record SSH sessions, with the person behind each command
 #[derive(Debug, Parser)]
@@ -111,6 +112,30 @@ Examples:
   vctl-agent node                         Report every five minutes
   vctl-agent node --once                  Report once, then exit")]
     Node(NodeArgs),
+    /// Store what hosts published to JetStream
+    ///
+    /// For a fleet whose agents have `ship: jetstream`. Runs in the foreground until it is stopped. Several may run:
+    /// each batch is stored once. Creates the stream if it is missing, with `--replicas` and `--max-bytes`.
+    #[command(before_help = "\
+Examples:
+  vctl-agent ingest                                 Store batches in Postgres
+  vctl-agent ingest --replicas 3 --max-bytes 50GiB  Also create the stream in a cluster")]
+    Ingest(IngestArgs),
+    /// Print the name of this machine and its public key for NATS
+    ///
+    /// Creates the key in `nats_key_file` if there is none. The private key stays on this machine.
+    #[command(before_help = "\
+Examples:
+  vctl-agent nats-key                     Print a line for the list of hosts")]
+    NatsKey(NatsKeyArgs),
+    /// Write the accounts of a NATS server from a list of hosts
+    ///
+    /// The list has a line for each host, as `vctl-agent nats-key` prints it. Each host gets an account that publishes
+    /// only as this host.
+    #[command(before_help = "\
+Examples:
+  vctl-agent nats-accounts --ingest UABC... hosts > accounts.conf")]
+    NatsAccounts(NatsAccountsArgs),
     /// Print the manual page of a command, or this help
     #[command(before_help = "\
 Examples:
@@ -137,7 +162,8 @@ Examples:
 pub struct CollectArgs {
     /// Keep the records on this host only
     ///
-    /// Without this flag, they are also shipped to the centre in `vault_addr` and `db_host`.
+    /// Without this flag, they are also shipped to the centre in `vault_addr` and `db_host`, or with `ship: jetstream`
+    /// to NATS.
     #[arg(long)]
     pub local: bool,
     /// Print the effective configuration, each value with its source, and exit
@@ -220,6 +246,34 @@ pub struct DetachArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct IngestArgs {
+    /// Copies of the stream in a cluster of NATS servers, if the stream is created
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub replicas: u8,
+    /// Size at which the stream accepts no more batches, if the stream is created
+    #[arg(long, value_name = "SIZE", default_value = "10GiB")]
+    pub max_bytes: ByteSize,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub struct NatsKeyArgs {
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Debug, Args)]
+pub struct NatsAccountsArgs {
+    /// Public key of a `vctl-agent ingest`; may be repeated
+    #[arg(long, value_name = "KEY")]
+    pub ingest: Vec<String>,
+    /// File with the list
+    #[arg(value_name = "FILE")]
+    pub list: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub struct NodeArgs {
     /// Time between two reports, such as `30s`, `5m` or `1h`
     #[arg(long, value_name = "TIME", value_parser = interval, default_value = "5m")]
@@ -270,99 +324,17 @@ pub enum Form {
     Name,
 }
 
-/// `--config`, and what the flags say about keys.
-#[derive(Debug)]
-pub struct Settings {
-    file: Option<PathBuf>,
-    flags: Vec<(String, String)>,
-}
-
-impl Settings {
-    /// Returns the configuration of flags, environment, file and defaults.
-    pub fn load(&self) -> Result<Loaded, ConfigError> {
-        let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let loaded = config::load(&config::Inputs {
-            flags: &self.flags,
-            env: &|name| std::env::var_os(name),
-            file: self.file.as_deref(),
-            host_name: host_name.trim(),
-        })?;
-        config::remember(&loaded);
-        Ok(loaded)
-    }
-}
-
-// By hand: clap's derive would need the key table a second time, as a struct.
-impl Args for Settings {
-    fn augment_args(command: Command) -> Command {
-        let file = Arg::new("config")
-            .long("config")
-            .value_name("PATH")
-            .value_parser(clap::value_parser!(PathBuf))
-            .env("VCTL_AGENT_CONFIG")
-            .hide_env_values(true)
-            .help(format!(
-                "Configuration file [default: {}]",
-                config::DEFAULT_FILE
-            ));
-        KEYS.iter().fold(command.arg(file), |command, key| {
-            let default = match key.default {
-                "" => String::new(),
-                default => format!(" [default: {default}]"),
-            };
-            let (first, _) = key.doc.split_once(". ").unwrap_or((key.doc, ""));
-            let env = (TABLE.env)(key.name).join(", ");
-            let mut arg = Arg::new(key.name)
-                .long(key.flag())
-                .value_name(if key.is_switch() { "BOOL" } else { "VALUE" })
-                .help_heading("Configuration")
-                .help(format!(
-                    "{}{default} [env: {env}]",
-                    first.trim_end_matches('.')
-                ))
-                .long_help(format!("{}{default} [env: {env}]", key.doc));
-            if key.is_switch() {
-                arg = arg.num_args(0..=1).default_missing_value("true");
-            }
-            command.arg(arg)
-        })
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
-
-impl FromArgMatches for Settings {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self {
-            file: matches.get_one::<PathBuf>("config").cloned(),
-            flags: KEYS
-                .iter()
-                .filter_map(|key| {
-                    let text = matches.get_one::<String>(key.name)?;
-                    Some((key.name.to_owned(), text.clone()))
-                })
-                .collect(),
-        })
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{KEYS, TABLE};
     use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent_and_has_a_flag_for_every_key() {
         Cli::command().debug_assert();
         let mut command = Cli::command();
-        for name in ["collect", "check", "detach", "node"] {
+        for name in ["collect", "check", "detach", "node", "ingest"] {
             let help = command
                 .find_subcommand_mut(name)
                 .unwrap()

@@ -1,6 +1,7 @@
 //! The host daemon; each module uses only those below it.
 pub mod manual;
 pub mod args;
+pub mod settings;
 pub mod pipeline;
 pub mod hook;
 pub mod setup;
@@ -13,11 +14,13 @@ pub mod session;
 pub mod loss;
 pub mod local_log;
 pub mod node;
+pub mod ingest;
 pub mod store;
 pub mod end_request;
 pub mod spool;
 pub mod config;
 pub mod metrics;
+pub mod nats;
 pub mod centre;
 pub mod trusted_dir;
 pub mod machine_id;

@@ -1,5 +1,6 @@
 //! `vctl-agent`: parse, run, exit.
 
+use std::fs;
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
@@ -9,12 +10,17 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use vctl_agent::args::{CheckArgs, Cli, CliCommand, CollectArgs, Form, PamLineCommand, SetupArgs};
+use vctl_agent::args::{
+    CheckArgs, Cli, CliCommand, CollectArgs, Form, IngestArgs, PamLineCommand, SetupArgs,
+};
 use vctl_agent::config::{CentreError, Config, ConfigError, LogLevel};
+use vctl_agent::ingest::{self, StreamLimits};
+use vctl_agent::nats;
 use vctl_agent::node::{self, NodeOptions};
 use vctl_agent::pam::{self, Change, LineOptions};
 use vctl_agent::setup::{self, Answer, SetupError, SetupOptions, User};
 use vctl_agent::stderr::{Log, visible};
+use vctl_agent::store::Route;
 use vctl_agent::{check, hook, manual, pipeline, probe};
 use vctl_common::charset;
 
@@ -66,6 +72,19 @@ fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
             to: Some(directory),
         } => {
             manual::write(&directory)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        CliCommand::Ingest(args) => ingest(&args),
+        CliCommand::NatsKey(args) => {
+            let config = args.settings.load()?.config;
+            let key = nats::public_key_or_new(&config.nats.nats_key_file)?;
+            print(&format!("{} {key}\n", config.host))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        CliCommand::NatsAccounts(args) => {
+            let list = fs::read_to_string(&args.list)
+                .with_context(|| format!("cannot read `{}`", args.list.display()))?;
+            print(&nats::accounts(&list, &args.ingest)?)?;
             Ok(ExitCode::SUCCESS)
         }
         CliCommand::Node(args) => {
@@ -180,14 +199,26 @@ fn collect(args: &CollectArgs) -> anyhow::Result<()> {
     if args.print_config {
         return print(&loaded.effective());
     }
-    let centre = if args.local {
+    let route = if args.local {
         None
     } else {
-        let config = &loaded.config;
-        Some(config.centre.centre(&config.host)?)
+        Some(Route::of(&loaded.config)?)
     };
     log_to_stderr(loaded.config.log_level);
-    pipeline::collect(loaded.config, centre)
+    pipeline::collect(loaded.config, route)
+}
+
+fn ingest(args: &IngestArgs) -> anyhow::Result<ExitCode> {
+    let config = args.settings.load()?.config;
+    let nats = config.nats(&format!("vctl-agent ingest {}", config.host))?;
+    let centre = config.centre.centre(&config.host)?;
+    log_to_stderr(config.log_level);
+    let limits = StreamLimits {
+        replicas: usize::from(args.replicas),
+        max_bytes: args.max_bytes.bytes(),
+    };
+    ingest::run(&nats, &centre, limits)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {

@@ -41,6 +41,9 @@ const RELATED: &[(&str, &[&str])] = &[
     ("setup", &["check", "pam-line", "sshd_config(5)"]),
     ("detach", &["collect"]),
     ("node", &["collect"]),
+    ("ingest", &["collect", "nats-key", "nats-accounts"]),
+    ("nats-key", &["nats-accounts", "ingest"]),
+    ("nats-accounts", &["nats-key", "ingest"]),
 ];
 
 fn program() -> Program {

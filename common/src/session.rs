@@ -273,6 +273,8 @@ pub enum GapCause {
     SpoolCap,
     /// Lost: a part of the spool is no longer readable.
     SpoolDamaged,
+    /// Lost: JetStream accepted batches of this host and no longer has them.
+    StreamLost,
     /// Not lost: the central store has the events, and this host no longer stores them.
     Shipped,
 }

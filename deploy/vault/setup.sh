@@ -119,7 +119,7 @@ sql() {
         psql -X -q -w -A -t -v ON_ERROR_STOP=1 -h "$PG_HOST" -p "$PG_PORT" -U "$PG_ADMIN_USER" -d "$1" -f -
 }
 
-groups=(vctl_ro vctl_rw vctl_identity vctl_audit_ro vctl_audit_writer vctl_audit_ingest vctl_status vctl_pruner vctl_session_end vctl_revoke)
+groups=(vctl_ro vctl_rw vctl_identity vctl_audit_ro vctl_audit_writer vctl_audit_ingest vctl_status vctl_pruner vctl_session_end vctl_revoke vctl_stream_ingest)
 
 # Prints one line for each scope of the file: `scope|NAME|SCOPE|PRINCIPALS|TTL|MAX_TTL`. Postgres parses the JSON.
 read_scopes() {
@@ -184,7 +184,7 @@ fi
 version=$(sql postgres <<<'show server_version_num')
 if [ "$version" -ge 160000 ]; then
     sql postgres <<'SQL'
-grant pg_use_reserved_connections to vctl_vault, vctl_audit_ingest, vctl_status with inherit true;
+grant pg_use_reserved_connections to vctl_vault, vctl_audit_ingest, vctl_stream_ingest, vctl_status with inherit true;
 SQL
     if [ "$(sql postgres <<<'show reserved_connections')" = 0 ]; then
         say 'note: reserved_connections of Postgres is 0: set it, so that logins of people cannot block Vault and hosts'
@@ -341,7 +341,7 @@ for file in "$here"/policies/*.hcl; do
     policy "$(basename "$file" .hcl)" "${text//APPROLE_ACCESSOR/$approle}"
 done
 
-for name in vctl-user vctl-pruner vctl-enroll; do
+for name in vctl-user vctl-pruner vctl-enroll vctl-stream-ingest; do
     say "vault: auth/approle/role/$name"
     put "auth/approle/role/$name" <<JSON
 {"token_policies": ["$name"], "token_ttl": "1h", "token_max_ttl": "24h", "secret_id_ttl": "$SECRET_ID_TTL"}

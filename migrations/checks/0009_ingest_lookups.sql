@@ -3,9 +3,9 @@ do $$
 declare
     settings text[];
 begin
-    select proconfig into settings from pg_proc where pronamespace = 'vctl'::regnamespace and proname = 'ingest_v1';
+    select proconfig into settings from pg_proc where pronamespace = 'vctl'::regnamespace and proname = 'store_batch';
     if not settings @> array['enable_seqscan=off', 'enable_hashjoin=off', 'enable_mergejoin=off'] then
-        raise exception '0009_ingest_lookups: ingest_v1 may read whole tables';
+        raise exception '0009_ingest_lookups: store_batch may read whole tables';
     end if;
     if not exists (select from pg_class where oid = 'vctl.audit_session'::regclass
                    and reloptions @> array['fillfactor=70']) then

@@ -12,9 +12,9 @@ begin
         raise exception '0013_ingest_limits: rows have no limits in %', missing;
     end if;
     if not exists (select from pg_proc
-                   where pronamespace = 'vctl'::regnamespace and proname = 'ingest_v1'
+                   where pronamespace = 'vctl'::regnamespace and proname = 'store_batch'
                      and prosrc like '%least_seq < 1%') then
-        raise exception '0013_ingest_limits: ingest_v1 takes any number';
+        raise exception '0013_ingest_limits: store_batch takes any number';
     end if;
 end
 $$;

@@ -10,9 +10,9 @@ begin
         raise exception '0016_login_work: commands are not told from what sshd and PAM ran';
     end if;
     if not exists (select from pg_proc
-                   where pronamespace = 'vctl'::regnamespace and proname = 'ingest_v1'
+                   where pronamespace = 'vctl'::regnamespace and proname = 'store_batch'
                      and prosrc like '%is_users_exec(kind, head)%') then
-        raise exception '0016_login_work: ingest_v1 counts what sshd and PAM ran as commands';
+        raise exception '0016_login_work: store_batch counts what sshd and PAM ran as commands';
     end if;
 end
 $$;

@@ -82,7 +82,7 @@ pub(crate) const FOR_ARM64: &[Need] = &[
     ("/usr/aarch64-linux-gnu/lib/libc.a", "libc6-dev-arm64-cross"),
 ];
 
-/// Returns the packages of a centre, and pip if it has to fetch a secrets server.
+/// Returns the packages of a centre, and pip if it has to fetch a server.
 pub(crate) fn for_centre() -> Vec<Need> {
     let mut needs = vec![
         ("/usr/sbin/sshd", "openssh-server"),
@@ -93,7 +93,8 @@ pub(crate) fn for_centre() -> Vec<Need> {
     if !has_postgres() {
         needs.push((NOWHERE, "postgresql"));
     }
-    if !succeeds("command -v bao || command -v vault || python3 -m pip --version") {
+    let servers = "(command -v bao || command -v vault) && command -v nats-server";
+    if !succeeds(servers) && !succeeds("python3 -m pip --version") {
         needs.push((NOWHERE, "python3-pip"));
     }
     needs

@@ -65,6 +65,7 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
         directories: directories(config),
         local_log: local_log(root, config),
         centre: CentreFact::default(),
+        stream: None,
     }
 }
 

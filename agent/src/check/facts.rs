@@ -41,6 +41,8 @@ pub struct HostFacts {
     /// `None` without `local_log`.
     pub local_log: Option<LocalLogFact>,
     pub centre: CentreFact,
+    /// `None` unless `ship: jetstream`.
+    pub stream: Option<StreamFact>,
 }
 
 /// The log daemon of the host.
@@ -84,6 +86,13 @@ pub struct CentreFacts {
     /// The server with which this host's clock was compared, and the seconds by which this host is
     /// ahead.
     pub clock: Option<(&'static str, f64)>,
+}
+
+/// NATS, for a host that ships by it; its version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamFact {
+    pub servers: String,
+    pub asked: Asked,
 }
 
 /// Result of one step.

@@ -10,6 +10,7 @@ mod judge;
 mod login;
 mod report;
 mod sshd;
+mod stream;
 
 use std::path::Path;
 
@@ -50,6 +51,7 @@ pub fn run(config: &Config, local: bool) -> Report {
     let mut facts = collect::collect(Path::new("/"), config);
     if !local {
         facts.centre = centre::look(config);
+        facts.stream = stream::look(config);
     }
     judge(&facts, config)
 }

@@ -7,6 +7,7 @@ use vctl_common::key;
 
 use super::Config;
 use super::centre::{self, CentreConfig};
+use super::nats::{self, NatsConfig};
 use super::value::{Capture, LocalLogKind, LogLevel, Mode};
 
 pub static TABLE: Table<Config> = Table {
@@ -47,6 +48,7 @@ pub(super) fn defaults() -> Config {
         metrics_listen: None,
         metrics_textfile: None,
         centre: CentreConfig::default(),
+        nats: NatsConfig::default(),
     })
 }
 
@@ -155,6 +157,18 @@ pub static KEYS: &[Key<Config>] = &[
     key! { centre.db_ca_cert: "absolute path" = "", Raw::some_absolute_path, optional_path,
     "PEM file with the only CAs to trust for Postgres. Default: the CA that this agent was built with, \
       if any, and those of the system." },
+    key! { nats.ship: "`postgres` or `jetstream`" = "postgres", Raw::one, text,
+    "Way to the central store. With `jetstream` the agent publishes its records to NATS, holds no \
+      connection to Postgres, and `vctl session end` does not reach this host; `vctl-agent ingest` stores \
+      the records. With `postgres` the agent stores them itself." },
+    key! { nats.nats_url: "list of `tls://host:port`" = "", nats::servers, list,
+    "Address of the NATS server, or the addresses of a cluster. `ship: jetstream` and `ingest` need it." },
+    key! { nats.nats_key_file: "absolute path" = "/etc/vctl/nats.key", Raw::absolute_path, path,
+    "File with the nkey seed of this machine, from `vctl-agent nats-key`, or a credentials file of \
+      `nsc`." },
+    key! { nats.nats_ca_cert: "absolute path" = "", Raw::some_absolute_path, optional_path,
+    "PEM file with the only CAs to trust for NATS. Default: the CA that this agent was built with, if \
+      any, and those of the system." },
 ];
 
 fn host_name(raw: &Raw) -> Result<String, String> {

@@ -6,6 +6,7 @@
 mod centre;
 mod keys;
 mod load;
+mod nats;
 mod value;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::metrics::Listen;
 pub use centre::{CentreConfig, CentreError};
 pub use keys::{KEYS, TABLE};
 pub use load::{DEFAULT_FILE, Inputs, load, load_for_stamp, placed, remember};
+pub use nats::{NatsConfig, Ship};
 pub use value::{Capture, LocalLogKind, LogLevel, Mode};
 pub use vctl_common::config::{ByteSize, ConfigError, Problem, Source, Span};
 
@@ -55,6 +57,7 @@ pub struct Config {
     pub metrics_listen: Option<Listen>,
     pub metrics_textfile: Option<PathBuf>,
     pub centre: CentreConfig,
+    pub nats: NatsConfig,
 }
 
 impl Config {

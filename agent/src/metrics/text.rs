@@ -241,6 +241,7 @@ fn name(cause: GapCause) -> &'static str {
         GapCause::Undecodable => "undecodable",
         GapCause::SpoolCap => "spool_cap",
         GapCause::SpoolDamaged => "spool_damaged",
+        GapCause::StreamLost => "stream_lost",
         GapCause::Shipped => "shipped",
     }
 }

@@ -10,7 +10,6 @@ use vctl_common::status::{CollectorStatus, Millis};
 use vctl_common::time::wall_now;
 use vctl_redact::{RedactRules, Redactor};
 
-use crate::centre::Centre;
 use crate::config::{Capture, Config, Mode};
 use crate::end_request::{CollectorDesk, EndRequest, desks};
 use crate::local_log::LocalLog;
@@ -18,6 +17,7 @@ use crate::probe::{KERNEL_BTF, OWN_PROGRAM, Probe, ProbeOptions};
 use crate::session::login::LoginReader;
 use crate::session::server::PendingStamp;
 use crate::spool::{SpoolConfig, SpoolWriter};
+use crate::store::Route;
 
 use super::housekeeping::Housekeeping;
 use super::ring_drain::RingDrain;
@@ -106,10 +106,10 @@ impl Collector {
     }
 
     /// Starts to ship. Returns the queue of the centre's requests to end sessions.
-    pub(super) fn ship_to(&mut self, centre: Centre) -> anyhow::Result<mpsc::Receiver<EndRequest>> {
+    pub(super) fn ship_by(&mut self, route: Route) -> anyhow::Result<mpsc::Receiver<EndRequest>> {
         let (collector, shipper, requests) = desks();
         collector.note_open(self.sessions.registry().len());
-        self.shipping.start(centre, shipper, &mut self.out)?;
+        self.shipping.start(route, shipper, &mut self.out)?;
         self.desk = Some(collector);
         Ok(requests)
     }

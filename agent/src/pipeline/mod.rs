@@ -28,11 +28,11 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 use vctl_common::causes::WithCauses;
 
-use crate::centre::Centre;
 use crate::config::Config;
 use crate::metrics::{self, Listen, Listener, Scrape};
 use crate::session::login::LoginReader;
 use crate::session::server::Server;
+use crate::store::Route;
 use crate::trusted_dir;
 
 use collector::Collector;
@@ -49,21 +49,21 @@ const NO_SESSION: Duration = Duration::from_secs(30);
 /// Logins that may wait for the loop.
 const LOGINS: usize = 64;
 
-/// Runs the collector until a signal stops it. The probe stays in the kernel. With a `centre`, the collector also
-/// ships the records to it.
+/// Runs the collector until a signal stops it. The probe stays in the kernel. With a `route`, the collector also
+/// ships the records.
 ///
 /// # Errors
 /// The collector cannot start: another agent runs, the kernel does not fit the probe, or the spool cannot be
 /// written.
-pub fn collect(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
+pub fn collect(config: Config, route: Option<Route>) -> anyhow::Result<()> {
     runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(run(config, centre))
+        .block_on(run(config, route))
 }
 
-async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
+async fn run(config: Config, route: Option<Route>) -> anyhow::Result<()> {
     for dir in [&config.run_dir, &config.spool_dir, &config.pending_dir] {
         trusted_dir::check(dir)?;
     }
@@ -72,8 +72,8 @@ async fn run(config: Config, centre: Option<Centre>) -> anyhow::Result<()> {
     let server = Server::bind(&config.run_dir)?;
     let mut late_logins = LateLoginWatch::begin(&config.pending_dir);
     let mut collector = Collector::start(&config)?;
-    let mut end_requests = match centre {
-        Some(centre) => collector.ship_to(centre)?,
+    let mut end_requests = match route {
+        Some(route) => collector.ship_by(route)?,
         // Closed: no request ever comes.
         None => mpsc::channel(1).1,
     };

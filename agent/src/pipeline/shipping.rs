@@ -9,11 +9,10 @@ use vctl_common::id::BootId;
 use vctl_common::status::{self, CollectorStatus};
 use vctl_common::time::wall_now;
 
-use crate::centre::Centre;
 use crate::config::Config;
 use crate::end_request::ShipperDesk;
 use crate::machine_id;
-use crate::store::{ShipConfig, Shipper};
+use crate::store::{Route, ShipConfig, Shipper};
 
 use super::spool_out::SpoolOut;
 
@@ -47,16 +46,22 @@ impl Shipping {
     /// Starts to ship the content of the spool and everything that follows.
     pub(super) fn start(
         &mut self,
-        centre: Centre,
+        route: Route,
         desk: ShipperDesk,
         out: &mut SpoolOut,
     ) -> anyhow::Result<()> {
-        info!(
-            host = %centre.host,
-            vault = centre.settings.vault.addr,
-            db = centre.settings.db.host,
-            "Recorded events are shipped to the centre."
-        );
+        match &route {
+            Route::Postgres(centre) => info!(
+                host = %centre.host,
+                vault = centre.settings.vault.addr,
+                db = centre.settings.db.host,
+                "Recorded events are shipped to the centre."
+            ),
+            Route::JetStream(way) => info!(
+                servers = way.nats.servers.join(","),
+                "Recorded events are published to JetStream. `vctl session end` does not reach this host."
+            ),
+        }
         let writer = out.writer();
         let config = ShipConfig {
             spool_dir: self.spool_dir.clone(),
@@ -65,7 +70,7 @@ impl Shipping {
             machine: machine_id::read(Path::new("/")).unwrap_or_default(),
             shipped: writer.shipped(),
             events_shipped: self.events_shipped_before,
-            centre,
+            route,
         };
         let shipper = Shipper::start(config, writer.durable(), Some(desk));
         let shipper = shipper.context("cannot start the shipper")?;

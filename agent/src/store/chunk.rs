@@ -18,26 +18,26 @@ pub(super) struct Limits {
 
 /// Batches on their way to the centre.
 #[derive(Debug)]
-pub(super) struct Chunk {
-    pub(super) from: Position,
-    pub(super) to: Position,
-    pub(super) boot_id: BootId,
+pub(crate) struct Chunk {
+    pub(crate) from: Position,
+    pub(crate) to: Position,
+    pub(crate) boot_id: BootId,
     /// Holds the payloads.
-    pub(super) bytes: Vec<u8>,
-    pub(super) blocks: Vec<Block>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) blocks: Vec<Block>,
     /// Data that is no longer readable and whose session is unknown.
-    pub(super) unreadable: Vec<Gap>,
+    pub(crate) unreadable: Vec<Gap>,
 }
 
-#[derive(Debug)]
-pub(super) struct Block {
-    pub(super) entry: BlockEntry,
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    pub(crate) entry: BlockEntry,
     /// Its location in `bytes`; `None` for a damaged payload.
-    pub(super) payload: Option<Range<usize>>,
+    pub(crate) payload: Option<Range<usize>>,
 }
 
 impl Chunk {
-    pub(super) fn events(&self) -> impl Iterator<Item = (&BlockEntry, &[u8])> {
+    pub(crate) fn events(&self) -> impl Iterator<Item = (&BlockEntry, &[u8])> {
         self.whole().filter(|(entry, _)| entry.is_events())
     }
 
@@ -59,13 +59,13 @@ impl Chunk {
     }
 
     /// Returns the clocks of the chunk, for data that has none of its own.
-    pub(super) fn wall(&self) -> WallOffset {
+    pub(crate) fn wall(&self) -> WallOffset {
         let wall = self.new_blocks().map(BlockEntry::wall_offset).next();
         wall.unwrap_or(WallOffset::from_ns(0))
     }
 
     /// Returns the blocks that do not repeat earlier ones.
-    pub(super) fn new_blocks(&self) -> impl Iterator<Item = &BlockEntry> {
+    pub(crate) fn new_blocks(&self) -> impl Iterator<Item = &BlockEntry> {
         let entries = self.blocks.iter().map(|block| &block.entry);
         entries.filter(|entry| entry.kind() != Some(BlockKind::CarriedJournal))
     }

@@ -1,6 +1,9 @@
-//! The two database calls of a shipper.
+//! The two database calls of a shipper, and the same two for a consumer of JetStream.
+
+use std::time::SystemTime;
 
 use uuid::Uuid;
+use vctl_common::host::HostName;
 use vctl_common::id::BootId;
 use vctl_common::pg::tokio_postgres::Row;
 use vctl_common::pg::tokio_postgres::types::{Json, ToSql};
@@ -8,22 +11,16 @@ use vctl_common::pg::{Client, PgError};
 
 use super::chunk::Chunk;
 use super::columns::Columns;
+use super::message::{Message, Sender};
 use crate::spool::Position;
-
-/// Identity of the shipper.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sender {
-    pub(super) machine: Uuid,
-    pub(super) spool: Uuid,
-}
 
 /// The centre's answer to a batch.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// Position of the cursor. If it is not the batch's end, nothing of the batch was stored.
-    pub(super) cursor: Position,
+    pub(crate) cursor: Position,
     /// Another machine that reports as this host.
-    pub(super) other_machine: Option<String>,
+    pub(crate) other_machine: Option<String>,
 }
 
 /// Returns the centre's position in this spool; `None` when it has nothing of it.
@@ -45,19 +42,82 @@ pub(super) async fn store(
     chunk: &Chunk,
     columns: &Columns<'_>,
 ) -> Result<Answer, PgError> {
-    let statement = client
-        .prepare_cached(include_str!("sql/ingest.sql"))
+    let sql = include_str!("sql/ingest.sql");
+    let version = env!("CARGO_PKG_VERSION");
+    call(client, sql, None, version, sender, chunk, columns).await
+}
+
+/// A cursor of a host, and when it moved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HostCursor {
+    pub(crate) position: Position,
+    pub(crate) moved_at: SystemTime,
+}
+
+/// Returns the centre's position in a host's spool; `None` when it has nothing of it.
+pub(crate) async fn cursor_of_host(
+    client: &Client,
+    host: &HostName,
+    spool: Uuid,
+) -> Result<Option<HostCursor>, PgError> {
+    let sql = include_str!("sql/stream_cursor.sql");
+    let statement = client.prepare_cached(sql).await?;
+    let row = client
+        .query_opt(&statement, &[&host.as_str(), &spool])
         .await?;
+    row.map(|row| {
+        Ok(HostCursor {
+            position: position(&row)?,
+            moved_at: row.try_get("moved_at")?,
+        })
+    })
+    .transpose()
+}
+
+/// Stores the chunk of a message for the host that the server named.
+///
+/// # Errors
+/// As `store`.
+pub(crate) async fn store_of_host(
+    client: &Client,
+    host: &HostName,
+    message: &mut Message,
+) -> Result<Answer, PgError> {
+    let columns = Columns::of(&message.chunk, &mut message.sessions);
+    let sql = include_str!("sql/stream_ingest.sql");
+    call(
+        client,
+        sql,
+        Some(host.as_str()),
+        &message.agent_version,
+        message.sender,
+        &message.chunk,
+        &columns,
+    )
+    .await
+}
+
+/// Calls the function of `sql`; `host` is its first parameter, if there is one.
+async fn call(
+    client: &Client,
+    sql: &'static str,
+    host: Option<&str>,
+    agent_version: &str,
+    sender: Sender,
+    chunk: &Chunk,
+    columns: &Columns<'_>,
+) -> Result<Answer, PgError> {
+    let statement = client.prepare_cached(sql).await?;
     let journal = &columns.journal;
     let boot = BootId::as_uuid(chunk.boot_id);
     let (from, to) = (numbers(chunk.from), numbers(chunk.to));
     let opened: Vec<_> = journal.opened.iter().map(Json).collect();
     let closed: Vec<_> = journal.closed.iter().map(Json).collect();
     let gaps: Vec<_> = journal.gaps.iter().map(Json).collect();
-    let parameters: [&(dyn ToSql + Sync); 23] = [
+    let of_all: [&(dyn ToSql + Sync); 23] = [
         &sender.machine,
         &boot,
-        &env!("CARGO_PKG_VERSION"),
+        &agent_version,
         &sender.spool,
         &from,
         &to,
@@ -79,6 +139,11 @@ pub(super) async fn store(
         &columns.argv,
         &columns.head,
     ];
+    let mut parameters: Vec<&(dyn ToSql + Sync)> = Vec::with_capacity(of_all.len() + 1);
+    if let Some(host) = &host {
+        parameters.push(host);
+    }
+    parameters.extend(of_all);
     let row = client.query_one(&statement, &parameters).await?;
     Ok(Answer {
         cursor: position(&row)?,

@@ -1,26 +1,37 @@
 //! Journal entries in the form of `ingest_v1`. No I/O.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vctl_common::id::{BootId, SessionId};
 use vctl_common::session::{
     CloseReason, Gap, GapCause, JournalEntry, Origin, SessionClosed, SessionOpened,
 };
-use vctl_common::spool::JournalLine;
+use vctl_common::spool::{JournalLine, journal_lines};
 use vctl_common::time::WallOffset;
 use vctl_common::wire::Mark;
+
+use super::chunk::Chunk;
 
 /// Sessions that the journal has named so far: blocks of events contain only marks.
 ///
 /// The head of each segment names every open session, so two segments are enough.
 #[derive(Debug, Default)]
-pub(super) struct Sessions {
+pub(crate) struct Sessions {
     current: HashMap<Mark, Known>,
     earlier: HashMap<Mark, Known>,
+}
+
+/// A session in a message, for a reader that does not have the spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NamedSession {
+    id: SessionId,
+    boot_id: BootId,
+    /// Nanoseconds between the boot clock and wall time, at the session's opening.
+    wall: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +55,43 @@ impl Sessions {
             let id = opened.id;
             let known = Known { id, boot_id, wall };
             self.current.insert(id.mark(), known);
+        }
+    }
+
+    /// Returns the sessions with these marks that are known.
+    pub(super) fn named(&self, marks: impl Iterator<Item = Mark>) -> Vec<NamedSession> {
+        let marks: BTreeSet<Mark> = marks.filter(|mark| *mark != 0).collect();
+        let known = marks.into_iter().filter_map(|mark| self.known(mark));
+        known
+            .map(|known| NamedSession {
+                id: known.id,
+                boot_id: known.boot_id,
+                wall: known.wall.as_ns(),
+            })
+            .collect()
+    }
+
+    /// Returns the sessions of a message.
+    pub(super) fn of(named: Vec<NamedSession>) -> Self {
+        let mut sessions = Self::default();
+        for session in named {
+            let known = Known {
+                id: session.id,
+                boot_id: session.boot_id,
+                wall: WallOffset::from_ns(session.wall),
+            };
+            sessions.current.insert(session.id.mark(), known);
+        }
+        sessions
+    }
+
+    /// Learns the sessions that a chunk's journal names.
+    pub(super) fn learn_all(&mut self, chunk: &Chunk) {
+        for (entry, payload) in chunk.journal() {
+            for line in journal_lines(entry.kind(), payload).flatten() {
+                let boot_id = line.boot_id.unwrap_or(chunk.boot_id);
+                self.learn(&line.entry, boot_id, entry.wall_offset());
+            }
         }
     }
 

@@ -4,6 +4,9 @@
 //! spool ──reader──▶ chunk ──columns──▶ one call of ingest_v1 ──▶ the cursor moved, or it did not
 //! ```
 //!
+//! With JetStream as the route, each chunk is one message instead ([`message`]), and `vctl-agent ingest`
+//! makes the call.
+//!
 //! Shipping has its own thread, so capture never waits for the network. Records that are not
 //! shipped stay in the spool; an outage costs disk and no memory. The centre's cursor is the
 //! position to continue from. It moves in the transaction that stores the batch, so a lost answer
@@ -24,10 +27,22 @@ mod connection;
 mod end_requests;
 mod batch_limits;
 mod progress;
+mod message;
+mod publish;
+mod publish_error;
+mod remembered;
+mod retry;
+mod route;
 mod secret_id;
+mod secret_id_care;
 mod ship;
 mod shipper;
 
+#[cfg(test)]
+pub(crate) use chunk::Block;
+pub(crate) use chunk::Chunk;
+pub(crate) use ingest::{HostCursor, cursor_of_host, store_of_host};
+pub(crate) use message::{Message, MessageError, decode};
 pub use progress::Progress;
-pub use ship::ShipConfig;
+pub use route::{JetStream, Route, ShipConfig};
 pub use shipper::Shipper;

@@ -1,16 +1,11 @@
 //! The shipper's loop.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, info, warn};
-use uuid::Uuid;
-use vctl_common::backoff::Backoff;
-use vctl_common::causes::WithCauses;
-use vctl_common::id::BootId;
+use tracing::{debug, warn};
 use vctl_common::pg::Client;
 use vctl_common::status::Millis;
 use vctl_common::time::{BootNs, wall_now};
@@ -21,60 +16,42 @@ use super::columns::Columns;
 use super::connection::{Connection, ShipError, answer};
 use super::end_requests::EndRequests;
 use super::idle::IdleTime;
-use super::ingest::{self, Answer, Sender};
+use super::ingest::{self, Answer};
+use super::message::Sender;
 use super::progress::Progress;
 use super::reader::{Reader, Sought};
+use super::remembered::Remembered;
+use super::retry::Retry;
+use super::route::ShipConfig;
 use crate::centre::Centre;
 use crate::end_request::ShipperDesk;
-use crate::spool::{Durable, Position, new_id, remember_shipped};
+use crate::spool::{Durable, Position, new_id};
 
-/// Time between two writes of the shipped position.
-const REMEMBER: Duration = Duration::from_secs(10);
 /// At its end, the agent waits this long until its credentials are revoked.
 const CLOSING: Duration = Duration::from_secs(3);
-
-/// The pause after the first failure, and the longest one.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_mins(1);
-
-/// The spool and the centre.
-#[derive(Clone, Debug)]
-pub struct ShipConfig {
-    pub spool_dir: PathBuf,
-    pub spool_id: Uuid,
-    pub boot_id: BootId,
-    pub machine: Uuid,
-    /// The shipped position when the spool was opened, if it is known.
-    pub shipped: Option<Position>,
-    /// Events that earlier agents of this boot shipped.
-    pub events_shipped: u64,
-    pub centre: Centre,
-}
 
 /// The state of the loop.
 pub(super) struct Ship {
     config: ShipConfig,
+    centre: Centre,
     durable: watch::Receiver<Durable>,
     progress: Progress,
     reader: Reader,
     /// The centre's position in the spool, once it is known.
     position: Option<Position>,
-    /// The content of `shipped.json`, and its time.
-    remembered: Option<Position>,
-    remembered_at: Instant,
+    remembered: Remembered,
     connection: Option<Connection>,
     client: Option<Client>,
     limits: BatchLimits,
     idle: IdleTime,
-    backoff: Backoff,
-    /// The problem that was logged last, until the next success.
-    logged: Option<String>,
+    retry: Retry,
     end_requests: EndRequests,
 }
 
 impl Ship {
     pub(super) fn new(
         config: ShipConfig,
+        centre: Centre,
         durable: watch::Receiver<Durable>,
         desk: Option<ShipperDesk>,
         progress: Progress,
@@ -87,16 +64,15 @@ impl Ship {
         Self {
             reader: Reader::new(&config.spool_dir, config.boot_id),
             position: None,
-            remembered: config.shipped,
-            remembered_at: Instant::now(),
+            remembered: Remembered::new(config.shipped),
             connection: None,
             client: None,
             limits: BatchLimits::default(),
             idle: IdleTime::default(),
-            backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
-            logged: None,
+            retry: Retry::new(),
             end_requests: EndRequests::new(desk, config.boot_id),
             config,
+            centre,
             durable,
             progress,
         }
@@ -139,21 +115,8 @@ impl Ship {
         if error.is_crowded() {
             self.idle.refused(Instant::now());
         }
-        let text = error.text();
-        let wait = self.backoff.next_pause();
-        let wait = error.retry_after().map_or(wait, |after| wait.max(after));
-        if self.logged.as_deref() == Some(text.as_str()) {
-            debug!(error = text, "Shipping still does not work.");
-        } else {
-            self.logged = Some(text.clone());
-            warn!(
-                error = text,
-                retry_in_s = wait.as_secs_f64(),
-                "Shipping does not work; the records stay in the spool."
-            );
-        }
-        self.progress.tell(|shipping| shipping.problem = Some(text));
-        sleep(wait).await;
+        let (text, least) = (error.text(), error.retry_after());
+        self.retry.failed(text, least, &self.progress).await;
     }
 
     /// Ships all records, until none has come for a while.
@@ -195,7 +158,10 @@ impl Ship {
         if durable == Durable::default() {
             return Ok(true);
         }
-        let from = self.position.or(self.remembered).unwrap_or_default();
+        let from = self
+            .position
+            .or(self.remembered.position())
+            .unwrap_or_default();
         if self.position.is_none() && self.reader.seek(from, durable)? == Sought::Elsewhere {
             return Ok(false);
         }
@@ -211,7 +177,7 @@ impl Ship {
     /// from.
     async fn connect(&mut self) -> Result<(), ShipError> {
         if self.connection.is_none() {
-            self.connection = Some(Connection::open(&self.config.centre).await?);
+            self.connection = Some(Connection::open(&self.centre).await?);
         }
         // Returned to the pool and taken again: the pool checks it then.
         self.client = None;
@@ -308,18 +274,10 @@ impl Ship {
         {
             let was_refused = self.idle.is_crowded(Instant::now());
             answer(self.end_requests.exchange(client, was_refused)).await?;
-            self.works_again();
+            self.retry.works_again();
             self.progress.tell(|shipping| shipping.problem = None);
         }
         Ok(())
-    }
-
-    fn works_again(&mut self) {
-        if self.backoff.is_failing() {
-            info!("Shipping works again.");
-        }
-        self.backoff.reset();
-        self.logged = None;
     }
 
     fn answered(&mut self, chunk: &Chunk, events: usize, said: Answer) -> Result<(), ShipError> {
@@ -329,10 +287,10 @@ impl Ship {
             debug!(cursor = ?said.cursor, "The centre's cursor is elsewhere.");
             return self.go_on_at(Some(said.cursor));
         }
-        self.works_again();
+        self.retry.works_again();
         self.position = Some(chunk.to);
         self.progress.stored(chunk.to, events, wall_now());
-        if self.remembered_at.elapsed() >= REMEMBER {
+        if self.remembered.is_due() {
             self.remember();
         }
         Ok(())
@@ -355,21 +313,14 @@ impl Ship {
     }
 
     fn remember(&mut self) {
-        self.remembered_at = Instant::now();
-        let Some(position) = self.position.filter(|p| self.remembered != Some(*p)) else {
-            return;
-        };
-        match remember_shipped(&self.config.spool_dir, self.config.spool_id, position) {
-            Ok(()) => self.remembered = Some(position),
-            Err(error) => {
-                debug!(error = %WithCauses(&error), "How far the spool is shipped cannot be written down.");
-            }
-        }
+        let dir = &self.config.spool_dir;
+        self.remembered
+            .write(dir, self.config.spool_id, self.position);
     }
 }
 
 /// Returns the time of the first new event.
-fn oldest(chunk: &Chunk) -> Option<Millis> {
+pub(super) fn oldest(chunk: &Chunk) -> Option<Millis> {
     chunk
         .new_blocks()
         .map(|entry| (entry.wall_offset(), entry.first_at()))

@@ -8,7 +8,9 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::progress::Progress;
-use super::ship::{Ship, ShipConfig};
+use super::publish::Publish;
+use super::route::{Route, ShipConfig};
+use super::ship::Ship;
 use crate::end_request::ShipperDesk;
 use crate::spool::Durable;
 
@@ -21,8 +23,8 @@ pub struct Shipper {
 }
 
 impl Shipper {
-    /// Starts shipping. `durable` is the position that the spool's writer has synced. With a `desk`, the thread also
-    /// asks for requests to end sessions.
+    /// Starts shipping. `durable` is the position that the spool's writer has synced. With a `desk`, and
+    /// Postgres as its route, the thread also asks for requests to end sessions.
     ///
     /// # Errors
     /// The thread cannot be started. Later errors are in `progress` and in the log.
@@ -36,10 +38,18 @@ impl Shipper {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let mut ship = Ship::new(config, durable, desk, progress.clone());
-        let thread = thread::Builder::new()
-            .name("shipper".to_owned())
-            .spawn(move || runtime.block_on(ship.run(stopped)))?;
+        let thread = thread::Builder::new().name("shipper".to_owned());
+        let thread = match config.route.clone() {
+            Route::Postgres(centre) => {
+                let mut ship = Ship::new(config, *centre, durable, desk, progress.clone());
+                thread.spawn(move || runtime.block_on(ship.run(stopped)))?
+            }
+            // Requests to end sessions are rows of Postgres, which this host does not read.
+            Route::JetStream(way) => {
+                let mut publish = Publish::new(config, *way, durable, progress.clone());
+                thread.spawn(move || runtime.block_on(publish.run(stopped)))?
+            }
+        };
         Ok(Self {
             progress,
             stop,

@@ -141,6 +141,8 @@ impl Config {
                     session_end: self.db_role_session_end.clone(),
                     revoke: self.db_role_revoke.clone(),
                     migrate: self.db_role_migrate.clone(),
+                    // Used by `vctl-agent ingest` alone.
+                    ..RoleNames::default()
                 },
                 ..VaultSettings::new(&self.vault_addr)
             },

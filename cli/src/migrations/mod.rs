@@ -56,6 +56,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0025_export_order",
     "0026_revoke_role",
     "0027_former_names_kept",
+    "0028_stream_ingest",
 ];
 
 impl Migration {

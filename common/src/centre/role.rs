@@ -19,6 +19,8 @@ pub enum DbRole {
     AuditWriter,
     /// Ships one host's events; the server verifies that the client is this host.
     AuditIngest(Enrolment),
+    /// Stores the events that hosts published to JetStream, each under the name that the NATS server stated.
+    StreamIngest,
     /// Reports one host's status.
     Status(Enrolment),
     /// Drops data after its retention period.
@@ -41,6 +43,7 @@ impl DbRole {
             Self::AuditRo => names.audit_ro.clone(),
             Self::AuditWriter => names.audit_write.clone(),
             Self::AuditIngest(enrolment) => format!("{}-{enrolment}", names.audit_ingest),
+            Self::StreamIngest => names.stream_ingest.clone(),
             Self::Status(enrolment) => format!("{}-{enrolment}", names.status),
             Self::Pruner => names.prune.clone(),
             Self::SessionEnd => names.session_end.clone(),
@@ -58,6 +61,7 @@ impl DbRole {
             Self::AuditRo => "VCTL_DB_ROLE_AUDIT_RO",
             Self::AuditWriter => "VCTL_DB_ROLE_AUDIT_WRITE",
             Self::AuditIngest(_) => "VCTL_DB_ROLE_AUDIT_INGEST",
+            Self::StreamIngest => "VCTL_DB_ROLE_STREAM_INGEST",
             Self::Status(_) => "VCTL_DB_ROLE_STATUS",
             Self::Pruner => "VCTL_DB_ROLE_PRUNE",
             Self::SessionEnd => "VCTL_DB_ROLE_SESSION_END",
@@ -79,6 +83,7 @@ impl DbRole {
             Self::AuditWriter => "vctl-ssh".to_owned(),
             Self::Rw | Self::Migrator => "vctl-admin".to_owned(),
             Self::Pruner => "vctl-pruner".to_owned(),
+            Self::StreamIngest => "vctl-stream-ingest".to_owned(),
             Self::SessionEnd => "vctl-session-end".to_owned(),
             Self::Revoke => "vctl-revoke".to_owned(),
             Self::AuditIngest(_) | Self::Status(_) => "vctl-host".to_owned(),
@@ -96,6 +101,7 @@ pub struct RoleNames {
     pub audit_ro: String,
     pub audit_write: String,
     pub audit_ingest: String,
+    pub stream_ingest: String,
     pub prune: String,
     pub status: String,
     pub session_end: String,
@@ -112,6 +118,7 @@ impl Default for RoleNames {
             audit_ro: "vctl-audit-ro".to_owned(),
             audit_write: "vctl-audit-writer".to_owned(),
             audit_ingest: "vctl-audit-ingest".to_owned(),
+            stream_ingest: "vctl-stream-ingest".to_owned(),
             prune: "vctl-pruner".to_owned(),
             status: "vctl-status".to_owned(),
             session_end: "vctl-session-end".to_owned(),
@@ -130,6 +137,7 @@ impl fmt::Display for DbRole {
             Self::AuditRo => f.write_str("vctl-audit-ro"),
             Self::AuditWriter => f.write_str("vctl-audit-writer"),
             Self::AuditIngest(enrolment) => write!(f, "vctl-audit-ingest-{enrolment}"),
+            Self::StreamIngest => f.write_str("vctl-stream-ingest"),
             Self::Status(enrolment) => write!(f, "vctl-status-{enrolment}"),
             Self::Pruner => f.write_str("vctl-pruner"),
             Self::SessionEnd => f.write_str("vctl-session-end"),

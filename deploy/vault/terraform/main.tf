@@ -15,6 +15,7 @@ locals {
   groups = [
     "vctl_ro", "vctl_rw", "vctl_identity", "vctl_audit_ro", "vctl_audit_writer",
     "vctl_audit_ingest", "vctl_status", "vctl_pruner", "vctl_session_end", "vctl_revoke",
+    "vctl_stream_ingest",
   ]
   ca = var.postgres_ca_path == "" ? "" : "&sslrootcert=${var.postgres_ca_path}"
   # Policies of each external group. The identity provider defines the members.
@@ -215,7 +216,7 @@ resource "vault_policy" "scope" {
 }
 
 resource "vault_approle_auth_backend_role" "this" {
-  for_each       = toset(["vctl-user", "vctl-pruner", "vctl-enroll"])
+  for_each       = toset(["vctl-user", "vctl-pruner", "vctl-enroll", "vctl-stream-ingest"])
   backend        = vault_auth_backend.this["approle"].path
   role_name      = each.key
   token_policies = [each.key]

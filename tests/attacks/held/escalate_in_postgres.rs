@@ -94,7 +94,7 @@ fn no_definer_function_looks_where_a_caller_can_write() {
         "select bool_or(has_schema_privilege(r.rolname, 'vctl', 'create')) from pg_roles r \
                     where r.rolname in ('vctl_ro', 'vctl_rw', 'vctl_identity', 'vctl_audit_ro', \
                       'vctl_audit_writer', 'vctl_audit_ingest', 'vctl_status', 'vctl_pruner',
-                      'vctl_session_end', 'vctl_revoke')";
+                      'vctl_session_end', 'vctl_revoke', 'vctl_stream_ingest')";
     assert_eq!(centre.postgres.psql(DATABASE, writable).unwrap(), "f");
 }
 

@@ -23,6 +23,7 @@ fn a_login_that_owns_nothing_goes() {
         "vctl-pruner",
         "vctl-session-end",
         "vctl-revoke",
+        "vctl-stream-ingest",
         "vctl-migrator",
     ] {
         let credential = admin.credential(role).unwrap();

@@ -14,3 +14,6 @@ mod ship;
 mod ship_faults;
 mod ship_probe;
 mod ship_versions;
+mod stream;
+mod stream_faults;
+mod stream_identity;

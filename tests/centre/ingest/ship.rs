@@ -1,30 +1,39 @@
-//! The data in a host's spool arrives at the centre: all of it, once and unchanged.
+//! The data in a host's spool arrives at the centre, by Postgres and by JetStream: all of it, once and unchanged.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
 use vctl_agent::centre::Centre as Where;
+use vctl_agent::store::Shipper;
 use vctl_common::session::{Gap, GapCause, JournalEntry};
 use vctl_common::time::BootNs;
 use vctl_tests::centre::{Centre, HostIdentity};
 use vctl_tests::lab::{PATIENCE, eventually};
 use vctl_tests::ship::{Source, exec};
 
+use super::stream::Road;
+
 const SEGMENT: u64 = 256 << 10;
 const CAP: u64 = 1 << 30;
 
 struct Host {
     centre: &'static Centre,
+    road: Road,
     identity: HostIdentity,
     dir: tempfile::TempDir,
 }
 
 impl Host {
     fn of_spec(name: &str) -> Option<Self> {
+        Self::on(Road::Postgres, name)
+    }
+
+    fn on(road: Road, name: &str) -> Option<Self> {
         let centre = Centre::shared()?;
         Some(Self {
-            identity: centre.enroll(name).unwrap(),
+            identity: centre.enroll(&road.host(name)).unwrap(),
+            road,
             centre,
             dir: tempfile::tempdir().unwrap(),
         })
@@ -38,6 +47,10 @@ impl Host {
         self.centre.way(&self.identity, self.dir.path()).unwrap()
     }
 
+    fn ship(&self, source: &Source) -> Shipper {
+        self.road.ship(source, &self.way()).unwrap()
+    }
+
     fn ensure_has(&self, source: &Source) {
         let host = &self.identity.name;
         let truth = &source.sessions;
@@ -47,13 +60,19 @@ impl Host {
 
 #[test]
 fn sessions_arrive_complete_with_their_journal() {
-    let Some(host) = Host::of_spec("ship-whole") else {
+    for road in Road::both() {
+        sessions_arrive_complete_by(road);
+    }
+}
+
+fn sessions_arrive_complete_by(road: Road) {
+    let Some(host) = Host::on(road, "ship-whole") else {
         return;
     };
     let mut source = host.source();
     let alice = source.log_in(u64::MAX).unwrap();
     let bob = source.log_in(7).unwrap();
-    let _shipper = source.ship(&host.way()).unwrap();
+    let _shipper = host.ship(&source);
     for _ in 0..40 {
         source.work(alice, 70).unwrap();
         source.work(bob, 35).unwrap();
@@ -77,7 +96,13 @@ fn sessions_arrive_complete_with_their_journal() {
 
 #[test]
 fn every_byte_of_a_record_is_at_the_centre() {
-    let Some(host) = Host::of_spec("ship-bytes") else {
+    for road in Road::both() {
+        every_byte_of_a_record_arrives_by(road);
+    }
+}
+
+fn every_byte_of_a_record_arrives_by(road: Road) {
+    let Some(host) = Host::on(road, "ship-bytes") else {
         return;
     };
     let mut source = host.source();
@@ -96,7 +121,7 @@ fn every_byte_of_a_record_is_at_the_centre() {
         source.event(id, &record).unwrap();
         records.insert(seq, record);
     }
-    let _shipper = source.ship(&host.way()).unwrap();
+    let _shipper = host.ship(&source);
     host.ensure_has(&source);
     for (seq, record) in records {
         let sql = format!(
@@ -112,7 +137,13 @@ fn every_byte_of_a_record_is_at_the_centre() {
 
 #[test]
 fn a_repeated_gap_is_stored_once() {
-    let Some(host) = Host::of_spec("ship-gap") else {
+    for road in Road::both() {
+        a_repeated_gap_arrives_once_by(road);
+    }
+}
+
+fn a_repeated_gap_arrives_once_by(road: Road) {
+    let Some(host) = Host::on(road, "ship-gap") else {
         return;
     };
     let mut source = host.source();
@@ -125,7 +156,7 @@ fn a_repeated_gap_is_stored_once() {
         source.note(&gap(Some(id))).unwrap();
         source.note(&gap(None)).unwrap();
     }
-    let _shipper = source.ship(&host.way()).unwrap();
+    let _shipper = host.ship(&source);
     source.work(id, 10).unwrap();
     host.ensure_has(&source);
     let sql = format!(

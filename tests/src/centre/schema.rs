@@ -20,7 +20,7 @@ declare
 begin
     foreach name in array array['vctl_owner', 'vctl_ro', 'vctl_rw', 'vctl_identity', 'vctl_audit_ro',
         'vctl_audit_writer', 'vctl_audit_ingest', 'vctl_status', 'vctl_pruner', 'vctl_session_end',
-        'vctl_revoke', 'vctl_vault']
+        'vctl_revoke', 'vctl_stream_ingest', 'vctl_vault']
     loop
         if not exists (select from pg_roles where rolname = name) then
             execute format('create role %I nologin', name);

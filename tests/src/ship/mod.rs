@@ -15,7 +15,7 @@ use uuid::Uuid;
 use vctl_agent::centre::Centre as Where;
 use vctl_agent::machine_id;
 use vctl_agent::spool::{BatchBuilder, SpoolConfig, SpoolWriter};
-use vctl_agent::store::{ShipConfig, Shipper};
+use vctl_agent::store::{Route, ShipConfig, Shipper};
 use vctl_common::centre::{DbSettings, Settings, VaultSettings};
 use vctl_common::id::{BootId, CertSerial, ProcessId, SessionId};
 use vctl_common::session::{
@@ -142,6 +142,11 @@ impl Source {
 
     /// Does the same as `ship`, from a machine with this id.
     pub fn ship_as(&self, machine: Uuid, way: &Where) -> Result<Shipper> {
+        self.ship_by(machine, Route::Postgres(Box::new(way.clone())))
+    }
+
+    /// Starts to ship the spool by a route, from a machine with this id.
+    pub fn ship_by(&self, machine: Uuid, route: Route) -> Result<Shipper> {
         let config = ShipConfig {
             spool_dir: self.dir.clone(),
             spool_id: self.writer.id(),
@@ -149,7 +154,7 @@ impl Source {
             machine,
             shipped: self.writer.shipped(),
             events_shipped: 0,
-            centre: way.clone(),
+            route,
         };
         Ok(Shipper::start(config, self.writer.durable(), None)?)
     }

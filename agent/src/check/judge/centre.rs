@@ -2,7 +2,7 @@
 
 use vctl_common::time::is_wrong_clock;
 
-use super::super::facts::{Asked, CentreFact, CentreFacts, HostFacts};
+use super::super::facts::{Asked, CentreFact, CentreFacts, HostFacts, StreamFact};
 use super::super::report::Finding;
 
 pub(super) fn centre(facts: &HostFacts) -> Vec<Finding> {
@@ -75,6 +75,26 @@ fn postgres(facts: &CentreFacts) -> Option<Finding> {
             hint.clone().unwrap_or_else(|| {
                 "check `db_host` and `db_port`, and that the server runs".to_owned()
             }),
+        ),
+        Asked::Waits | Asked::No => return None,
+    })
+}
+
+pub(super) fn stream(fact: &StreamFact) -> Option<Finding> {
+    let id = "jetstream";
+    let servers = &fact.servers;
+    Some(match &fact.asked {
+        Asked::Works(version) => Finding::pass(
+            id,
+            format!(
+                "{servers} accepts this host's key, version {version}; `vctl session end` does not reach this host"
+            ),
+        ),
+        Asked::Failed { why, hint } => Finding::fail(
+            id,
+            why.clone(),
+            hint.clone()
+                .unwrap_or_else(|| "check `nats_url`, and that the server runs".to_owned()),
         ),
         Asked::Waits | Asked::No => return None,
     })
@@ -168,6 +188,18 @@ mod tests {
             ..works()
         };
         assert!(judged(wrapped).contains(&("enrolment", Status::Warn)));
+    }
+
+    #[test]
+    fn a_host_on_jetstream_has_a_limit_that_check_names() {
+        let fact = |asked| StreamFact {
+            servers: "tls://nats:4222".to_owned(),
+            asked,
+        };
+        let works = stream(&fact(Asked::Works("2.15".to_owned()))).unwrap();
+        assert!(works.status == Status::Pass && format!("{works:?}").contains("vctl session end"));
+        let failed = stream(&fact(Asked::failed("refused", None))).unwrap();
+        assert_eq!(failed.status, Status::Fail);
     }
 
     #[test]

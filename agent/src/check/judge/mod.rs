@@ -48,6 +48,7 @@ pub fn judge(facts: &HostFacts, config: &Config) -> Report {
     ]);
     findings.extend(facts.local_log.as_ref().map(local_log));
     findings.extend(centre::centre(facts));
+    findings.extend(facts.stream.as_ref().and_then(centre::stream));
     Report::new(findings)
 }
 

@@ -51,6 +51,7 @@ fn debian() -> HostFacts {
             dropped: 0,
         }),
         centre: crate::check::facts::CentreFact::NotConfigured,
+        stream: None,
     }
 }
 

@@ -324,6 +324,7 @@ fn cause(cause: GapCause) -> &'static str {
         GapCause::Undecodable => "records could not be decoded",
         GapCause::SpoolCap => "dropped: the spool reached its size limit",
         GapCause::SpoolDamaged => "the spool is damaged",
+        GapCause::StreamLost => "JetStream lost batches of this host",
         GapCause::Shipped => {
             "sent: the events are in the central store, and no longer on this host"
         }

@@ -297,6 +297,7 @@ fn takes_numbers(cause: GapCause) -> bool {
         | GapCause::Undecodable
         | GapCause::SpoolCap
         | GapCause::SpoolDamaged
+        | GapCause::StreamLost
         | GapCause::Shipped => true,
         GapCause::ProbeSkipped
         | GapCause::MarksFull

@@ -100,7 +100,7 @@ const SPOILED: &[(&str, &str)] = &[
     ),
     (
         "0009_ingest_lookups",
-        "alter function vctl.ingest_v1 reset enable_seqscan",
+        "alter function vctl.store_batch reset enable_seqscan",
     ),
     (
         "0009_ingest_lookups",
@@ -317,6 +317,30 @@ const SPOILED: &[(&str, &str)] = &[
     (
         "0027_former_names_kept",
         "alter function vctl.refuse_former_names_left() security invoker",
+    ),
+    (
+        "0028_stream_ingest",
+        "revoke execute on function vctl.stream_cursor_v1(text, uuid) from vctl_stream_ingest",
+    ),
+    (
+        "0028_stream_ingest",
+        "grant execute on function vctl.stream_cursor_v1(text, uuid) to vctl_audit_ingest",
+    ),
+    (
+        "0028_stream_ingest",
+        "grant execute on function vctl.stream_host(text) to public",
+    ),
+    (
+        "0028_stream_ingest",
+        "grant select on vctl.audit_session to vctl_stream_ingest",
+    ),
+    (
+        "0028_stream_ingest",
+        "alter function vctl.stream_cursor_v1(text, uuid) security invoker",
+    ),
+    (
+        "0028_stream_ingest",
+        "revoke usage on schema vctl from vctl_stream_ingest",
     ),
 ];
 

@@ -22,11 +22,11 @@ use crate::report::Findings;
 use crate::rig::Bench;
 
 /// Limit of connections for the whole fleet.
-const BACKENDS: u32 = 64;
+pub(super) const BACKENDS: u32 = 64;
 /// So few connections that Postgres refuses most agents. The superuser and Vault also need some of them.
 const FEW: u32 = 20;
 /// Events of a minute: ten programs a second, each with an exec event and an exit event.
-const A_MINUTE: u64 = 60 * 20;
+pub(super) const A_MINUTE: u64 = 60 * 20;
 /// A refused agent must wait at least this long before it tries again.
 const FLOOR_MS: f64 = 500.0;
 
@@ -83,8 +83,8 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
 }
 
 /// Results of the reconnection of a fleet.
-struct Back {
-    last: Duration,
+pub(super) struct Back {
+    pub(super) last: Duration,
     wrong: u64,
     most: u64,
     looks: u64,
@@ -92,7 +92,7 @@ struct Back {
 }
 
 /// Starts that many agents at once, each with a separate login, lease, connection and backlog.
-fn come_back(bench: &Bench, agents: u32, backends: u32) -> Result<Back> {
+pub(super) fn come_back(bench: &Bench, agents: u32, backends: u32) -> Result<Back> {
     let centre = Centre::start(&Options {
         postgres: PostgresOptions {
             fsync: true,
@@ -285,7 +285,7 @@ impl<S: tracing::Subscriber> Layer<S> for Log {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         let mut text = ErrorText(None);
         event.record(&mut text);
-        if let (true, Some(error)) = (event.metadata().target().contains("store::ship"), text.0) {
+        if let (true, Some(error)) = (event.metadata().target().contains("store::retry"), text.0) {
             // Ports and hosts are removed, because they do not make a different cause.
             self.tell(Told::Failed(
                 error.chars().filter(|c| !c.is_ascii_digit()).collect(),
@@ -305,7 +305,7 @@ impl Visit for ErrorText {
     }
 }
 
-fn raise_the_limit_of_files() -> Result<()> {
+pub(super) fn raise_the_limit_of_files() -> Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
 }

@@ -15,6 +15,7 @@ mod instructions;
 mod ingest;
 mod history;
 mod agents;
+mod stream;
 mod visible;
 mod token;
 mod ssh;
@@ -66,6 +67,8 @@ pub(crate) enum Scenario {
     History,
     /// A thousand agents reconnect at once
     Agents,
+    /// A thousand agents through JetStream, with a consumer and a server killed, compared with the direct way
+    Stream,
     /// Time from an exec to its row, while a session is busy
     Visible,
     /// A token of ten seconds, renewed while the server stops and returns
@@ -114,6 +117,7 @@ impl Scenario {
             Self::Ingest => ingest::run(bench),
             Self::History => history::run(bench),
             Self::Agents => agents::run(bench),
+            Self::Stream => stream::run(bench),
             Self::Visible => visible::run(bench),
             Self::Token => token::run(bench),
             Self::Ssh => ssh::run(bench),

@@ -1,0 +1,278 @@
+//! `vctl-agent ingest`: stores in Postgres what hosts published to JetStream.
+//!
+//! ```text
+//! JetStream ──pull──▶ messages by host ──place──▶ one call of stream_ingest_v1 ──▶ acknowledged
+//! ```
+//!
+//! Several of them may run. They share one consumer, and the cursor of each spool decides what is stored
+//! ([`place`]): once, in order, whatever is delivered twice or to whom. A message is acknowledged after Postgres has
+//! committed it.
+
+mod batch;
+mod place;
+mod stream;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::pull;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream as futures};
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+use vctl_common::backoff::Backoff;
+use vctl_common::causes::WithCauses;
+use vctl_common::centre::DbRole;
+use vctl_common::host::HostName;
+use vctl_common::pg::{Pool, PoolLimits};
+use vctl_common::vault::Vault;
+
+use crate::centre::{Centre, LoginError};
+use crate::nats::{self, Nats, NatsError, host_of};
+use batch::{Counted, Work, WorkError};
+pub use stream::StreamLimits;
+
+/// Hosts whose batches are stored at the same time, each over its own connection.
+const AT_ONCE: usize = 4;
+/// Messages that are taken from the stream together.
+const TOGETHER: usize = 64;
+/// Time limit for one batch.
+const STATEMENT: Duration = Duration::from_mins(1);
+/// Time between two log lines with numbers.
+const REPORT: Duration = Duration::from_mins(1);
+/// At its end, the consumer waits this long until its credentials are revoked.
+const CLOSING: Duration = Duration::from_secs(3);
+
+#[derive(Debug, thiserror::Error)]
+enum IngestError {
+    #[error(transparent)]
+    Nats(#[from] NatsError),
+    #[error(transparent)]
+    Login(#[from] LoginError),
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    #[error("the NATS server delivers no messages: {why}")]
+    Messages { why: String },
+}
+
+impl IngestError {
+    fn text(&self) -> String {
+        let text = WithCauses(self).to_string();
+        let hint = match self {
+            Self::Nats(error) => error.hint(),
+            Self::Login(error) => error.hint(),
+            Self::Work(error) => error.hint(),
+            Self::Messages { .. } => None,
+        };
+        match hint {
+            Some(hint) => format!("{text} ({})", crate::config::placed(&hint)),
+            None => text,
+        }
+    }
+}
+
+/// Stores batches until a signal stops it. Problems with the servers are logged, and tried again.
+///
+/// # Errors
+/// The runtime cannot start.
+pub fn run(nats: &Nats, centre: &Centre, limits: StreamLimits) -> anyhow::Result<()> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let done = runtime.block_on(consume_until_stopped(nats, centre, limits));
+    // A query to a name server that does not answer runs on a thread that cannot be stopped.
+    runtime.shutdown_background();
+    done
+}
+
+async fn consume_until_stopped(
+    nats: &Nats,
+    centre: &Centre,
+    limits: StreamLimits,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut login = None;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = consume_for_ever(nats, centre, limits, &mut login) => {}
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    if let Some((vault, pool)) = login {
+        let closing = async {
+            pool.close().await;
+            let _ = vault.revoke_self().await;
+        };
+        let _ = timeout(CLOSING, closing).await;
+    }
+    Ok(())
+}
+
+async fn consume_for_ever(
+    nats: &Nats,
+    centre: &Centre,
+    limits: StreamLimits,
+    login: &mut Option<(Vault, Pool)>,
+) {
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+    let mut logged = None;
+    loop {
+        let begun = Instant::now();
+        let Err(error) = consume(nats, centre, limits, login).await;
+        if begun.elapsed() > REPORT {
+            backoff.reset();
+            logged = None;
+        }
+        let (text, wait) = (error.text(), backoff.next_pause());
+        if logged.as_ref() != Some(&text) {
+            warn!(
+                error = text,
+                retry_in_s = wait.as_secs_f64(),
+                "Batches are not stored; they stay in the stream."
+            );
+            logged = Some(text);
+        }
+        sleep(wait).await;
+    }
+}
+
+async fn consume(
+    nats: &Nats,
+    centre: &Centre,
+    limits: StreamLimits,
+    login: &mut Option<(Vault, Pool)>,
+) -> Result<std::convert::Infallible, IngestError> {
+    let pool = if let Some((_, pool)) = login {
+        pool.clone()
+    } else {
+        let vault = centre.vault().await?;
+        let pool = pool(&vault, centre)?;
+        login.insert((vault, pool)).1.clone()
+    };
+    // Before the first message is taken: without Postgres, messages are left to other consumers.
+    drop(pool.get().await.map_err(WorkError::from)?);
+    let client = nats::connect(nats).await?;
+    let (stream, consumer) = stream::open(&client, limits)
+        .await
+        .map_err(WorkError::from)?;
+    let mut messages = consumer
+        .stream()
+        .max_messages_per_batch(TOGETHER)
+        .expires(Duration::from_secs(30))
+        .heartbeat(Duration::from_secs(5))
+        .messages()
+        .await
+        .map_err(|error| IngestError::Messages {
+            why: WithCauses(&error).to_string(),
+        })?;
+    info!(
+        servers = nats.servers.join(","),
+        "Storing the batches of the stream."
+    );
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let work = Work {
+        pool,
+        stream,
+        counted: Mutex::default(),
+        logged: Mutex::new(HashMap::new()),
+    };
+    let mut reported = Instant::now();
+    loop {
+        let group = next_messages(&mut messages).await?;
+        let hosts = by_host(group).await?;
+        futures::iter(hosts)
+            .map(Ok)
+            .try_for_each_concurrent(AT_ONCE, |(host, messages)| {
+                let work = &work;
+                async move { work.handle(&host, messages).await }
+            })
+            .await?;
+        if reported.elapsed() >= REPORT {
+            reported = Instant::now();
+            report(&work);
+        }
+    }
+}
+
+fn pool(vault: &Vault, centre: &Centre) -> Result<Pool, IngestError> {
+    let limits = PoolLimits {
+        max_size: AT_ONCE,
+        statement_timeout: Some(STATEMENT),
+        ..PoolLimits::default()
+    };
+    let pool = Pool::new(
+        vault.clone(),
+        &centre.settings.db,
+        DbRole::StreamIngest,
+        limits,
+    );
+    Ok(pool.map_err(WorkError::from)?)
+}
+
+/// Waits for a message, and takes those that have arrived with it.
+async fn next_messages(messages: &mut pull::Stream) -> Result<Vec<Message>, IngestError> {
+    let failed = |why: &dyn std::error::Error| IngestError::Messages {
+        why: WithCauses(why).to_string(),
+    };
+    let mut group = Vec::new();
+    let mut next = messages.next().await;
+    loop {
+        match next {
+            Some(Ok(message)) => group.push(message),
+            Some(Err(error)) => return Err(failed(&error)),
+            None => {
+                return Err(IngestError::Messages {
+                    why: "the subscription has ended".to_owned(),
+                });
+            }
+        }
+        if group.len() == TOGETHER {
+            return Ok(group);
+        }
+        match messages.next().now_or_never() {
+            Some(more) => next = more,
+            None => return Ok(group),
+        }
+    }
+}
+
+/// Sorts messages by host, each host's in the order of the stream.
+async fn by_host(group: Vec<Message>) -> Result<BTreeMap<HostName, Vec<Message>>, IngestError> {
+    let mut hosts: BTreeMap<HostName, Vec<Message>> = BTreeMap::new();
+    for message in group {
+        if let Some(host) = host_of(&message.subject).and_then(|host| host.parse().ok()) {
+            hosts.entry(host).or_default().push(message);
+        } else {
+            warn!(subject = %message.subject, "A message has no host in its subject, and is removed.");
+            let removed = message.ack_with(async_nats::jetstream::AckKind::Term).await;
+            removed.map_err(WorkError::Ack)?;
+        }
+    }
+    for messages in hosts.values_mut() {
+        messages.sort_by_key(|message| message.info().map_or(0, |info| info.stream_sequence));
+    }
+    Ok(hosts)
+}
+
+fn report(work: &Work) {
+    let mut counted = work.counted.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = std::mem::take(&mut *counted);
+    let Counted {
+        batches,
+        events,
+        again,
+        lost,
+    } = now;
+    if batches > 0 {
+        info!(
+            batches,
+            events, again, lost, "Stored since the last report."
+        );
+    }
+}

@@ -1,0 +1,144 @@
+use proptest::prelude::*;
+use vctl_common::id::SessionId;
+use vctl_common::session::{GapCause, JournalEntry, SessionOpened};
+use vctl_common::spool::{BlockFacts, BlockKind, BlockPlace, write_journal_line};
+use vctl_common::time::{BootNs, WallOffset};
+
+use super::*;
+
+fn sender() -> Sender {
+    Sender {
+        machine: Uuid::from_u128(1),
+        spool: Uuid::from_u128(2),
+    }
+}
+
+/// A chunk with the opening of a session, events of it, a damaged block and unreadable data.
+fn chunk(session: SessionId, events: &[u8]) -> Chunk {
+    let mut opening = Vec::new();
+    let opened = SessionOpened::unknown(session, BootNs(5));
+    write_journal_line(&mut opening, &JournalEntry::Opened(Box::new(opened)), None).unwrap();
+    let mut chunk = Chunk {
+        from: Position::default(),
+        to: Position {
+            segment: 3,
+            offset: 4096,
+            check: 9,
+        },
+        boot_id: BootId::from_uuid(Uuid::from_u128(7)),
+        bytes: b"unused bytes before the payloads".to_vec(),
+        blocks: Vec::new(),
+        unreadable: vec![Gap::new(GapCause::SpoolDamaged, None, BootNs(1), BootNs(2))],
+    };
+    let blocks: [(BlockKind, &[u8], bool); 3] = [
+        (BlockKind::Journal, &opening, true),
+        (BlockKind::Events, b"damaged", false),
+        (BlockKind::Events, events, true),
+    ];
+    for (nth, (kind, payload, is_readable)) in (0..).zip(blocks) {
+        let facts = BlockFacts {
+            kind,
+            mark: session.mark(),
+            serial: None,
+            count: 1,
+            first_seq: 1,
+            last_seq: 1,
+            first_at: BootNs(1),
+            last_at: BootNs(2),
+            wall_offset: WallOffset::from_ns(1_700_000_000_000_000_000),
+        };
+        let place = BlockPlace {
+            offset: 400,
+            nth,
+            of: 3,
+        };
+        let start = chunk.bytes.len();
+        chunk.bytes.extend_from_slice(payload);
+        let range = start..chunk.bytes.len();
+        chunk.blocks.push(Block {
+            entry: BlockEntry::new(&facts, place, payload).unwrap(),
+            payload: is_readable.then_some(range),
+        });
+    }
+    chunk
+}
+
+fn message(session: SessionId) -> Vec<u8> {
+    let chunk = chunk(session, b"events");
+    let mut sessions = Sessions::default();
+    sessions.learn_all(&chunk);
+    encode(sender(), &chunk, &sessions)
+}
+
+#[test]
+fn a_message_has_everything_of_its_chunk() {
+    let session = SessionId::generate();
+    let sent = chunk(session, b"events");
+    let mut read = decode(&message(session)).unwrap();
+    assert_eq!(
+        (read.sender.machine, read.sender.spool),
+        (Uuid::from_u128(1), Uuid::from_u128(2))
+    );
+    assert_eq!(read.agent_version, env!("CARGO_PKG_VERSION"));
+    let got = &read.chunk;
+    assert_eq!(
+        (got.from, got.to, got.boot_id),
+        (sent.from, sent.to, sent.boot_id)
+    );
+    assert_eq!(got.unreadable, sent.unreadable);
+    let payloads = |chunk: &Chunk| -> Vec<_> {
+        let bytes = |block: &Block| {
+            block
+                .payload
+                .clone()
+                .map(|range| chunk.bytes[range].to_vec())
+        };
+        chunk.blocks.iter().map(bytes).collect()
+    };
+    assert_eq!(payloads(got), payloads(&sent));
+    assert!(got.damaged().count() == 1 && got.events().count() == 1);
+    // The reader of the message knows the session by its whole id, without the journal.
+    read.chunk.blocks.remove(0);
+    assert_eq!(read.sessions.id(session.mark()), session);
+}
+
+#[test]
+fn a_changed_payload_counts_as_damaged() {
+    let mut bytes = message(SessionId::generate());
+    *bytes.last_mut().unwrap() ^= 1;
+    let read = decode(&bytes).unwrap();
+    assert_eq!(read.chunk.damaged().count(), 2);
+}
+
+#[test]
+fn a_newer_message_is_told_from_one_that_is_not_a_batch() {
+    let mut bytes = message(SessionId::generate());
+    bytes[4] = 2;
+    assert_eq!(
+        decode(&bytes).unwrap_err(),
+        MessageError::Newer { version: 2 }
+    );
+    bytes[0] = b'X';
+    assert!(matches!(
+        decode(&bytes).unwrap_err(),
+        MessageError::Malformed(_)
+    ));
+    bytes = message(SessionId::generate());
+    bytes.push(0);
+    assert!(matches!(
+        decode(&bytes).unwrap_err(),
+        MessageError::Malformed(_)
+    ));
+}
+
+proptest! {
+    #[test]
+    fn no_message_makes_the_reader_panic(cut in 0_usize..2000, at in 0_usize..2000, with: u8, junk: Vec<u8>) {
+        let mut bytes = message(SessionId::generate());
+        let at = at % bytes.len();
+        bytes[at] = with;
+        bytes.truncate(cut.min(bytes.len()));
+        let _ = decode(&bytes);
+        let _ = decode(&junk);
+    }
+}

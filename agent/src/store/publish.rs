@@ -1,0 +1,244 @@
+//! The shipper's loop with JetStream as its route: each chunk is one message.
+//!
+//! A chunk counts as shipped when the stream has stored it. The cursor in Postgres moves later, so this host continues
+//! at the position that it remembers, which may be older: the consumer leaves out what is stored.
+//!
+//! Messages have no `Nats-Msg-Id`. All hosts share the stream's window for duplicates, so a host that sends the id of
+//! another host's message would suppress that message.
+
+use std::time::Instant;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tracing::{debug, warn};
+use vctl_common::time::wall_now;
+
+use super::batch_limits::BatchLimits;
+use super::chunk::Chunk;
+use super::idle::IdleTime;
+use super::message::{self, Sender};
+use super::progress::Progress;
+use super::publish_error::PublishError;
+use super::reader::{Reader, Sought};
+use super::remembered::Remembered;
+use super::retry::Retry;
+use super::route::{JetStream, ShipConfig};
+use super::secret_id_care::SecretIdCare;
+use super::ship::oldest;
+use crate::nats::{self, Link, REQUEST, SUBJECT};
+use crate::spool::{Durable, Position, new_id};
+
+/// Room in a message for the header of NATS and ours, beside the batch.
+const HEADERS: usize = 64 << 10;
+
+/// The state of the loop.
+pub(super) struct Publish {
+    config: ShipConfig,
+    way: JetStream,
+    durable: watch::Receiver<Durable>,
+    progress: Progress,
+    reader: Reader,
+    /// The published position, once the reader has found it in the spool.
+    position: Option<Position>,
+    remembered: Remembered,
+    link: Option<Link>,
+    limits: BatchLimits,
+    idle: IdleTime,
+    retry: Retry,
+    secret_id: Option<SecretIdCare>,
+}
+
+impl Publish {
+    pub(super) fn new(
+        config: ShipConfig,
+        way: JetStream,
+        durable: watch::Receiver<Durable>,
+        progress: Progress,
+    ) -> Self {
+        let spool = config.spool_id;
+        progress.tell(|shipping| {
+            shipping.spool_id = Some(spool);
+            shipping.events_shipped = config.events_shipped;
+        });
+        Self {
+            reader: Reader::new(&config.spool_dir, config.boot_id),
+            position: None,
+            remembered: Remembered::new(config.shipped),
+            link: None,
+            limits: BatchLimits::default(),
+            idle: IdleTime::default(),
+            retry: Retry::new(),
+            secret_id: way.centre.clone().map(SecretIdCare::new),
+            config,
+            way,
+            durable,
+            progress,
+        }
+    }
+
+    pub(super) async fn run(&mut self, mut stop: watch::Receiver<bool>) {
+        tokio::select! {
+            _ = stop.changed() => {}
+            () = self.publish_for_ever() => {}
+        }
+        self.remember();
+        self.link = None;
+    }
+
+    async fn publish_for_ever(&mut self) {
+        loop {
+            if let Err(error) = self.publish_until_idle().await {
+                // Its state is unknown.
+                self.link = None;
+                if error.is_too_much() {
+                    self.limits.too_much();
+                }
+                self.retry.failed(error.text(), None, &self.progress).await;
+                continue;
+            }
+            if self.durable.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Publishes all records, until none has come for a while.
+    async fn publish_until_idle(&mut self) -> Result<(), PublishError> {
+        if self.nothing_is_new()? {
+            return Ok(());
+        }
+        loop {
+            self.connect().await?;
+            self.publish_all().await?;
+            let idle = self.idle.length(Instant::now());
+            tokio::select! {
+                changed = self.durable.changed() => match changed {
+                    Ok(()) => sleep(self.limits.interval()).await,
+                    // The writer has ended: the agent is about to exit.
+                    Err(_) => return Ok(()),
+                },
+                () = sleep(idle) => break,
+            }
+        }
+        debug!("No records to publish; the connection is closed.");
+        self.remember();
+        self.idle.given_back();
+        self.link = None;
+        Ok(())
+    }
+
+    /// Finds the published position in the spool, and returns whether no record follows it.
+    fn nothing_is_new(&mut self) -> Result<bool, PublishError> {
+        let durable = *self.durable.borrow_and_update();
+        // The durable position is not known yet.
+        if durable == Durable::default() {
+            return Ok(true);
+        }
+        let position = match self.position {
+            Some(position) => position,
+            None => self.begin(durable)?,
+        };
+        let next = self.reader.next(position, durable, self.limits.limits())?;
+        Ok(next.is_none())
+    }
+
+    /// Returns the remembered position. A spool without it is another one, and is published from its beginning.
+    fn begin(&mut self, durable: Durable) -> Result<Position, PublishError> {
+        let mut position = self.remembered.position().unwrap_or_default();
+        if self.reader.seek(position, durable)? == Sought::Elsewhere {
+            let spool = new_id(&self.config.spool_dir).map_err(PublishError::NewId)?;
+            warn!(
+                %spool,
+                "This spool is not the one that was shipped (deleted, or restored from a copy). It gets \
+                 a new id and is shipped again; the centre skips the records it has."
+            );
+            self.config.spool_id = spool;
+            self.progress
+                .tell(|shipping| shipping.spool_id = Some(spool));
+            position = Position::default();
+            self.reader.seek(position, durable)?;
+        }
+        self.position = Some(position);
+        self.progress.set_shipped(position);
+        Ok(position)
+    }
+
+    async fn connect(&mut self) -> Result<(), PublishError> {
+        if self.link.is_none() {
+            self.link = Some(nats::link(&self.way.nats).await?);
+        }
+        if let Some(care) = &mut self.secret_id
+            && let Some(at) = care.look().await
+        {
+            self.progress
+                .tell(|shipping| shipping.secret_id_expires_at = Some(at));
+        }
+        Ok(())
+    }
+
+    async fn publish_all(&mut self) -> Result<(), PublishError> {
+        while let (Some(position), Some(link)) = (self.position, self.link.clone()) {
+            let durable = *self.durable.borrow_and_update();
+            let next = self.reader.next(position, durable, self.limits.limits())?;
+            let Some(chunk) = next else {
+                self.progress
+                    .tell(|shipping| shipping.oldest_unshipped_at = None);
+                return Ok(());
+            };
+            let oldest = oldest(&chunk);
+            self.progress
+                .tell(|shipping| shipping.oldest_unshipped_at = oldest);
+            self.reader.sessions.learn_all(&chunk);
+            let sender = Sender {
+                machine: self.config.machine,
+                spool: self.config.spool_id,
+            };
+            let message = message::encode(sender, &chunk, &self.reader.sessions);
+            let begun = Instant::now();
+            publish(&link, message).await?;
+            self.limits.stored(begun.elapsed());
+            self.published(&chunk);
+        }
+        Ok(())
+    }
+
+    fn published(&mut self, chunk: &Chunk) {
+        self.retry.works_again();
+        self.position = Some(chunk.to);
+        let events = chunk.events().map(|(entry, _)| entry.count()).sum::<u64>();
+        let events = usize::try_from(events).unwrap_or(usize::MAX);
+        self.progress.stored(chunk.to, events, wall_now());
+        if self.remembered.is_due() {
+            self.remember();
+        }
+    }
+
+    fn remember(&mut self) {
+        let dir = &self.config.spool_dir;
+        self.remembered
+            .write(dir, self.config.spool_id, self.position);
+    }
+}
+
+/// Publishes one message, and waits until the stream has stored it.
+async fn publish(link: &Link, message: Vec<u8>) -> Result<(), PublishError> {
+    let most = link.client.max_payload();
+    if message.len() + HEADERS > most {
+        return Err(PublishError::TooLarge {
+            len: message.len(),
+            most,
+        });
+    }
+    // An error before this message says nothing about it.
+    link.take_said();
+    let mut stream = async_nats::jetstream::new(link.client.clone());
+    stream.set_timeout(REQUEST);
+    let stored = match stream.publish(SUBJECT, message.into()).await {
+        Ok(stored) => stored.await,
+        Err(error) => Err(error),
+    };
+    match stored {
+        Ok(_) => Ok(()),
+        Err(error) => Err(PublishError::of(&error, link.take_said(), REQUEST)),
+    }
+}

@@ -1,0 +1,87 @@
+//! Reasons why JetStream did not accept a batch.
+
+use std::io;
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::context::{PublishError as Failed, PublishErrorKind};
+use vctl_common::causes::WithCauses;
+use vctl_common::spool::SpoolReadError;
+
+use crate::nats::{LEAST_PAYLOAD, NatsError, SUBJECT};
+
+/// Nothing was published. All of it is in the spool.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PublishError {
+    #[error(transparent)]
+    Nats(#[from] NatsError),
+    #[error("NATS has no stream for this host's subject `{SUBJECT}`")]
+    NoStream,
+    #[error("the stream is full: {why}")]
+    Full { why: String },
+    #[error("JetStream refuses the batch: {why}")]
+    Refused { why: String },
+    #[error("JetStream did not answer within {} s", after.as_secs())]
+    Silent { after: Duration },
+    #[error("a batch has {len} bytes, and the server accepts {most}")]
+    TooLarge { len: usize, most: usize },
+    #[error("cannot read the spool")]
+    Spool(#[from] SpoolReadError),
+    #[error("cannot assign another id to the spool")]
+    NewId(#[source] io::Error),
+}
+
+impl PublishError {
+    /// Returns the reason for the failure of a request; `said` is the server's last error on the connection.
+    pub(super) fn of(error: &Failed, said: Option<String>, after: Duration) -> Self {
+        if let Some(why) = said {
+            return Self::Refused { why };
+        }
+        let api = std::error::Error::source(error)
+            .and_then(|source| source.downcast_ref::<jetstream::Error>());
+        match (error.kind(), api) {
+            (PublishErrorKind::StreamNotFound, _) => Self::NoStream,
+            (PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe, _) => {
+                Self::Silent { after }
+            }
+            (_, Some(api)) if api.error_code() == jetstream::ErrorCode::STREAM_STORE_FAILED => {
+                Self::Full {
+                    why: api.to_string(),
+                }
+            }
+            _ => Self::Refused {
+                why: WithCauses(error).to_string(),
+            },
+        }
+    }
+
+    /// Returns the error and its causes in one line, with the next step if it is known.
+    pub(super) fn text(&self) -> String {
+        let text = WithCauses(self).to_string();
+        match self.hint() {
+            Some(hint) => format!("{text} ({})", crate::config::placed(&hint)),
+            None => text,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Nats(error) => return error.hint(),
+            Self::NoStream => {
+                "start `vctl-agent ingest`, which creates the stream, and check this host's import: deploy/nats/README.md".to_owned()
+            }
+            Self::Full { .. } => {
+                "check that `vctl-agent ingest` runs, or raise the limits of the stream: deploy/nats/README.md".to_owned()
+            }
+            Self::TooLarge { .. } => {
+                format!("set `max_payload` of the server to at least {LEAST_PAYLOAD}")
+            }
+            _ => return None,
+        })
+    }
+
+    /// Returns whether smaller batches may help.
+    pub(super) fn is_too_much(&self) -> bool {
+        matches!(self, Self::Silent { .. } | Self::TooLarge { .. })
+    }
+}
