@@ -86,7 +86,10 @@ unsafe fn pid_namespace(task: *const Kernel) -> u32 {
             let namespace: *const Kernel = load_at(pid, at);
             return load(namespace, Field::PidNsInum);
         }
-        let numbers = pid as u64 + layout(Field::PidNumbers as usize) as u64;
+        // The kernel's copy of the pointer: verifiers before Linux 6.10 allow no arithmetic on a trusted pointer
+        // with a product of two registers.
+        let pid = peek(task as u64, layout(Field::TaskThreadPid as usize));
+        let numbers = pid + layout(Field::PidNumbers as usize) as u64;
         // A namespace is at most 32 deep in the kernel.
         let innermost = numbers + u64::from(level & 0x1f) * layout(SIZEOF_UPID) as u64;
         let namespace = peek(innermost, layout(Field::UpidNs as usize));
