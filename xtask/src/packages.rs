@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::command::{as_root, run, say};
 
 /// A file of a package, and the Debian package.
-type Need = (&'static str, &'static str);
+pub(crate) type Need = (&'static str, &'static str);
 
 /// Stands for the file of a package that was found missing in another way.
 const NOWHERE: &str = "";

@@ -2,13 +2,13 @@
 
 mod page;
 mod postgres;
-mod report;
+pub(crate) mod report;
 mod run;
 mod short_form;
 
 // The reports of the bench describe the machine with the same fields.
 #[path = "../../../tests/src/bin/bench/machine.rs"]
-mod machine;
+pub(crate) mod machine;
 
 use anyhow::{Result, ensure};
 

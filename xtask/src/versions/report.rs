@@ -13,15 +13,15 @@ use super::run::{Form, Run};
 use crate::command::say;
 
 /// Folder of the committed reports, which also has those of the bench.
-const COMMITTED: &str = "docs/bench";
+pub(crate) const COMMITTED: &str = "docs/bench";
 
 /// The tested code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Commit {
-    pub(super) commit: String,
+pub(crate) struct Commit {
+    pub(crate) commit: String,
     /// Files outside of docs differed from the commit.
     #[serde(rename = "dirty")]
-    pub(super) is_dirty: bool,
+    pub(crate) is_dirty: bool,
 }
 
 /// One call of `cargo xtask versions`. It is committed in this form.
@@ -52,7 +52,7 @@ impl Report {
 
     /// Writes the report where it can be committed.
     pub(super) fn record(&self, form: Form) -> Result<()> {
-        let date = git(&["log", "-1", "--format=%cd", "--date=format:%Y-%m-%d"])?;
+        let date = date_of_commit()?;
         let commit = &self.commit.commit[..7];
         let file = format!("{date}-{commit}-versions-{}.json", name(form));
         let path = Path::new(COMMITTED).join(file);
@@ -91,18 +91,23 @@ pub(super) fn committed(root: &Path) -> Result<Vec<(String, Report)>> {
 }
 
 /// Returns the current commit. A change of documentation does not change the tested code.
-pub(super) fn commit() -> Result<Commit> {
+pub(crate) fn commit() -> Result<Commit> {
     Ok(Commit {
         commit: git(&["rev-parse", "HEAD"])?,
         is_dirty: !git(&["status", "--porcelain", "--", ".", ":!docs"])?.is_empty(),
     })
 }
 
+/// Returns the day of the current commit, for the name of a report.
+pub(crate) fn date_of_commit() -> Result<String> {
+    git(&["log", "-1", "--format=%cd", "--date=format:%Y-%m-%d"])
+}
+
 #[allow(
     clippy::disallowed_methods,
     reason = "a report states when it began, and no test depends on it"
 )]
-pub(super) fn now() -> Result<u64> {
+pub(crate) fn now() -> Result<u64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
 }
 
