@@ -145,9 +145,9 @@ pub(super) fn measure(course: &Course, units: &mut [Unit]) -> Result<String> {
         let exposure = last
             .split_whitespace()
             .find(|word| word.parse::<f64>().is_ok());
-        unit.exposure = exposure
+        exposure
             .with_context(|| format!("`systemd-analyze security` printed: {last}"))?
-            .to_owned();
+            .clone_into(&mut unit.exposure);
         unit.memory_peak = course.guest.run(&format!(
             "cat /sys/fs/cgroup/system.slice/{name}/memory.peak || echo -"
         ))?;

@@ -11,8 +11,9 @@ pub(super) fn reboot(course: &mut Course) -> Result<String> {
     let known = course.serials()?;
     course.guest.reboot()?;
     course.await_units()?;
-    course.desk.run("vctl ssh web-1 -- hostname")?;
-    let (serial, page) = course.complete_session(&known)?;
+    let login = "vctl ssh web-1 -- hostname";
+    course.desk.run(login)?;
+    let (serial, page) = course.complete_session(&known, Some(login))?;
     ensure!(
         page.lines()
             .any(|line| line.trim_end().ends_with("hostname")),
