@@ -26,10 +26,9 @@ pub(super) struct Unit {
     pub(super) memory_peak: String,
 }
 
-const PROPERTIES: [&str; 6] = [
+const PROPERTIES: [&str; 5] = [
     "CPUQuotaPerSecUSec",
     "MemoryMax",
-    "WatchdogUSec",
     "Restart",
     "StartLimitIntervalUSec",
     "NotifyAccess",

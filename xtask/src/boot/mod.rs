@@ -120,7 +120,7 @@ fn follow(suite: &str, course: &mut Course, commands: &[String]) -> Result<Host>
         suite: suite.to_owned(),
         kernel: fact("uname -r")?,
         systemd: fact("systemctl --version | head -n 1 | cut -d ' ' -f 1-2")?,
-        openssh: fact("ssh -V | cut -d ' ' -f 1")?.replace('_', " "),
+        openssh: fact("ssh -V 2>&1 | cut -d , -f 1")?.replace('_', " "),
         commands: commands.len(),
         units: Vec::new(),
         steps: Vec::new(),
