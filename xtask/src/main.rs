@@ -1,5 +1,6 @@
 //! The tasks to build, check, test and show vctl. CI runs the same tasks as people do.
 mod bench;
+mod boot;
 mod check;
 mod circles;
 mod command;
@@ -55,6 +56,8 @@ enum Task {
     Versions(versions::Options),
     /// Run specs on other kernels, in guests of QEMU
     Kernels(kernels::Options),
+    /// Install the package on a booted Debian with systemd, in a guest of QEMU
+    Boot(boot::Options),
     /// Measure what the project promises, as root and on release builds
     Bench(bench::Options),
     /// Build the probe, or prove that the committed one matches its source
@@ -95,6 +98,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Versions(options) => versions::run(&options),
         Task::Kernels(options) => kernels::run(&options),
+        Task::Boot(options) => boot::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Ebpf(task) => ebpf::run(&task),
         Task::Dist(options) => dist::run(&options),

@@ -55,6 +55,8 @@ pub async fn open_wrapped(settings: &VaultSettings, path: &Path) -> Result<(), S
     if !is_wrapped(&token) {
         return Ok(());
     }
+    // Vault opens a token only once: an answer that cannot be stored would be the end of the identity.
+    keep(path, token.expose())?;
     let unwrapped = Vault::unwrap(settings, &token).await;
     let data = unwrapped.map_err(|source| SecretIdError::Unwrap {
         path: path.to_owned(),
@@ -144,5 +146,18 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "84896a0c\n");
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_token_whose_answer_cannot_be_stored_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret_id");
+        fs::write(&path, "hvs.wrapped").unwrap();
+        // In the place of the unfinished file, also root cannot write this one.
+        fs::create_dir_all(dir.path().join(".secret_id.new/full")).unwrap();
+        // This Vault does not exist, so a call of it would be another error.
+        let settings = VaultSettings::new("https://127.0.0.1:1");
+        let refused = open_wrapped(&settings, &path).await.unwrap_err();
+        assert!(matches!(refused, SecretIdError::Write { .. }), "{refused}");
     }
 }

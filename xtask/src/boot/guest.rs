@@ -1,0 +1,172 @@
+//! A running guest of QEMU, and commands in it as root.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::guard::Guard;
+use super::root::Disk;
+
+/// A time longer than a boot of an emulated machine beside other work.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+pub(super) struct Guest {
+    _qemu: Guard,
+    pub(super) port: u16,
+    /// Configuration of OpenSSH's client, with which `root@127.0.0.1` is the guest.
+    pub(super) ssh_config: PathBuf,
+    /// Holds the connection that all commands share: a login takes seconds on an emulated CPU.
+    connection: Option<Child>,
+    work: PathBuf,
+    /// The boot that commands have reached.
+    boot_id: String,
+}
+
+impl Guest {
+    /// Starts a guest whose sshd is at a free port of loopback. Its changes of the disk are lost at its end.
+    pub(super) fn start(disk: &Disk, work: &Path, key: &Path) -> Result<Self> {
+        let port = free_port()?;
+        let config = work.join("ssh_config");
+        let known = work.join("known_hosts");
+        let names = format!("[127.0.0.1]:{port},[web-1]:{port},web-1");
+        fs::write(&known, format!("{names} {}\n", disk.host_key))?;
+        fs::write(
+            &config,
+            format!(
+                "Host *\n  Port {port}\n  IdentityFile {}\n  IdentitiesOnly yes\n  UserKnownHostsFile {}\n  \
+                 BatchMode yes\n  ConnectTimeout 30\n  ControlPath {}\n",
+                key.display(),
+                known.display(),
+                work.join("connection").display()
+            ),
+        )?;
+        let begin = format!(
+            "qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -display none -monitor none \
+             -serial 'file:{console}' -kernel '{kernel}' -initrd '{initrd}' -append 'root=/dev/vda rw console=ttyS0 quiet' \
+             -drive 'file={image},format=raw,if=virtio' -snapshot \
+             -netdev 'user,id=n,hostfwd=tcp:127.0.0.1:{port}-:22' -device virtio-net-pci,netdev=n,romfile= \
+             -device virtio-rng-pci > /dev/null &\nqemu=$!",
+            console = work.join("console.txt").display(),
+            kernel = disk.kernel.display(),
+            initrd = disk.initrd.display(),
+            image = disk.image.display(),
+        );
+        let log = File::create(work.join("qemu.err"))?;
+        let qemu = Guard::start(&begin, "kill $qemu; wait $qemu", Stdio::from(log))?;
+        let mut guest = Self {
+            _qemu: qemu,
+            port,
+            ssh_config: config,
+            connection: None,
+            work: work.to_owned(),
+            boot_id: String::new(),
+        };
+        guest.await_boot()?;
+        Ok(guest)
+    }
+
+    /// Runs a script as root, and returns its output without the last line end.
+    pub(super) fn run(&self, script: &str) -> Result<String> {
+        let (is_success, printed) = self.attempt(script)?;
+        ensure!(is_success, "`{script}` failed in the guest: {printed}");
+        Ok(printed)
+    }
+
+    /// Runs a script as root, and returns whether it succeeded and its output.
+    pub(super) fn attempt(&self, script: &str) -> Result<(bool, String)> {
+        let mut ssh = Command::new("ssh");
+        ssh.arg("-F")
+            .arg(&self.ssh_config)
+            .args(["-q", "root@127.0.0.1"]);
+        ssh.arg(format!("exec 2>&1; {script}")).stdin(Stdio::null());
+        let output = ssh.output().context("cannot run `ssh`")?;
+        let printed = String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned();
+        Ok((output.status.success(), printed))
+    }
+
+    /// Copies a file to the home of root.
+    pub(super) fn copy(&self, file: &Path) -> Result<()> {
+        let mut scp = Command::new("scp");
+        scp.arg("-F").arg(&self.ssh_config).arg("-q");
+        let output = scp.arg(file).arg("root@127.0.0.1:").output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{}: {errors}", file.display());
+        Ok(())
+    }
+
+    pub(super) fn reboot(&mut self) -> Result<()> {
+        self.disconnect();
+        // sshd may end before it has answered.
+        let _ = self.attempt("systemctl reboot")?;
+        self.await_boot()
+    }
+
+    fn connect(&mut self) -> Result<()> {
+        let mut ssh = Command::new("ssh");
+        ssh.arg("-F").arg(&self.ssh_config);
+        ssh.args(["-q", "-N", "-o", "ControlMaster=yes", "root@127.0.0.1"]);
+        ssh.stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        self.connection = Some(ssh.spawn()?);
+        let socket = self.work.join("connection");
+        until("ssh is connected", || Ok(socket.exists()))
+    }
+
+    fn disconnect(&mut self) {
+        if let Some(mut ssh) = self.connection.take() {
+            let _ = ssh.kill();
+            let _ = ssh.wait();
+            let _ = fs::remove_file(self.work.join("connection"));
+        }
+    }
+
+    /// Waits for sshd of a boot that was not seen before, and for the end of its start-up.
+    fn await_boot(&mut self) -> Result<()> {
+        let old = std::mem::take(&mut self.boot_id);
+        let started = "cat /proc/sys/kernel/random/boot_id; systemctl is-system-running --wait > /dev/null || true";
+        let since = Instant::now();
+        loop {
+            let (is_success, printed) = self.attempt(started)?;
+            if is_success && !printed.is_empty() && printed != old {
+                self.boot_id = printed;
+                return self.connect();
+            }
+            // QEMU prints nothing unless it fails.
+            let has_failed = fs::metadata(self.work.join("qemu.err"))?.len() > 0;
+            if has_failed || since.elapsed() > PATIENCE {
+                bail!(
+                    "the guest does not boot; see `{0}/console.txt` and `{0}/qemu.err`",
+                    self.work.display()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.disconnect();
+    }
+}
+
+/// Repeats a question until its answer is yes.
+pub(super) fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let since = Instant::now();
+    while !is_so()? {
+        ensure!(since.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    Ok(())
+}
+
+fn free_port() -> Result<u16> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    Ok(listener.local_addr()?.port())
+}

@@ -1,0 +1,174 @@
+//! The disk of a guest: a Debian of mmdebstrap, with the parts that a test needs to reach it.
+
+use std::fs::{self, File, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::command::{run, say};
+
+/// Packages beside the essential ones.
+const PACKAGES: &str = "systemd,systemd-sysv,udev,dbus,libpam-systemd,openssh-server,sudo,cron,at,procps,\
+    iproute2,linux-image-cloud-amd64,initramfs-tools,zstd,ca-certificates";
+/// Modules for an emulated disk; the usual initial file system has those of every machine and is ten times larger.
+const MODULES: &str = r#"mkdir -p "$1/etc/initramfs-tools/conf.d"
+    echo MODULES=list > "$1/etc/initramfs-tools/conf.d/vctl"
+    printf 'virtio_pci\nvirtio_blk\next4\n' >> "$1/etc/initramfs-tools/modules""#;
+/// Time of all files of the root that Debian's packages do not set, so that a cached root is the same as a new one.
+const EPOCH: &str = "1764000000";
+/// Units that an emulated machine without a terminal waits for in vain.
+const MASKED: [&str; 5] = [
+    "getty@tty1.service",
+    "serial-getty@ttyS0.service",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "systemd-networkd-wait-online.service",
+];
+/// Address of the host's loopback in a guest of QEMU.
+const HOST_LOOPBACK: &str = "10.0.2.2";
+
+/// Files of a guest that can boot.
+pub(super) struct Disk {
+    pub(super) image: PathBuf,
+    pub(super) kernel: PathBuf,
+    pub(super) initrd: PathBuf,
+    /// Line of known_hosts without the name.
+    pub(super) host_key: String,
+}
+
+/// Returns the tarball of a Debian, made once.
+pub(super) fn debian(suite: &str, directory: &Path) -> Result<PathBuf> {
+    let tarball = directory.join(format!("{suite}.tar"));
+    if tarball.exists() {
+        return Ok(tarball);
+    }
+    say(&format!(
+        "Making the root of Debian {suite} once; this takes some minutes."
+    ));
+    let unfinished = directory.join(format!("{suite}.unfinished.tar"));
+    let mut make = Command::new("mmdebstrap");
+    make.env("SOURCE_DATE_EPOCH", EPOCH)
+        .args(["--quiet", "--variant=minbase", "--mode=root"])
+        .arg(format!("--include={PACKAGES}"))
+        .arg("--dpkgopt=path-exclude=/usr/share/man/*")
+        .arg("--dpkgopt=path-exclude=/usr/share/doc/*")
+        .arg("--dpkgopt=path-exclude=/usr/share/locale/*")
+        .arg(format!("--essential-hook={MODULES}"))
+        .arg(suite)
+        .arg(&unfinished)
+        .arg("http://deb.debian.org/debian");
+    run(&mut make)?;
+    fs::rename(&unfinished, &tarball)?;
+    Ok(tarball)
+}
+
+/// Writes the disk of a host: with a network, a key for root, and a relay to the ports of the centre.
+pub(super) fn disk(tarball: &Path, work: &Path, key: &Path, ports: &[u16]) -> Result<Disk> {
+    let root = work.join("root");
+    fs::create_dir_all(&root)?;
+    let mut unpack = Command::new("tar");
+    unpack.arg("-xf").arg(tarball).arg("-C").arg(&root);
+    run(unpack.arg("--numeric-owner"))?;
+    let host_key = prepare(&root, key, ports)?;
+    let named = |begin: &str| -> Result<PathBuf> {
+        let files = fs::read_dir(root.join("boot"))?.flatten();
+        let mut paths = files.map(|file| file.path());
+        let found = paths.find(|path| {
+            let name = path.file_name().unwrap_or_default();
+            name.to_string_lossy().starts_with(begin)
+        });
+        let found = found.with_context(|| format!("the root has no /boot/{begin}*"))?;
+        let to = work.join(begin);
+        fs::copy(found, &to)?;
+        Ok(to)
+    };
+    let (kernel, initrd) = (named("vmlinuz")?, named("initrd")?);
+    let image = work.join("disk.ext4");
+    // A sparse file; the spool alone may take 1 GiB.
+    File::create(&image)?.set_len(3 << 30)?;
+    run(Command::new("mkfs.ext4")
+        .args(["-q", "-d"])
+        .arg(&root)
+        .arg(&image))?;
+    fs::remove_dir_all(&root)?;
+    Ok(Disk {
+        image,
+        kernel,
+        initrd,
+        host_key,
+    })
+}
+
+/// Makes a host of the root, and returns its host key.
+fn prepare(root: &Path, key: &Path, ports: &[u16]) -> Result<String> {
+    write(root, "etc/hostname", "web-1\n")?;
+    write(root, "etc/hosts", "127.0.0.1 localhost web-1\n")?;
+    let network = "[Match]\nType=ether\n[Network]\nDHCP=yes\n";
+    write(root, "etc/systemd/network/80-guest.network", network)?;
+    fs::create_dir_all(root.join("root/.ssh"))?;
+    let public = fs::read_to_string(key.with_extension("pub"))?;
+    write(root, "root/.ssh/authorized_keys", &public)?;
+    fs::set_permissions(root.join("root/.ssh"), Permissions::from_mode(0o700))?;
+    for unit in MASKED {
+        symlink("/dev/null", root.join("etc/systemd/system").join(unit))?;
+    }
+    // The test of the purge looks for files of this name.
+    let modules = root.join("etc/initramfs-tools/conf.d");
+    fs::rename(modules.join("vctl"), modules.join("guest"))?;
+    let mut enabled = vec!["systemd-networkd.service".to_owned()];
+    for port in ports {
+        // The addresses of the centre are those of the host's loopback; the guest has them as its own.
+        let socket = format!(
+            "[Socket]\nListenStream=127.0.0.1:{port}\n[Install]\nWantedBy=sockets.target\n"
+        );
+        let proxy = "/usr/lib/systemd/systemd-socket-proxyd";
+        let service = format!("[Service]\nExecStart={proxy} {HOST_LOOPBACK}:{port}\n");
+        let unit = format!("centre-{port}");
+        write(root, &format!("etc/systemd/system/{unit}.socket"), &socket)?;
+        write(
+            root,
+            &format!("etc/systemd/system/{unit}.service"),
+            &service,
+        )?;
+        enabled.push(format!("{unit}.socket"));
+    }
+    let mut enable = Command::new("systemctl");
+    enable.arg(format!("--root={}", root.display()));
+    let output = enable.arg("enable").args(&enabled).output()?;
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    host_key(root)
+}
+
+/// Replaces the host keys of the cached root by a new one.
+fn host_key(root: &Path) -> Result<String> {
+    let ssh = root.join("etc/ssh");
+    for file in fs::read_dir(&ssh)?.flatten() {
+        if file.file_name().to_string_lossy().starts_with("ssh_host_") {
+            fs::remove_file(file.path())?;
+        }
+    }
+    let key = ssh.join("ssh_host_ed25519_key");
+    new_key(&key)?;
+    Ok(fs::read_to_string(key.with_extension("pub"))?
+        .trim()
+        .to_owned())
+}
+
+pub(super) fn new_key(path: &Path) -> Result<()> {
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "guest", "-f"]);
+    run(keygen.arg(path))
+}
+
+fn write(root: &Path, path: &str, text: &str) -> Result<()> {
+    let path = root.join(path);
+    let mut file = File::create(&path).with_context(|| path.display().to_string())?;
+    Ok(file.write_all(text.as_bytes())?)
+}
