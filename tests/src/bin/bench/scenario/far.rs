@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use vctl_tests::centre::{Centre, FarServers, Options};
 
-use super::ssh::{NAME, Operator, Way, interleaved};
+use super::operator::{Operator, Way};
+use super::ssh::{NAME, interleaved};
 use crate::report::Findings;
 use crate::rig::Bench;
 

@@ -18,6 +18,7 @@ mod agents;
 mod stream;
 mod visible;
 mod token;
+mod operator;
 mod ssh;
 mod grants;
 mod far;

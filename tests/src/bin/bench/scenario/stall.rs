@@ -15,7 +15,8 @@ use vctl_tests::centre::{Centre, Options};
 use vctl_tests::load::process_cost::ProcessCost;
 use vctl_tests::load::stats::{Summary, u64_as_f64};
 
-use super::ssh::{NAME, Operator, bulk};
+use super::operator::Operator;
+use super::ssh::{NAME, bulk};
 use crate::report::Findings;
 use crate::rig::{Bench, MIB};
 
