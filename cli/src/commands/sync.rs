@@ -163,7 +163,7 @@ impl SyncArgs {
 
     async fn connect(&self, context: &Context) -> Result<Client, Stop> {
         if self.dry_run {
-            return Ok(context.connect_as(DbRole::Ro).await?);
+            return context.connect_as(DbRole::Ro).await;
         }
         super::connect_for_changes(context).await
     }
