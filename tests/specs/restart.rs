@@ -82,6 +82,11 @@ fn sessions_of_a_lost_spool_keep_all_events_of_the_ring() {
     for who in &people {
         await_file(&lab.home().join(format!("inside-{}", who.key_id)));
     }
+    // Otherwise the ring still has all events, and the spool loses none.
+    await_that("both sessions have events in the spool", || {
+        let stored = lab.sessions().unwrap();
+        stored.len() == 2 && stored.iter().all(|one| !one.events.is_empty())
+    });
     lab.agent.kill().unwrap();
     for file in fs::read_dir(lab.spool()).unwrap() {
         fs::remove_file(file.unwrap().path()).unwrap();
