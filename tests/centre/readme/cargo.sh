@@ -28,7 +28,7 @@ test)
 "xtask bench --short")
     exec @BIN@/bench --short --help
     ;;
-"xtask test" | "xtask check" | "xtask deny" | "xtask ebpf check")
+"xtask test" | "xtask check" | "xtask deny" | "xtask ebpf check" | "xtask kernels --short")
     # Minutes each, and CI runs them: only that the task and its flags exist.
     shift
     exec @BIN@/xtask "$@" --help
