@@ -152,7 +152,11 @@ impl Server {
             // TLS is already in place; `Require` only passes it on, for channel binding.
             .ssl_mode(SslMode::Require)
             .ssl_negotiation(SslNegotiation::Direct);
-        config.options(session_settings(limits));
+        let settings = session_settings(limits);
+        // A connection pooler refuses this parameter, also if it is empty.
+        if !settings.is_empty() {
+            config.options(settings);
+        }
         let connected = config.connect_raw(stream, Established).await;
         let (client, connection) =
             connected.map_err(|error| self.not_let_in(error, role, lease))?;
