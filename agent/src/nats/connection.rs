@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
 use vctl_common::tls::{self, TlsProblem, TlsSetupError, Trust};
 
@@ -69,6 +70,8 @@ impl NatsError {
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     pub(crate) client: Client,
+    /// One for the connection: each has a task of its own.
+    pub(crate) stream: Context,
     said: Arc<Mutex<Option<String>>>,
 }
 
@@ -117,7 +120,15 @@ pub(crate) async fn link(nats: &Nats) -> Result<Link, NatsError> {
         });
     let servers = nats.servers.join(",");
     match options.connect(nats.servers.as_slice()).await {
-        Ok(client) => Ok(Link { client, said }),
+        Ok(client) => {
+            let mut stream = jetstream::new(client.clone());
+            stream.set_timeout(REQUEST);
+            Ok(Link {
+                client,
+                stream,
+                said,
+            })
+        }
         Err(error) => Err(refusal(servers, error)),
     }
 }

@@ -231,9 +231,7 @@ async fn publish(link: &Link, message: Vec<u8>) -> Result<(), PublishError> {
     }
     // An error before this message says nothing about it.
     link.take_said();
-    let mut stream = async_nats::jetstream::new(link.client.clone());
-    stream.set_timeout(REQUEST);
-    let stored = match stream.publish(SUBJECT, message.into()).await {
+    let stored = match link.stream.publish(SUBJECT, message.into()).await {
         Ok(stored) => stored.await,
         Err(error) => Err(error),
     };
