@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::config::{self, ConfigError, KEYS, Loaded, TABLE};
 
-/// `--config`, and what the flags say about keys.
+/// `--config`, and the flags that set keys.
 #[derive(Debug)]
 pub struct Settings {
     file: Option<PathBuf>,

@@ -20,7 +20,7 @@ pub struct NatsConfig {
     pub nats_ca_cert: Option<PathBuf>,
 }
 
-/// Who writes to Postgres.
+/// The program that writes to Postgres.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ship {
     /// The agent itself.

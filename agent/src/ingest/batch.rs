@@ -16,11 +16,11 @@ use super::place::{Place, after_a_loss, fit, place};
 use super::stream::{StreamError, has_earlier};
 use crate::store::{HostCursor, Message, MessageError, cursor_of_host, decode, store_of_host};
 
-/// Pause before a message whose predecessor is not stored yet.
+/// Pause before a message that follows one which is not stored yet.
 const SOON: Duration = Duration::from_millis(200);
 /// Pause before a message that Postgres refuses.
 const LATER: Duration = Duration::from_mins(1);
-/// Attempts to store a message whose cursor other consumers move.
+/// Attempts to store a message while other consumers move its cursor.
 const ATTEMPTS: u32 = 8;
 
 /// The consumer cannot work. All unacknowledged messages are delivered again.
@@ -44,7 +44,7 @@ impl WorkError {
     }
 }
 
-/// What all hosts share.
+/// The parts that all hosts share.
 pub(super) struct Work {
     pub(super) pool: Pool,
     pub(super) stream: Stream,
@@ -62,7 +62,7 @@ pub(super) struct Counted {
     pub(super) lost: u64,
 }
 
-/// What became of a message.
+/// The result for one message.
 enum Done {
     Stored,
     /// It stays in the stream, and so do those that follow it.

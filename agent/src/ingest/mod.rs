@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Several of them may run. They share one consumer, and the cursor of each spool decides what is stored
-//! ([`place`]): once, in order, whatever is delivered twice or to whom. A message is acknowledged after Postgres has
-//! committed it.
+//! ([`place`]): each batch once and in order, also if JetStream delivers it twice or to another consumer.
+//! A message is acknowledged after Postgres has committed it.
 
 mod batch;
 mod place;
@@ -36,7 +36,7 @@ use crate::nats::{self, Nats, NatsError, host_of};
 use batch::{Counted, Work, WorkError};
 pub use stream::StreamLimits;
 
-/// Hosts whose batches are stored at the same time, each over its own connection.
+/// Number of hosts that are stored at the same time, each over its own connection.
 const AT_ONCE: usize = 4;
 /// Messages that are taken from the stream together.
 const TOGETHER: usize = 64;

@@ -29,7 +29,7 @@ pub enum KeyError {
     Credentials { path: PathBuf },
 }
 
-/// What the key file contains.
+/// The content of the key file.
 pub(super) enum Key {
     Seed(Secret<String>),
     /// The whole text of a credentials file: a JWT and a seed.

@@ -1,7 +1,7 @@
 //! Where a message belongs, by the cursor of its spool. No I/O.
 //!
 //! Messages of one host may arrive twice, and in another order when several consumers work. The cursor decides: a batch
-//! is stored when the cursor is at its beginning. What the cursor has passed is sent again without moving it: rows that
+//! is stored when the cursor is at its beginning. A batch that the cursor has passed is sent again without moving it: rows that
 //! exist are left out by their keys, and rows of another history of the spool (restored from a copy) are not lost.
 
 use vctl_common::session::{Gap, GapCause};
@@ -84,7 +84,7 @@ fn rest(cursor: Position, chunk: &Chunk) -> Option<usize> {
     (ends_here && is_same).then_some(skip)
 }
 
-/// Makes a chunk what its place asks for.
+/// Cuts a chunk to its place.
 pub(super) fn fit(chunk: &mut Chunk, place: Place) {
     match place {
         Place::Next { from, to, skip } => {
@@ -102,14 +102,14 @@ pub(super) fn fit(chunk: &mut Chunk, place: Place) {
     }
 }
 
-/// Puts a gap before a chunk whose predecessors no longer exist, and makes it the next one.
+/// Puts a gap before a chunk that follows lost ones, and makes it the next chunk.
 pub(super) fn after_a_loss(chunk: &mut Chunk, cursor: Option<HostCursor>) {
     let to = chunk
         .new_blocks()
         .map(BlockEntry::first_at)
         .find(|at| *at != BootNs(0))
         .unwrap_or(BootNs(0));
-    // What was stored until then is not missing.
+    // Events that were stored until then are not missing.
     let from = cursor.map_or(BootNs(0), |cursor| {
         let wall = cursor.moved_at.duration_since(std::time::UNIX_EPOCH);
         let wall = wall.map_or(0, |wall| i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX));

@@ -49,7 +49,7 @@ struct Header {
     from: Position,
     to: Position,
     blocks: u32,
-    /// Indexes of the blocks whose payload was damaged in the spool.
+    /// Indexes of the blocks that were damaged in the spool.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     damaged: Vec<u32>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
