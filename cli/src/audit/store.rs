@@ -55,16 +55,17 @@ impl Store {
     ) -> Result<Vec<ListedSession>, Stop> {
         let mut client = self.client().await?;
         let transaction = snapshot(&mut client).await?;
-        let parameters: [&(dyn ToSql + Sync); 6] = [
-            &filter.host,
-            &filter.user,
-            &filter.source_ip,
-            &filter.since,
-            &filter.until,
-            &at_most(limit),
+        let limit = at_most(limit);
+        let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
+            (&filter.host, Type::TEXT),
+            (&filter.user, Type::TEXT),
+            (&filter.source_ip, Type::INET),
+            (&filter.since, Type::TIMESTAMPTZ),
+            (&filter.until, Type::TIMESTAMPTZ),
+            (&limit, Type::INT8),
         ];
         let rows = transaction
-            .query(include_str!("unasked.sql"), &parameters)
+            .query_typed(include_str!("unasked.sql"), &parameters)
             .await;
         let ids: Vec<Uuid> = rows.map_err(failed)?.iter().map(|row| row.get(0)).collect();
         if ids.is_empty() {

@@ -50,9 +50,14 @@ impl Store {
         let client = self.client().await?;
         let (first, last) = prefix.range();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let parameters: [&(dyn ToSql + Sync); 3] = [&first.as_uuid(), &last.as_uuid(), &limit];
+        let (first, last) = (first.as_uuid(), last.as_uuid());
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+            (&first, Type::UUID),
+            (&last, Type::UUID),
+            (&limit, Type::INT8),
+        ];
         let rows = client
-            .query(include_str!("session_ids.sql"), &parameters)
+            .query_typed(include_str!("session_ids.sql"), &parameters)
             .await;
         let id = |row: &Row| SessionId::from_uuid(row.get(0));
         Ok(rows.map_err(failed)?.iter().map(id).collect())
@@ -62,8 +67,10 @@ impl Store {
     pub(super) async fn lacks_opening(&self, id: SessionId) -> Result<bool, Stop> {
         let client = self.client().await?;
         let query = include_str!("lacks_opening.sql");
-        let row = client.query_one(query, &[&id.as_uuid()]).await;
-        Ok(row.map_err(failed)?.get(0))
+        let id = id.as_uuid();
+        let rows = client.query_typed(query, &[(&id, Type::UUID)]).await;
+        let rows = rows.map_err(failed)?;
+        Ok(rows.first().is_some_and(|row| row.get(0)))
     }
 }
 
