@@ -12,11 +12,15 @@ mod failures;
 mod kernels;
 mod landed_migrations;
 mod layers;
+// The reports of the bench describe the machine with the same fields.
+#[path = "../../tests/src/bin/bench/machine.rs"]
+mod machine;
 mod macos;
 mod named_specs;
 mod named_things;
 mod packages;
 mod prose;
+mod recorded;
 mod release;
 mod rust_code;
 mod sentences;

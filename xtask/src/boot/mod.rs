@@ -19,12 +19,11 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::command::{build_program, run as run_command, say};
 use crate::packages::{self, for_centre};
-use crate::versions::machine::Machine;
-use crate::versions::report::{commit, now};
+use crate::recorded::{self, Report};
 use centre::{Centre, Desk};
 use course::Course;
 use guest::Guest;
-use report::{Host, Report};
+use report::{Host, PAGE};
 
 const WORK: &str = "target/boot";
 const SUITES: [&str; 2] = ["bookworm", "trixie"];
@@ -56,11 +55,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "this makes roots of Debian, so run it as root"
     );
     let commands = first_row::commands()?;
-    let commit = commit()?;
-    ensure!(
-        !(options.record && commit.is_dirty),
-        "`--record` needs a commit of the tested code: `git status` lists changes outside of docs"
-    );
+    let commit = recorded::commit(options.record)?;
     packages::ensure(&[FOR_BOOT, &for_centre()].concat(), options.yes)?;
     let mut suites: Vec<&str> = options.suites.iter().map(String::as_str).collect();
     if suites.is_empty() {
@@ -76,13 +71,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .prefix("packages-")
         .tempdir_in(&work)?;
     let (package, newer) = packages_of(programs, packages.path())?;
-    let mut report = Report {
-        command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
-        commit,
-        began_at: now()?,
-        machine: Machine::describe(),
-        hosts: Vec::new(),
-    };
+    let mut report = Report::begin(commit)?;
     for suite in suites {
         say(&format!("\nDebian {suite}"));
         let tarball = root::debian(suite, &work)?;
@@ -102,13 +91,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             newer: newer.clone(),
             steps: Vec::new(),
         };
-        report.hosts.push(follow(suite, &mut course, &commands)?);
+        report.runs.push(follow(suite, &mut course, &commands)?);
     }
-    let path = report.write()?;
+    let names: Vec<String> = report.runs.iter().map(|host| host.suite.clone()).collect();
+    let path = work.join(format!("{}.json", names.join("-")));
+    report.write(&path)?;
     say(&format!("Report: {}", path.display()));
-    ensure!(report.is_green(), "a step failed");
+    let mut steps = report.runs.iter().flat_map(|host| &host.steps);
+    ensure!(steps.all(|step| step.passed), "a step failed");
     if options.record {
-        report.record()?;
+        report.record(&PAGE, &names)?;
+        PAGE.write(&report::of_reports(Path::new("."))?)?;
     }
     Ok(())
 }

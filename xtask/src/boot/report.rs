@@ -1,21 +1,19 @@
-//! The report of a run, and the page that is made from the committed reports.
+//! The result of a run on one host, and the page that is made from the committed reports.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::course::Step;
 use super::first_row::Unit;
-use crate::command::say;
-use crate::versions::machine::Machine;
-use crate::versions::report::{COMMITTED, Commit, date_of_commit};
+use crate::recorded::{self, Page, Report};
 
-const PAGE: &str = "docs/systemd.md";
-const BEGIN: &str = "<!-- written by `cargo xtask boot --record` -->\n";
-const END: &str = "<!-- end of the tables -->\n";
+pub(super) const PAGE: Page = Page {
+    path: "docs/systemd.md",
+    task: "boot",
+};
 
 /// A host that was booted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,93 +28,29 @@ pub(super) struct Host {
     pub(super) steps: Vec<Step>,
 }
 
-/// One call of `cargo xtask boot`. It is committed in this form.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Report {
-    pub(super) command: String,
-    #[serde(flatten)]
-    pub(super) commit: Commit,
-    /// Seconds since the Unix epoch.
-    pub(super) began_at: u64,
-    pub(super) machine: Machine,
-    pub(super) hosts: Vec<Host>,
-}
-
-impl Report {
-    pub(super) fn is_green(&self) -> bool {
-        let mut steps = self.hosts.iter().flat_map(|host| &host.steps);
-        steps.all(|step| step.passed)
-    }
-
-    /// Writes the report below `target`, and returns its path.
-    pub(super) fn write(&self) -> Result<PathBuf> {
-        let suites: Vec<_> = self.hosts.iter().map(|host| host.suite.as_str()).collect();
-        let path = Path::new("target/boot").join(format!("{}.json", suites.join("-")));
-        self.write_to(&path)?;
-        Ok(path)
-    }
-
-    /// Writes the report and the page where they can be committed.
-    pub(super) fn record(&self) -> Result<()> {
-        let suites: Vec<_> = self.hosts.iter().map(|host| host.suite.as_str()).collect();
-        let name = format!(
-            "{}-{}-boot-{}.json",
-            date_of_commit()?,
-            &self.commit.commit[..7],
-            suites.join("-")
-        );
-        let path = Path::new(COMMITTED).join(name);
-        self.write_to(&path)?;
-        let page = fs::read_to_string(PAGE).with_context(|| format!("cannot read `{PAGE}`"))?;
-        fs::write(PAGE, with_tables(&page, &of_reports(Path::new("."))?)?)?;
-        say(&format!("Commit `{}` and {PAGE}.", path.display()));
-        Ok(())
-    }
-
-    fn write_to(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self)?;
-        fs::write(path, text + "\n").with_context(|| format!("cannot write `{}`", path.display()))
-    }
-}
-
 /// Returns the tables of the last committed run of each suite below `root`.
-fn of_reports(root: &Path) -> Result<String> {
-    let mut reports = Vec::new();
-    for entry in fs::read_dir(root.join(COMMITTED))? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.contains("-boot-") {
-            let report = serde_json::from_str::<Report>(&fs::read_to_string(&path)?);
-            let report = report.with_context(|| format!("`{}` is not a report", path.display()))?;
-            reports.push((name.into_owned(), report));
-        }
-    }
-    reports.sort_by_key(|(_, report)| report.began_at);
-    let mut last: Vec<(&str, &Report, &Host)> = Vec::new();
-    for (file, report) in &reports {
-        for host in &report.hosts {
-            last.retain(|(_, _, other)| other.suite != host.suite);
-            last.push((file, report, host));
-        }
-    }
+pub(super) fn of_reports(root: &Path) -> Result<String> {
+    let reports: Vec<(String, Report<Host>)> = PAGE.reports(root)?;
+    let reports = reports
+        .iter()
+        .map(|(file, report)| (Some(file.as_str()), report));
+    let mut last = recorded::last(reports, |host| host.suite.as_str());
     last.sort_by_key(|(_, _, host)| &host.suite);
-    let mut text = String::new();
-    for (file, report, host) in last {
-        tables(&mut text, file, report, host);
-    }
-    Ok(text)
+    let hosts: Vec<String> = last
+        .into_iter()
+        .map(|(file, report, host)| tables(&report.commit_link(file), host))
+        .collect();
+    Ok(hosts.join("\n"))
 }
 
-fn tables(text: &mut String, file: &str, report: &Report, host: &Host) {
-    let _ = writeln!(
-        text,
-        "## Debian {}\n\nLinux {}, {}, {}. Commands to the first record: {}. Commit [{}](bench/{file}).\n",
+fn tables(commit: &str, host: &Host) -> String {
+    let mut text = format!(
+        "## Debian {}\n\nLinux {}, {}, {}. Commands to the first record: {}. Commit {commit}.\n\n",
         host.suite,
         host.kernel,
         host.systemd,
         host.openssh.split(',').next().unwrap_or_default(),
         host.commands,
-        &report.commit.commit[..7],
     );
     text.push_str("| step | seen | seconds |\n| --- | --- | --- |\n");
     for step in &host.steps {
@@ -145,29 +79,16 @@ fn tables(text: &mut String, file: &str, report: &Report, host: &Host) {
             unit.exposure
         );
     }
-    text.push('\n');
-}
-
-fn with_tables(page: &str, tables: &str) -> Result<String> {
-    let missing = || format!("{PAGE} has no place for the tables");
-    let (before, rest) = page.split_once(BEGIN).with_context(missing)?;
-    let (_, after) = rest.split_once(END).with_context(missing)?;
-    Ok(format!("{before}{BEGIN}\n{tables}{END}{after}"))
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recorded::tests::assert_has;
 
     #[test]
     fn the_page_has_the_tables_of_the_reports() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let page = fs::read_to_string(root.join(PAGE)).unwrap();
-        let expected = with_tables(&page, &of_reports(&root).unwrap()).unwrap();
-        if std::env::var_os("VCTL_BLESS").is_some() {
-            fs::write(root.join(PAGE), &expected).unwrap();
-            return;
-        }
-        assert!(page == expected, "run `cargo xtask boot --record`");
+        assert_has(&PAGE, of_reports);
     }
 }

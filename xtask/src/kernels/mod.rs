@@ -17,14 +17,15 @@ mod image;
 #[path = "../../../tests/src/bin/bench/guest/kernel.rs"]
 mod kernel;
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, ensure};
 
 use crate::command::say;
 use crate::packages::{self, FOR_ARM64, FOR_DEMO, FOR_GUESTS, FOR_TEST, FOR_TREES};
-use crate::versions::machine::Machine;
-use crate::versions::report::{commit, now};
+use crate::recorded::{self, Report};
 use matrix::{CELLS, Cell, Place};
-use report::Report;
+use page::PAGE;
 use run::Runner;
 
 #[derive(clap::Args)]
@@ -44,38 +45,28 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let cells = chosen(options)?;
-    let commit = commit()?;
-    ensure!(
-        !(options.record && commit.is_dirty),
-        "`--record` needs a commit of the tested code: `git status` lists changes outside of docs"
-    );
+    let commit = recorded::commit(options.record)?;
     packages::ensure(&needs(&cells), options.yes)?;
-    let machine = Machine::describe();
-    let began_at = now()?;
+    let mut report = Report::begin(commit)?;
     let runner = Runner::build(&cells, options.short)?;
-    let mut runs = Vec::new();
     for cell in cells {
         let run = runner.run(cell);
-        runs.push(run.with_context(|| format!("cell `{}`", cell.name))?);
+        let run = run.with_context(|| format!("cell `{}`", cell.name))?;
+        report.runs.push(run);
     }
-    let report = Report {
-        command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
-        commit,
-        began_at,
-        machine,
-        runs,
-    };
-    let written = report.write()?;
+    let written = Path::new("target/kernels/report.json");
+    report.write(written)?;
     say(&format!(
         "\n{}\nReport: {}",
         page::table([(None, &report)].into_iter()),
         written.display()
     ));
     if options.record {
-        report.record(&options.cells)?;
-        page::write()?;
+        report.record(&PAGE, &options.cells)?;
+        PAGE.write(&page::of_reports(Path::new("."))?)?;
     }
-    ensure!(report.is_green(), "specs failed");
+    let is_green = report.runs.iter().all(|run| run.failed.is_empty());
+    ensure!(is_green, "specs failed");
     Ok(())
 }
 

@@ -2,22 +2,19 @@
 
 mod page;
 mod postgres;
-pub(crate) mod report;
 mod run;
 mod short_form;
 
-// The reports of the bench describe the machine with the same fields.
-#[path = "../../../tests/src/bin/bench/machine.rs"]
-pub(crate) mod machine;
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 
 use crate::command::{Built, say};
 use crate::packages::{self, FOR_DEMO, FOR_TEST, for_centre};
+use crate::recorded::{self, Report};
 use crate::specs;
-use machine::Machine;
+use page::PAGE;
 use postgres::{BUILDS, build_of};
-use report::Report;
 use run::{Form, Servers};
 
 #[derive(clap::Args)]
@@ -43,11 +40,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if builds.is_empty() {
         builds.extend(&BUILDS);
     }
-    let commit = report::commit()?;
-    ensure!(
-        !(options.record && commit.is_dirty),
-        "`--record` needs a commit of the tested code: `git status` lists changes outside of docs"
-    );
+    let commit = recorded::commit(options.record)?;
     let needs = [FOR_DEMO, FOR_TEST, &for_centre()].concat();
     packages::ensure(&needs, options.yes)?;
     let mut servers = Vec::new();
@@ -67,30 +60,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Form::Short
     };
     let programs = specs::build_alone()?;
-    let machine = Machine::describe();
-    let began_at = report::now()?;
-    let mut runs = Vec::new();
+    let mut report = Report::begin(commit)?;
     for servers in &servers {
-        runs.push(run::specs_on(servers, form, &programs)?);
+        report.runs.push(run::specs_on(servers, form, &programs)?);
     }
-    let report = Report {
-        command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
-        commit,
-        began_at,
-        machine,
-        runs,
-    };
-    let written = report.write(form)?;
+    let written = Path::new("target/versions").join(format!("{}.json", form.name()));
+    report.write(&written)?;
     say(&format!(
         "\n{}\nReport: {}",
         page::table([(None, &report)].into_iter()),
         written.display()
     ));
     if options.record {
-        report.record(form)?;
-        page::write()?;
+        report.record(&PAGE, &[form.name().to_owned()])?;
+        PAGE.write(&page::of_reports(Path::new("."))?)?;
     }
-    ensure!(report.is_green(), "specs failed");
+    let is_green = report.runs.iter().all(|run| run.failed.is_empty());
+    ensure!(is_green, "specs failed");
     Ok(())
 }
 

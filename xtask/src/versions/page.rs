@@ -1,28 +1,21 @@
 //! The table of tested servers in `docs/versions.md`, made from the committed reports.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use super::report::{Report, committed};
 use super::run::{Form, Run};
+use crate::recorded::{self, Page, Report};
 
-const PAGE: &str = "docs/versions.md";
-const BEGIN: &str = "<!-- written by `cargo xtask versions --record` -->\n";
-const END: &str = "<!-- end of the table -->\n";
-
-/// Writes the table into the page.
-pub(super) fn write() -> Result<()> {
-    let page = fs::read_to_string(PAGE).with_context(|| format!("cannot read `{PAGE}`"))?;
-    fs::write(PAGE, with_table(&page, &of_reports(Path::new("."))?)?)?;
-    Ok(())
-}
+pub(super) const PAGE: Page = Page {
+    path: "docs/versions.md",
+    task: "versions",
+};
 
 /// Returns the table of the reports committed below `root`.
-fn of_reports(root: &Path) -> Result<String> {
-    let reports = committed(root)?;
+pub(super) fn of_reports(root: &Path) -> Result<String> {
+    let reports = PAGE.reports(root)?;
     Ok(table(
         reports
             .iter()
@@ -31,14 +24,10 @@ fn of_reports(root: &Path) -> Result<String> {
 }
 
 /// Returns a table with the last run of each pair of servers and form.
-pub(super) fn table<'a>(reports: impl Iterator<Item = (Option<&'a str>, &'a Report)>) -> String {
-    let mut last: Vec<(Option<&str>, &Report, &Run)> = Vec::new();
-    for (file, report) in reports {
-        for run in &report.runs {
-            last.retain(|(_, _, other)| key(other) != key(run));
-            last.push((file, report, run));
-        }
-    }
+pub(super) fn table<'a>(
+    reports: impl Iterator<Item = (Option<&'a str>, &'a Report<Run>)>,
+) -> String {
+    let mut last = recorded::last(reports, key);
     last.sort_by_key(|(_, _, run)| key(run));
     let mut text = "| Postgres | secrets server | specs | passed | failed | commit |\n\
                     | --- | --- | --- | --- | --- | --- |\n"
@@ -49,19 +38,14 @@ pub(super) fn table<'a>(reports: impl Iterator<Item = (Option<&'a str>, &'a Repo
             Form::Short => "short form",
             Form::Full => "all",
         };
-        let commit = &report.commit.commit[..7];
-        let commit = file.map_or_else(
-            || commit.to_owned(),
-            |file| format!("[{commit}](bench/{file})"),
-        );
-        let failed = match run.failed.as_slice() {
-            [] => "0".to_owned(),
-            failed => format!("{}: {}", failed.len(), failed.join(", ")),
-        };
         let _ = writeln!(
             text,
-            "| {} | {} | {form} | {} | {failed} | {commit} |",
-            run.postgres, run.secrets_server, run.passed
+            "| {} | {} | {form} | {} | {} | {} |",
+            run.postgres,
+            run.secrets_server,
+            run.passed,
+            recorded::failed(&run.failed),
+            report.commit_link(file)
         );
     }
     text
@@ -74,27 +58,14 @@ fn key(run: &Run) -> (u32, &str, bool) {
     (major.parse().unwrap_or(0), server, run.form == Form::Full)
 }
 
-fn with_table(page: &str, table: &str) -> Result<String> {
-    let missing = || format!("{PAGE} has no place for the table");
-    let (before, rest) = page.split_once(BEGIN).with_context(missing)?;
-    let (_, after) = rest.split_once(END).with_context(missing)?;
-    Ok(format!("{before}{BEGIN}\n{table}\n{END}{after}"))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
-
-    use super::{PAGE, of_reports, table, with_table};
-    use crate::versions::report::Report;
+    use super::*;
+    use crate::recorded::tests::{assert_has, report};
 
     #[test]
     fn the_page_has_the_table_of_the_reports() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let page = fs::read_to_string(root.join(PAGE)).unwrap();
-        let expected = with_table(&page, &of_reports(&root).unwrap()).unwrap();
-        assert!(page == expected, "run `cargo xtask versions --record`");
+        assert_has(&PAGE, of_reports);
     }
 
     #[test]
@@ -117,16 +88,6 @@ mod tests {
                 "| 18.4 | OpenBao 2.7.2 | short form | 7 | 0 | [2222222](bench/x.json) |",
             ]
         );
-    }
-
-    fn report(number: u64, runs: &[serde_json::Value]) -> Report {
-        let report = serde_json::json!({
-            "command": "versions", "commit": number.to_string().repeat(40), "dirty": false, "began_at": number,
-            "machine": {"kernel": "", "distribution": "", "cpu": "", "cpus": 2, "memory_kib": 1, "rustc": "",
-                "load_before": 0.0},
-            "runs": runs,
-        });
-        serde_json::from_value(report).unwrap()
     }
 
     fn run(postgres: &str, form: &str, failed: &[&str]) -> serde_json::Value {

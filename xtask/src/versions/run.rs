@@ -28,6 +28,17 @@ pub(super) enum Form {
     Full,
 }
 
+impl Form {
+    /// Returns the name in the files of reports.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Guard => "guard",
+            Self::Short => "short",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// The servers of a run.
 pub(super) struct Servers {
     postgres: &'static Build,
