@@ -1,6 +1,5 @@
 //! Connection to the centre: this host's identity for Vault, and Postgres.
 
-use std::io;
 use std::time::{Duration, SystemTime};
 
 use vctl_common::causes::WithCauses;
@@ -10,6 +9,7 @@ use vctl_common::spool::SpoolReadError;
 use vctl_common::vault::Vault;
 
 use super::secret_id::{Expiry, Keeper};
+use super::start::StartError;
 use crate::centre::{Centre, EnrolledError, LoginError, enrolment};
 
 /// Time limit for one batch at the centre.
@@ -30,8 +30,8 @@ pub(super) enum ShipError {
     Silent { after: Duration },
     #[error("cannot read the spool")]
     Spool(#[from] SpoolReadError),
-    #[error("cannot assign another id to the spool")]
-    NewId(#[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
 }
 
 impl ShipError {

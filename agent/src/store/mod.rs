@@ -35,6 +35,7 @@ mod retry;
 mod route;
 mod secret_id;
 mod secret_id_care;
+mod start;
 mod ship;
 mod shipper;
 

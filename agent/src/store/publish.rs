@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tracing::{debug, warn};
+use tracing::debug;
 use vctl_common::time::wall_now;
 
 use super::batch_limits::BatchLimits;
@@ -19,14 +19,15 @@ use super::idle::IdleTime;
 use super::message::{self, Sender};
 use super::progress::Progress;
 use super::publish_error::PublishError;
-use super::reader::{Reader, Sought};
+use super::reader::Reader;
 use super::remembered::Remembered;
 use super::retry::Retry;
 use super::route::{JetStream, ShipConfig};
 use super::secret_id_care::SecretIdCare;
 use super::ship::oldest;
+use super::start::{announce, go_on_at};
 use crate::nats::{self, Link, REQUEST, SUBJECT};
-use crate::spool::{Durable, Position, new_id};
+use crate::spool::{Durable, Position};
 
 /// Room in a message for the header of NATS and ours, beside the batch.
 const HEADERS: usize = 64 << 10;
@@ -55,11 +56,7 @@ impl Publish {
         durable: watch::Receiver<Durable>,
         progress: Progress,
     ) -> Self {
-        let spool = config.spool_id;
-        progress.tell(|shipping| {
-            shipping.spool_id = Some(spool);
-            shipping.events_shipped = config.events_shipped;
-        });
+        announce(&config, &progress);
         Self {
             reader: Reader::new(&config.spool_dir, config.boot_id),
             position: None,
@@ -144,22 +141,14 @@ impl Publish {
 
     /// Returns the remembered position. A spool without it is another one, and is published from its beginning.
     fn begin(&mut self, durable: Durable) -> Result<Position, PublishError> {
-        let mut position = self.remembered.position().unwrap_or_default();
-        if self.reader.seek(position, durable)? == Sought::Elsewhere {
-            let spool = new_id(&self.config.spool_dir).map_err(PublishError::NewId)?;
-            warn!(
-                %spool,
-                "This spool is not the one that was shipped (deleted, or restored from a copy). It gets \
-                 a new id and is shipped again; the centre skips the records it has."
-            );
-            self.config.spool_id = spool;
-            self.progress
-                .tell(|shipping| shipping.spool_id = Some(spool));
-            position = Position::default();
-            self.reader.seek(position, durable)?;
-        }
+        let position = go_on_at(
+            self.remembered.position().unwrap_or_default(),
+            durable,
+            &mut self.reader,
+            &mut self.config,
+            &self.progress,
+        )?;
         self.position = Some(position);
-        self.progress.set_shipped(position);
         Ok(position)
     }
 

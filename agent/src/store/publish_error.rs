@@ -1,6 +1,5 @@
 //! Reasons why JetStream did not accept a batch.
 
-use std::io;
 use std::time::Duration;
 
 use async_nats::jetstream;
@@ -8,6 +7,7 @@ use async_nats::jetstream::context::{PublishError as Failed, PublishErrorKind};
 use vctl_common::causes::WithCauses;
 use vctl_common::spool::SpoolReadError;
 
+use super::start::StartError;
 use crate::nats::{LEAST_PAYLOAD, NatsError, SUBJECT};
 
 /// Nothing was published. All of it is in the spool.
@@ -27,8 +27,8 @@ pub(super) enum PublishError {
     TooLarge { len: usize, most: usize },
     #[error("cannot read the spool")]
     Spool(#[from] SpoolReadError),
-    #[error("cannot assign another id to the spool")]
-    NewId(#[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
 }
 
 impl PublishError {

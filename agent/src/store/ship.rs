@@ -23,9 +23,10 @@ use super::reader::{Reader, Sought};
 use super::remembered::Remembered;
 use super::retry::Retry;
 use super::route::ShipConfig;
+use super::start::{announce, go_on_at};
 use crate::centre::Centre;
 use crate::end_request::ShipperDesk;
-use crate::spool::{Durable, Position, new_id};
+use crate::spool::{Durable, Position};
 
 /// At its end, the agent waits this long until its credentials are revoked.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -56,11 +57,7 @@ impl Ship {
         desk: Option<ShipperDesk>,
         progress: Progress,
     ) -> Self {
-        let spool = config.spool_id;
-        progress.tell(|shipping| {
-            shipping.spool_id = Some(spool);
-            shipping.events_shipped = config.events_shipped;
-        });
+        announce(&config, &progress);
         Self {
             reader: Reader::new(&config.spool_dir, config.boot_id),
             position: None,
@@ -201,26 +198,14 @@ impl Ship {
     /// Continues at the centre's position. A centre without this spool gets all of it.
     fn go_on_at(&mut self, cursor: Option<Position>) -> Result<(), ShipError> {
         let durable = *self.durable.borrow_and_update();
-        let mut position = cursor.unwrap_or_default();
-        if self.reader.seek(position, durable)? == Sought::Elsewhere {
-            let dir = &self.config.spool_dir;
-            self.config.spool_id = new_id(dir).map_err(ShipError::NewId)?;
-            warn!(
-                cursor_segment = position.segment,
-                cursor_offset = position.offset,
-                newest_segment = durable.segment,
-                spool = %self.config.spool_id,
-                "This spool is not the one that was shipped (deleted, or restored from a copy). It gets \
-                 a new id and is shipped again; the centre skips the records it has."
-            );
-            let spool = self.config.spool_id;
-            self.progress
-                .tell(|shipping| shipping.spool_id = Some(spool));
-            position = Position::default();
-            self.reader.seek(position, durable)?;
-        }
+        let position = go_on_at(
+            cursor.unwrap_or_default(),
+            durable,
+            &mut self.reader,
+            &mut self.config,
+            &self.progress,
+        )?;
         self.position = Some(position);
-        self.progress.set_shipped(position);
         Ok(())
     }
 
