@@ -1,6 +1,7 @@
 //! Exports to a SIEM: each event once, also after a crash, in any commit order, for lines and for OTLP.
 
 mod access;
+mod archive;
 mod checkpoint;
 mod incomplete;
 mod late;

