@@ -24,8 +24,11 @@ mkdir -p /var/lib/vctl-lab
 mount -t tmpfs -o mode=700 none /var/lib/vctl-lab
 # dpkg would build the index of all manual pages anew.
 rm -f /var/lib/man-db/auto-update
-touch /usr/local/bin/bao
-mount --bind "$bao" /usr/local/bin/bao
+# The page about Vault names `vault`; both programs have these commands.
+for name in bao vault; do
+    touch "/usr/local/bin/$name"
+    mount --bind "$bao" "/usr/local/bin/$name"
+done
 for name in cargo systemctl; do
     sed "s:@BIN@:$work/bin:g" "$repository/tests/centre/readme/$name.sh" > "/usr/local/bin/$name"
     chmod 755 "/usr/local/bin/$name"

@@ -1,4 +1,4 @@
-//! Every command of the README, unchanged, as a new user would run it.
+//! Every command of the README and of the page about Vault, unchanged, as a new user would run it.
 //!
 //! The user has an empty home, a clone, sudo and a terminal of 80 columns. The machine consists of namespaces: root
 //! inside is root, and all its changes are in overlays. `cargo.sh` and `systemctl.sh` list the replaced parts. The
@@ -18,15 +18,33 @@ use desk::{Desk, repository};
 /// The password of the user in Vault.
 const PASSWORD: &str = "correct-horse";
 
-/// Headings with the number of blocks below each. An unknown block fails the test, because it may need a preparation.
-const KNOWN: &[(&str, usize)] = &[
-    ("See it work", 1),
-    ("Use it on a host", 3),
-    ("Use it for a fleet", 2),
-    ("Everyday commands", 3),
-    ("Uninstall", 1),
-    ("Work on it", 1),
-];
+/// A page, and its headings with the number of blocks below each. An unknown block fails the test, because it may need
+/// a preparation.
+struct Page {
+    path: &'static str,
+    known: &'static [(&'static str, usize)],
+}
+
+const README: Page = Page {
+    path: "README.md",
+    known: &[
+        ("See it work", 1),
+        ("Use it on a host", 3),
+        ("Use it for a fleet", 2),
+        ("Everyday commands", 3),
+        ("Uninstall", 1),
+        ("Work on it", 1),
+    ],
+};
+
+const VAULT: Page = Page {
+    path: "deploy/vault/README.md",
+    known: &[("Set up", 1), ("People", 2), ("Hosts", 1)],
+};
+
+/// The commands of the page about Vault end the access of a user and of a host, so no other command may follow that
+/// needs them.
+const BEFORE_VAULT: &str = "Uninstall";
 
 /// The beginnings of commands that cannot end with 0 here, each with its status and the reason.
 const OTHER_STATUS: &[(&str, i32, &str)] = &[(
@@ -37,13 +55,7 @@ const OTHER_STATUS: &[(&str, i32, &str)] = &[(
 
 #[test]
 fn every_command_of_the_readme_works_as_written() {
-    let page = fs::read_to_string(repository().join("README.md")).unwrap();
-    let blocks = blocks::of(&page);
-    let unknown: Vec<_> = blocks.iter().filter(|block| !is_known(block)).collect();
-    assert!(
-        unknown.is_empty(),
-        "say in `KNOWN`, and where it needs something in `prepare`, how to run {unknown:#?}"
-    );
+    let (blocks, of_vault) = (README.blocks(), VAULT.blocks());
     if let Some(why) = missing().or_else(vctl_tests::lab::missing) {
         return skip(&why);
     }
@@ -53,6 +65,9 @@ fn every_command_of_the_readme_works_as_written() {
         problems: Vec::new(),
     };
     for block in &blocks {
+        if block.heading == BEFORE_VAULT {
+            reader.read_about_vault(&of_vault);
+        }
         reader.read(block);
     }
     assert!(
@@ -62,10 +77,22 @@ fn every_command_of_the_readme_works_as_written() {
     );
 }
 
-fn is_known(block: &Block) -> bool {
-    KNOWN
-        .iter()
-        .any(|(heading, blocks)| block.heading == *heading && block.number <= *blocks)
+impl Page {
+    fn blocks(&self) -> Vec<Block> {
+        let page = fs::read_to_string(repository().join(self.path)).unwrap();
+        let blocks = blocks::of(&page);
+        let is_unknown = |block: &&Block| {
+            let mut known = self.known.iter();
+            !known.any(|(heading, blocks)| block.heading == *heading && block.number <= *blocks)
+        };
+        let unknown: Vec<_> = blocks.iter().filter(is_unknown).collect();
+        assert!(
+            unknown.is_empty(),
+            "say in `known`, and where it needs something in the preparation, how to run {unknown:#?} of {}",
+            self.path
+        );
+        blocks
+    }
 }
 
 struct Reader {
@@ -81,6 +108,32 @@ impl Reader {
         for line in &block.lines {
             self.run(line);
         }
+    }
+
+    /// Runs the blocks of the page about Vault with the rights of an administrator, and for real names.
+    fn read_about_vault(&mut self, blocks: &[Block]) {
+        self.desk.run(". /run/at-hand.sh");
+        for block in blocks {
+            for line in &block.lines {
+                if line.contains("identity/entity/name/") {
+                    self.albert_logs_in();
+                }
+                let line = line
+                    .replace("entity/name/NAME", "entity/name/$entity")
+                    .replace("-accessor ACCESSOR", "-accessor $accessor")
+                    .replace("password=...", &format!("password={PASSWORD}"));
+                self.run(&line);
+            }
+        }
+    }
+
+    /// Sets the name of Albert's entity, and the accessor of his token.
+    fn albert_logs_in(&mut self) {
+        self.desk.run(&format!(
+            "accessor=$(vault write -field=token_accessor auth/userpass/login/albert password={PASSWORD}); \
+             entity=$(vault read -field=name identity/entity/id/$(\
+             vault token lookup -field=entity_id -accessor $accessor))"
+        ));
     }
 
     /// Does the preparation that the text above a block asks for.
