@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use super::kernel::Kernel;
 
 /// Limit of one guest. The emulator is ten times slower than the machine, which may be busy too.
-const WITHIN: Duration = Duration::from_mins(40);
+const WITHIN: Duration = Duration::from_mins(90);
 
 /// The clock of a guest counts instructions: 2 ns each, and idle time passes at once. So the two seconds that the PAM
 /// hook waits are the same work on a busy machine and on an idle one.

@@ -55,12 +55,16 @@ impl Cgroups {
     /// Commands of `init` that mount it as systemd does.
     fn mounts(self) -> &'static str {
         match self {
-            Self::Unified => "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+            Self::Unified => {
+                "mount -t cgroup2 cgroup2 /sys/fs/cgroup
+echo +memory > /sys/fs/cgroup/cgroup.subtree_control"
+            }
             Self::Hybrid => {
                 "mount -t tmpfs tmpfs /sys/fs/cgroup
 cd /sys/fs/cgroup
-mkdir unified systemd pids
+mkdir unified systemd pids memory
 mount -t cgroup2 cgroup2 unified
+mount -t cgroup -o memory cgroup memory
 mount -t cgroup -o none,name=systemd cgroup systemd
 mount -t cgroup -o pids cgroup pids
 mkdir systemd/work pids/work
@@ -70,7 +74,8 @@ echo $$ > pids/work/cgroup.procs"
             Self::V1 => {
                 "mount -t tmpfs tmpfs /sys/fs/cgroup
 cd /sys/fs/cgroup
-mkdir systemd pids
+mkdir systemd pids memory
+mount -t cgroup -o memory cgroup memory
 mount -t cgroup -o none,name=systemd cgroup systemd
 mount -t cgroup -o pids cgroup pids
 mkdir systemd/work pids/work
