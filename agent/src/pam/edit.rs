@@ -9,6 +9,7 @@ use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 
 use super::files::{PamFile, PamFiles};
 use super::inside::{LeavesRoot, inside};
+use super::jump::{break_glass, jumps_into};
 use super::place::lines_before;
 use super::stack::{Module, session_stack, stamps};
 
@@ -63,6 +64,10 @@ pub enum EditError {
         "`{place}` also runs `vctl-agent stamp`, and the file may belong to other services: remove that line by hand"
     )]
     Included { place: String },
+    #[error("{place} jumps over the line, and would then end at another module")]
+    Jump { place: String },
+    #[error("`/etc/pam.d/{service}` has bytes that are not UTF-8, and an edit would change them")]
+    NotUtf8 { service: String },
     #[error("`{}` is not the root directory of a system", path.display())]
     NoRoot { path: PathBuf },
     #[error(transparent)]
@@ -115,7 +120,16 @@ pub fn preview(options: &LineOptions) -> Result<Preview, EditError> {
             program: options.program.clone(),
         });
     }
-    let text = with_line(&file.text, &stack, &line(options));
+    is_utf8(file, options)?;
+    let at = insertion(&file.text, &stack);
+    let next = stack
+        .iter()
+        .take_while(|module| module.own_line.last <= at)
+        .count();
+    if let Some(module) = jumps_into(&stack, next) {
+        return Err(jump(module));
+    }
+    let text = with_line(&file.text, at, &line(options));
     Ok(Preview::Text(text))
 }
 
@@ -146,7 +160,10 @@ pub fn remove(options: &LineOptions) -> Result<Change, EditError> {
     let (ours, others): (Vec<&Module>, Vec<&Module>) =
         stamps.into_iter().partition(|stamp| !stamp.included);
     if !ours.is_empty() {
-        write(options, &without_lines(&file.text, &ours))?;
+        is_utf8(file, options)?;
+        let jumps = break_glass(&stack).map_err(jump)?;
+        let removed = [ours.as_slice(), jumps.as_slice()].concat();
+        write(options, &without_lines(&file.text, &removed))?;
     }
     if let Some(other) = others.first() {
         return Err(EditError::Included {
@@ -201,32 +218,54 @@ pub fn line(options: &LineOptions) -> String {
     }
 }
 
-fn with_line(text: &str, stack: &[Module], line: &str) -> String {
-    let is_own = stack
-        .iter()
-        .all(|module| module.own_line.last <= text.lines().count());
-    let lines: Vec<&str> = text.lines().collect();
-    let at = lines_before(stack)
-        .filter(|_| is_own)
-        .unwrap_or(lines.len());
+fn jump(module: &Module) -> EditError {
+    EditError::Jump {
+        place: module.place(),
+    }
+}
+
+/// Refuses a text of which a part could not be read: writing it would change that part.
+fn is_utf8(file: &PamFile, options: &LineOptions) -> Result<(), EditError> {
+    if file.text.contains(char::REPLACEMENT_CHARACTER) {
+        let service = options.service.clone();
+        return Err(EditError::NotUtf8 { service });
+    }
+    Ok(())
+}
+
+/// Returns how many lines of the text come before the new line.
+fn insertion(text: &str, stack: &[Module]) -> usize {
+    let lines = lines(text).count();
+    let is_own = stack.iter().all(|module| module.own_line.last <= lines);
+    let at = lines_before(stack).filter(|_| is_own);
+    at.unwrap_or(lines).min(lines)
+}
+
+fn with_line(text: &str, at: usize, line: &str) -> String {
+    let lines: Vec<&str> = lines(text).collect();
     let (before, after) = lines.split_at(at.min(lines.len()));
     let new = [COMMENT, line];
     let all: Vec<&str> = before.iter().chain(&new).chain(after).copied().collect();
     all.join("\n") + "\n"
 }
 
-fn without_lines(text: &str, stamps: &[&Module]) -> String {
-    let is_ours = |number: usize| {
-        stamps
+fn without_lines(text: &str, removed: &[&Module]) -> String {
+    let is_removed = |number: usize| {
+        removed
             .iter()
-            .any(|stamp| (stamp.own_line.first..=stamp.own_line.last).contains(&number))
+            .any(|module| (module.own_line.first..=module.own_line.last).contains(&number))
     };
-    let lines = text.lines().enumerate();
-    let kept: Vec<&str> = lines
-        .filter(|(index, line)| !is_ours(index + 1) && *line != COMMENT)
+    let kept: Vec<&str> = lines(text)
+        .enumerate()
+        .filter(|(index, line)| !is_removed(index + 1) && *line != COMMENT)
         .map(|(_, line)| line)
         .collect();
     kept.join("\n") + "\n"
+}
+
+/// Returns the lines without their end. `str::lines` would also take the `\r` of a file from Windows.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split_terminator('\n')
 }
 
 fn own_path(options: &LineOptions) -> String {
@@ -349,6 +388,49 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn break_glass_goes_with_the_line_and_other_jumps_are_refused() {
+        let stack = "session required pam_loginuid.so\nsession include password-auth\n";
+        let after = "session optional pam_motd.so\n";
+        let (root, options) = image(&format!("{stack}{after}"));
+        let sshd = root.path().join("etc/pam.d/sshd");
+        add(&options).unwrap();
+        let group = "session [success=1 default=ignore] pam_succeed_if.so quiet user ingroup ops\n";
+        let with_group = text(&options).replace(COMMENT, &format!("{group}{COMMENT}"));
+        fs::write(&sshd, &with_group).unwrap();
+        assert!(matches!(add(&options), Ok(Change::Unchanged { .. })));
+        remove(&options).unwrap();
+        assert_eq!(text(&options), format!("{stack}{after}"));
+        // Over the line and one more module.
+        fs::write(&sshd, with_group.replace("success=1", "success=2")).unwrap();
+        let error = remove(&options).unwrap_err();
+        assert!(matches!(error, EditError::Jump { .. }), "{error}");
+        assert_eq!(text(&options), with_group.replace("success=1", "success=2"));
+        // Over the place of a new line.
+        let jump = "session [success=2 default=ignore] pam_succeed_if.so user ingroup ops\n";
+        fs::write(&sshd, format!("{jump}{stack}{after}")).unwrap();
+        assert!(
+            matches!(add(&options), Ok(Change::Added { .. })),
+            "it ends there"
+        );
+        fs::write(&sshd, format!("{}{stack}{after}", jump.replace('2', "3"))).unwrap();
+        assert!(matches!(add(&options), Err(EditError::Jump { .. })));
+    }
+
+    #[test]
+    fn bytes_beside_the_line_stay_as_they_are() {
+        let (root, options) = image("# Windows\r\nsession include password-auth\r\n");
+        add(&options).unwrap();
+        remove(&options).unwrap();
+        assert_eq!(
+            text(&options),
+            "# Windows\r\nsession include password-auth\r\n"
+        );
+        let latin = b"# caf\xe9\nsession include password-auth\n";
+        fs::write(root.path().join("etc/pam.d/sshd"), latin).unwrap();
+        assert!(matches!(add(&options), Err(EditError::NotUtf8 { .. })));
     }
 
     #[test]

@@ -53,7 +53,8 @@ impl PamFiles {
         let mut files = Self::default();
         for directory in DIRECTORIES {
             for path in sorted(&root.join(directory)) {
-                let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+                let name = path.file_name().and_then(|name| name.to_str());
+                let Some(name) = name.filter(|name| is_service(name)) else {
                     continue;
                 };
                 let path = format!("/{directory}/{name}");
@@ -146,6 +147,25 @@ impl PamFiles {
     }
 }
 
+/// Endings of the copies that dpkg, rpm and editors leave beside a file.
+const COPIES: [&str; 9] = [
+    ".dpkg-dist",
+    ".dpkg-new",
+    ".dpkg-old",
+    ".dpkg-tmp",
+    ".rpmnew",
+    ".rpmorig",
+    ".rpmsave",
+    ".ucf-old",
+    "~",
+];
+
+/// Returns false for a copy and for a hidden file, such as the unfinished one of an edit that a crash ended. No service
+/// has such a name.
+fn is_service(name: &str) -> bool {
+    !name.starts_with('.') && !COPIES.iter().any(|end| name.ends_with(end))
+}
+
 /// Longest file that is read.
 const FILE_MAX: u64 = 1 << 20;
 
@@ -191,6 +211,25 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn copies_of_a_file_are_no_services() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("etc/pam.d");
+        fs::create_dir_all(&directory).unwrap();
+        for name in [
+            "sshd",
+            "sshd.dpkg-old",
+            ".sshd.new",
+            "sshd.rpmsave",
+            "sshd~",
+        ] {
+            fs::write(directory.join(name), "session required pam_unix.so\n").unwrap();
+        }
+        let files = PamFiles::read(root.path());
+        let paths: Vec<&str> = files.texts().map(|(path, _)| path).collect();
+        assert_eq!(paths, ["/etc/pam.d/sshd"]);
+    }
 
     #[test]
     fn an_absolute_link_of_an_image_stays_in_the_image() {

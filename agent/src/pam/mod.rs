@@ -3,6 +3,7 @@
 mod edit;
 mod files;
 mod inside;
+mod jump;
 mod lines;
 mod needs;
 mod place;

@@ -55,6 +55,15 @@ impl Module {
         self.name == "pam_env.so" && self.arguments.iter().any(|a| a == "user_readenv=1")
     }
 
+    /// Returns how many of the next modules each result of this one skips: `[success=1 default=ignore]`.
+    pub(super) fn jumps(&self) -> impl Iterator<Item = usize> {
+        let words = self
+            .control
+            .split(|c: char| c.is_whitespace() || "[]".contains(c));
+        let actions = words.filter_map(|word| word.split_once('=')?.1.parse().ok());
+        actions.filter(|skipped| *skipped > 0)
+    }
+
     /// Returns whether a failure of the module refuses the login.
     pub(crate) fn is_binding(&self) -> bool {
         matches!(self.control.as_str(), "required" | "requisite")

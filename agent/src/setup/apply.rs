@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 
@@ -11,9 +13,13 @@ use super::error::SetupError;
 use super::host::Host;
 use super::journal::{Change, Journal, create_directory, digest, unwritable};
 use super::plan::{Plan, Step};
+use super::roll_back::{self, Failed, Replaced};
 use super::wanted::NewText;
-use super::{sshd, systemd, undo};
+use super::{sshd, systemd};
 use crate::pam::{self, LineOptions, Preview};
+
+/// Time in which a collector answers that systemd has started.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Carries out all steps, or none: after a failure the steps of this run are undone.
 ///
@@ -51,14 +57,35 @@ pub(super) fn apply(
         }
         work.journal.store(host)
     });
-    done.map_err(|error| undo::roll_back(host, work.journal, &work.replaced, earlier, error, user))
+    done.map_err(|error| {
+        let failed = Failed {
+            journal: work.journal,
+            replaced: work.replaced,
+            earlier,
+            enrolment: plan.enrolment.clone(),
+        };
+        roll_back::roll_back(host, failed, error, user)
+    })
+}
+
+/// Waits until the collector accepts a connection. Its unit may have started a program that is no collector.
+fn answers(socket: &Path) -> Result<(), SetupError> {
+    let end = Instant::now() + ANSWERS_WITHIN;
+    while UnixStream::connect(socket).is_err() {
+        if Instant::now() >= end {
+            let socket = socket.display().to_string();
+            return Err(SetupError::SilentCollector { socket });
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 struct Work<'a> {
     host: &'a Host,
     journal: Journal,
     /// Files of an earlier setup that this run replaces, for the way back to that setup.
-    replaced: Vec<(PathBuf, Vec<u8>)>,
+    replaced: Vec<Replaced>,
 }
 
 impl Work<'_> {
@@ -69,6 +96,7 @@ impl Work<'_> {
                 create_directory(&self.host.real(path)?, *mode).map(drop)
             }
             Step::File(file) => self.file(file),
+            Step::RemoveUnit { path } => self.remove_unit(path),
             Step::ReloadSshd => {
                 sshd::test(self.host)?;
                 if crate::check::sshd(&sshd::settings(self.host)).0 != Some(true) {
@@ -77,7 +105,12 @@ impl Work<'_> {
                 sshd::reload(self.host)
             }
             Step::Unit { name, has_changed } => self.unit(name, *has_changed),
-            Step::PamLine(line) => self.pam_line(line),
+            Step::PamLine { line, socket } => {
+                if let Some(socket) = socket {
+                    answers(socket)?;
+                }
+                self.pam_line(line)
+            }
         }
     }
 
@@ -88,25 +121,7 @@ impl Work<'_> {
 
     fn file(&mut self, file: &NewText) -> Result<(), SetupError> {
         let path = self.host.real(&file.path)?;
-        let now = digest(file.text.as_bytes());
-        // The first copy stays: `--undo` restores the file from before the first setup.
-        if let Some(at) = self.journal.file(&file.path) {
-            if let Ok(bytes) = fs::read(&path) {
-                self.replaced.push((path.clone(), bytes));
-            }
-            if let Some(Change::File { wrote, .. }) = self.journal.changes.get_mut(at) {
-                *wrote = now;
-            }
-            self.journal.store(self.host)?;
-        } else {
-            let before = self.journal.keep(self.host, &path)?;
-            self.note(Change::File {
-                path: file.path.clone(),
-                before,
-                wrote: now,
-                is_secret: file.is_secret,
-            })?;
-        }
+        self.note_file(&path, file, digest(file.text.as_bytes()))?;
         // An old file keeps its mode and owner, except one that other users could read.
         let old = fs::metadata(&path).ok().filter(|_| !file.is_secret);
         let new = NewFile {
@@ -119,13 +134,52 @@ impl Work<'_> {
             .map_err(|source| unwritable(&path, source))
     }
 
+    fn remove_unit(&mut self, path: &str) -> Result<(), SetupError> {
+        let real = self.host.real(path)?;
+        let nothing = NewText {
+            path: path.to_owned(),
+            mode: 0,
+            text: String::new(),
+            replaces: true,
+            is_secret: false,
+        };
+        self.note_file(&real, &nothing, String::new())?;
+        fs::remove_file(&real).map_err(|source| unwritable(&real, source))
+    }
+
+    /// Notes that a file gets a content of this digest.
+    fn note_file(&mut self, path: &Path, file: &NewText, now: String) -> Result<(), SetupError> {
+        // The first copy stays: `--undo` restores the file from before the first setup.
+        let Some(at) = self.journal.file(&file.path) else {
+            let before = self.journal.keep(self.host, path)?;
+            return self.note(Change::File {
+                path: file.path.clone(),
+                before,
+                wrote: now,
+                is_secret: file.is_secret,
+            });
+        };
+        let replaced = Replaced::read(path);
+        if let Some(Change::File { wrote, .. }) = self.journal.changes.get_mut(at) {
+            let is_edited = replaced.digest().is_some_and(|digest| digest != *wrote);
+            // The old digest stays for a file that a user edited, so `--undo` keeps the file.
+            if !is_edited || file.is_secret {
+                *wrote = now;
+            }
+        }
+        self.replaced.push(replaced);
+        self.journal.store(self.host)
+    }
+
     fn unit(&mut self, name: &str, has_changed: bool) -> Result<(), SetupError> {
         let is_new =
             |change: &Change| !matches!(change, Change::Unit { name: of, .. } if of == name);
-        if !systemd::is(self.host, "is-enabled", name) && self.journal.changes.iter().all(is_new) {
-            let was_active = systemd::runs(self.host) && systemd::is(self.host, "is-active", name);
-            let name = name.to_owned();
-            self.note(Change::Unit { name, was_active })?;
+        if self.journal.changes.iter().all(is_new) {
+            self.note(Change::Unit {
+                name: name.to_owned(),
+                was_active: systemd::runs(self.host) && systemd::is(self.host, "is-active", name),
+                was_enabled: systemd::is(self.host, "is-enabled", name),
+            })?;
         }
         if !systemd::runs(self.host) {
             return systemd::systemctl(self.host, &["enable", name]);

@@ -54,6 +54,8 @@ pub enum SetupError {
     NotStrict { place: String },
     #[error("no collector answers at `{socket}`, so a strict line would refuse every login")]
     NoCollector { socket: String },
+    #[error("the collector does not answer at `{socket}`, so nothing would record the next login")]
+    SilentCollector { socket: String },
     #[error(
         "this machine has no systemctl to enable the collector in the image, so `mode: strict` would refuse every login"
     )]
@@ -109,7 +111,7 @@ impl SetupError {
             Self::Busy => "wait until it ends",
             Self::Interrupted => "vctl-agent setup --undo",
             Self::Journal { .. } => {
-                "restore that file, or remove the PAM line first: vctl-agent pam-line remove"
+                "restore that file; or run `vctl-agent pam-line remove`, disable the units, and remove that directory"
             }
             Self::NoProgram => "install -m 0755 vctl-agent /usr/sbin/vctl-agent",
             Self::ProgramFails { .. } => "install the vctl-agent of this architecture",
@@ -127,10 +129,19 @@ impl SetupError {
             Self::Pam(EditError::Several { .. }) => {
                 "remove all of these lines except the first, then run setup again"
             }
+            Self::Pam(EditError::Jump { .. }) => {
+                "change the number in that line by hand, with the line of deploy/audit/pam.d/vctl-stamp"
+            }
+            Self::Pam(EditError::NotUtf8 { .. }) => {
+                "change the line of deploy/audit/pam.d/vctl-stamp by hand"
+            }
             Self::Pam(EditError::OneFile { .. }) => "add the line of deploy/audit/pam.d/vctl-stamp",
             Self::NotStrict { .. } => {
-                "while the collector runs: `vctl-agent pam-line remove`, `vctl-agent pam-line add --strict`; then run \
-                 setup again"
+                "while the collector runs: `vctl-agent pam-line remove`, `vctl-agent pam-line add --strict`; then put a \
+                 break-glass line above it again, and run setup again"
+            }
+            Self::SilentCollector { .. } => {
+                "systemctl status vctl-collect.service; journalctl -u vctl-collect.service"
             }
             Self::NoCollector { .. } => "start it first: /usr/sbin/vctl-agent collect --local",
             Self::NoSystemctl => "install systemd on this machine, or run setup on the host itself",

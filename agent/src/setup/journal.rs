@@ -50,6 +50,9 @@ pub(super) enum Change {
         /// The unit ran before the setup, so undoing the setup does not stop it.
         #[serde(default)]
         was_active: bool,
+        /// The unit was enabled before the setup, so undoing the setup does not disable it.
+        #[serde(default)]
+        was_enabled: bool,
     },
 }
 
@@ -184,7 +187,7 @@ fn path(host: &Host) -> PathBuf {
     host.at(JOURNAL).join("journal.json")
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {
     NewFile::private(Durability::Synced, Unfinished::OneName)
         .replace(path, |out| out.write_all(bytes))
         .map_err(|source| unwritable(path, source))

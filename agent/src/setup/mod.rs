@@ -11,6 +11,7 @@ mod host;
 mod journal;
 mod plan;
 mod preflight;
+mod roll_back;
 mod shipped;
 mod sshd;
 mod systemd;
@@ -64,8 +65,8 @@ pub fn run(options: &SetupOptions, user: &mut dyn User) -> Result<Option<Report>
         return Err(SetupError::Interrupted);
     }
     let plan = plan::plan(&host, options, journal.as_ref())?;
-    for path in &plan.edited {
-        user.tell(&format!("kept: {path} was edited after the setup\n"));
+    for file in &plan.kept {
+        user.tell(&format!("kept: {file}\n"));
     }
     if plan.steps.is_empty() {
         user.tell("Nothing to do: this host is set up.\n");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 
@@ -28,8 +28,8 @@ const OF_PACKAGES: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
-    /// Files that a user changed after an earlier setup, which stay.
-    pub(super) edited: Vec<String>,
+    /// Files that stay as they are, each with the reason.
+    pub(super) kept: Vec<String>,
     /// Commands that setup leaves to the user.
     pub(super) next: Vec<String>,
     /// Whether the host ships its records to the central store.
@@ -45,6 +45,10 @@ pub(super) enum Step {
         mode: u32,
     },
     File(NewText),
+    /// Moves a unit away that another program left: systemd would use it instead of that of the package.
+    RemoveUnit {
+        path: String,
+    },
     /// Tests the configuration, and reloads a running sshd.
     ReloadSshd,
     /// Enables and starts a unit; restarts it if it runs with an older configuration.
@@ -52,7 +56,11 @@ pub(super) enum Step {
         name: &'static str,
         has_changed: bool,
     },
-    PamLine(LineOptions),
+    PamLine {
+        line: LineOptions,
+        /// Socket at which the collector must answer first, if systemd runs it.
+        socket: Option<PathBuf>,
+    },
 }
 
 impl Step {
@@ -61,10 +69,17 @@ impl Step {
             Self::Directory { path, mode } => {
                 format!("create the directory {path} (mode {mode:04o})")
             }
+            Self::File(file) if file.path == SSHD_SNIPPET_FILE => format!(
+                "write {SSHD_SNIPPET_FILE}: sshd uses PAM, so PAM's account rules apply to each login; passwords by \
+                 keyboard-interactive stay off"
+            ),
             Self::File(file) if file.replaces => {
                 format!("replace {}; `--undo` restores the old file", file.path)
             }
             Self::File(file) => format!("write {}", file.path),
+            Self::RemoveUnit { path } => format!(
+                "remove {path}, which runs another program than vctl-agent; `--undo` restores it"
+            ),
             Self::ReloadSshd => {
                 "test sshd's configuration with `sshd -t`, and reload sshd".to_owned()
             }
@@ -76,7 +91,7 @@ impl Step {
                 name,
                 has_changed: true,
             } => format!("enable and restart {name}"),
-            Self::PamLine(line) => format!(
+            Self::PamLine { line, .. } => format!(
                 "add one line to /etc/pam.d/{}: {}",
                 line.service,
                 pam::line(line)
@@ -120,7 +135,20 @@ pub(super) fn plan(
     } else {
         vec![COLLECT]
     };
-    files.extend(units.iter().filter_map(|unit| unit_file(host, unit)));
+    let mut kept = Vec::new();
+    let mut removed = Vec::new();
+    for unit in &units {
+        match unit_of(host, unit) {
+            UnitFile::OfPackage => {}
+            UnitFile::Wanted(file) => files.push(file),
+            UnitFile::Foreign(path) => removed.push(Step::RemoveUnit { path }),
+            UnitFile::OfUser(path) => {
+                kept.push(format!(
+                    "{path}, which systemd uses instead of the unit of the package"
+                ));
+            }
+        }
+    }
     if ships {
         let path = format!("/etc/systemd/system/{}.d/centre.conf", COLLECT.name);
         files.push(Wanted::shipped(&path, CENTRE_CONF));
@@ -140,9 +168,15 @@ pub(super) fn plan(
     }
     let mut edited = Vec::new();
     let files = steps_of(host, files, journal, &mut edited)?;
-    let has_changed = !files.is_empty();
+    let has_changed = !files.is_empty() || !removed.is_empty();
     push_files(host, files, &mut made, &mut steps);
+    steps.extend(removed);
     let snippet = steps_of(host, snippet.into_iter().collect(), journal, &mut edited)?;
+    kept.extend(
+        edited
+            .iter()
+            .map(|path| format!("{path} was edited after the setup")),
+    );
     if !snippet.is_empty() {
         push_files(host, snippet, &mut made, &mut steps);
         steps.push(Step::ReloadSshd);
@@ -154,14 +188,15 @@ pub(super) fn plan(
             return Err(SetupError::Confined { seen, fix });
         }
         collector_answers(host, options, &config)?;
-        steps.push(Step::PamLine(line));
+        let socket = systemd::runs(host).then(|| config.socket());
+        steps.push(Step::PamLine { line, socket });
     }
     if !host.is_this_machine() {
         next.push("run `vctl-agent check` on the host after its first boot".to_owned());
     }
     Ok(Plan {
         steps,
-        edited,
+        kept,
         next,
         ships,
         enrolment: digest,
@@ -219,14 +254,34 @@ fn valid(host: &Host, text: &str) -> Result<Config, SetupError> {
     Ok(config?)
 }
 
-/// Returns a unit that no package has installed.
-fn unit_file(host: &Host, unit: &Unit) -> Option<Wanted> {
-    let is_packaged = |directory: &&str| host.at(&format!("{directory}/{}", unit.name)).exists();
-    if OF_PACKAGES.iter().any(is_packaged) {
-        return None;
-    }
+/// The file of a unit that systemd uses.
+enum UnitFile {
+    OfPackage,
+    /// No package has installed it.
+    Wanted(Wanted),
+    /// It hides that of the package, and does not run vctl-agent: earlier releases had units of these names.
+    Foreign(String),
+    /// It hides that of the package, and is a user's copy of it.
+    OfUser(String),
+}
+
+fn unit_of(host: &Host, unit: &Unit) -> UnitFile {
     let path = format!("/etc/systemd/system/{}", unit.name);
-    Some(Wanted::shipped(&path, unit.text))
+    let is_packaged = |directory: &&str| host.at(&format!("{directory}/{}", unit.name)).exists();
+    if !OF_PACKAGES.iter().any(is_packaged) {
+        return UnitFile::Wanted(Wanted::shipped(&path, unit.text));
+    }
+    let Ok(text) = fs::read_to_string(host.at(&path)) else {
+        return UnitFile::OfPackage;
+    };
+    let mut starts = text
+        .lines()
+        .filter(|line| line.trim_start().starts_with("ExecStart="));
+    if starts.any(|line| line.contains("vctl-agent")) {
+        UnitFile::OfUser(path)
+    } else {
+        UnitFile::Foreign(path)
+    }
 }
 
 /// Returns the snippet if sshd needs it, and the settings with it.

@@ -2,16 +2,15 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
+use vctl_common::atomic_file::{Durability, NewFile, Unfinished, unfinished_name};
 
 use super::User;
 use super::error::SetupError;
 use super::host::Host;
 use super::journal::{self, Before, Change, Journal, copy, digest, unreadable, unwritable};
-use super::shipped::{COLLECT, NODE};
+use super::shipped::COLLECT;
 use super::{sshd, systemd};
 use crate::pam::{self, EditError, LineOptions};
 use crate::probe;
@@ -36,9 +35,14 @@ pub(super) fn describe(journal: &Journal) -> Vec<String> {
         Change::PamLine { path, .. } => format!("remove the PAM line from {path}"),
         Change::Unit {
             name,
-            was_active: true,
-        } => format!("disable {name}, which ran before the setup"),
-        Change::Unit { name, .. } => format!("stop and disable {name}"),
+            was_active,
+            was_enabled,
+        } => match (was_active, was_enabled) {
+            (true, true) => format!("restart {name}, which ran before the setup"),
+            (true, false) => format!("disable {name}, which ran before the setup"),
+            (false, true) => format!("stop {name}, which was enabled before the setup"),
+            (false, false) => format!("stop and disable {name}"),
+        },
         Change::File {
             path, before: None, ..
         } => format!("remove {path}"),
@@ -132,78 +136,8 @@ pub(super) fn undo(
     })
 }
 
-/// Undoes the changes of a setup that failed; those of an earlier, complete setup stay.
-pub(super) fn roll_back(
-    host: &Host,
-    mut journal: Journal,
-    replaced: &[(PathBuf, Vec<u8>)],
-    mut earlier: Journal,
-    step: SetupError,
-    user: &mut dyn User,
-) -> SetupError {
-    user.tell("The step failed: undoing the steps before it.\n");
-    if earlier.changes.is_empty() {
-        let pin_dir = host.config().unwrap_or_default().pin_dir;
-        return match undo(host, journal, &pin_dir, user) {
-            Ok(()) => SetupError::RolledBack(Box::new(step)),
-            Err(error) => SetupError::HalfDone {
-                step: Box::new(step),
-                left: error.to_string(),
-            },
-        };
-    }
-    journal
-        .changes
-        .retain(|change| !earlier.changes.contains(change));
-    let mut left = Vec::new();
-    for change in ordered(&journal.changes) {
-        if earlier
-            .changes
-            .iter()
-            .any(|of| path_of(of) == path_of(change))
-        {
-            continue;
-        }
-        if let Err(error) = restore(host, change) {
-            left.push(format!("{} ({error})", path_of(change)));
-        }
-    }
-    for (path, bytes) in replaced {
-        if let Err(error) = put(path, bytes) {
-            left.push(error.to_string());
-        }
-    }
-    if let Err(error) = directories(host, &journal.changes, user) {
-        left.push(error.to_string());
-    }
-    // The units of the earlier setup may run with the files of this one.
-    if systemd::runs(host) {
-        let mut restarted = systemd::systemctl(host, &["daemon-reload"]);
-        for unit in [COLLECT.name, NODE.name] {
-            let ran = journal.changes.iter().filter_map(active_before);
-            // A host without a central store has no node agent. `try-restart` would fail for it.
-            if systemd::is(host, "is-enabled", unit) || ran.into_iter().any(|of| of == unit) {
-                restarted = restarted.and_then(|()| systemd::systemctl(host, &["restart", unit]));
-            }
-        }
-        if let Err(error) = restarted {
-            left.push(error.to_string());
-        }
-    }
-    if let Err(error) = earlier.store(host) {
-        left.push(format!("the journal ({error})"));
-    }
-    if left.is_empty() {
-        return SetupError::RolledBack(Box::new(step));
-    }
-    SetupError::HalfDone {
-        step: Box::new(step),
-        left: left.join(", "),
-    }
-}
-
 /// The PAM line first, then units, then made files, which free space for the restored ones.
-fn ordered(changes: &[Change]) -> Vec<&Change> {
+pub(super) fn ordered(changes: &[Change]) -> Vec<&Change> {
     let mut ordered: Vec<&Change> = changes.iter().rev().collect();
     ordered.sort_by_key(|change| match change {
         Change::PamLine { .. } => 0,
@@ -223,21 +157,22 @@ fn before_probe(ordered: &[&Change]) -> usize {
 }
 
 fn starts_collector(change: &Change) -> bool {
-    matches!(change, Change::Unit { name, was_active: false } if name == COLLECT.name)
+    matches!(change, Change::Unit { name, was_active: false, .. } if name == COLLECT.name)
 }
 
 /// Returns the unit of the change, if it ran before the setup.
-fn active_before(change: &Change) -> Option<&str> {
+pub(super) fn active_before(change: &Change) -> Option<&str> {
     match change {
         Change::Unit {
             name,
             was_active: true,
+            ..
         } => Some(name),
         _ => None,
     }
 }
 
-fn path_of(change: &Change) -> &str {
+pub(super) fn path_of(change: &Change) -> &str {
     match change {
         Change::PamLine { path, .. } | Change::File { path, .. } | Change::Directory { path } => {
             path
@@ -247,7 +182,7 @@ fn path_of(change: &Change) -> &str {
 }
 
 /// Restores one change; returns a note about a file that stays.
-fn restore(host: &Host, change: &Change) -> Result<Option<String>, SetupError> {
+pub(super) fn restore(host: &Host, change: &Change) -> Result<Option<String>, SetupError> {
     match change {
         Change::PamLine {
             service,
@@ -256,6 +191,8 @@ fn restore(host: &Host, change: &Change) -> Result<Option<String>, SetupError> {
             wrote,
         } => {
             let real = host.real(path)?;
+            // Left by a crash before the file was complete.
+            let _ = fs::remove_file(real.with_file_name(unfinished_name(service)));
             if fs::read(&real).is_ok_and(|bytes| digest(&bytes) == *wrote) {
                 return put_back(host, path, before.as_ref()).map(|()| None);
             }
@@ -272,11 +209,19 @@ fn restore(host: &Host, change: &Change) -> Result<Option<String>, SetupError> {
                 removed => removed.map(|_| None).map_err(SetupError::from),
             }
         }
-        Change::Unit { name, was_active } => {
-            if systemd::runs(host) && !was_active {
-                systemd::systemctl(host, &["disable", "--now", name])?;
-            } else if *was_active || systemd::enables(host) {
-                systemd::systemctl(host, &["disable", name])?;
+        Change::Unit {
+            name,
+            was_active,
+            was_enabled,
+        } => {
+            let stops = systemd::runs(host) && !was_active;
+            match (stops, was_enabled) {
+                (true, true) => systemd::systemctl(host, &["stop", name])?,
+                (true, false) => systemd::systemctl(host, &["disable", "--now", name])?,
+                (false, false) if *was_active || systemd::enables(host) => {
+                    systemd::systemctl(host, &["disable", name])?;
+                }
+                (false, _) => {}
             }
             Ok(None)
         }
@@ -334,21 +279,12 @@ fn put_back(host: &Host, path: &str, before: Option<&Before>) -> Result<(), Setu
         .map_err(|source| unwritable(&real, source))
 }
 
-/// Writes a file of an earlier setup again, with its mode and owner.
-fn put(path: &Path, bytes: &[u8]) -> Result<(), SetupError> {
-    let old = fs::metadata(path).map_err(|source| unreadable(path, source))?;
-    let new = NewFile {
-        mode: Some(old.mode() & 0o7777),
-        owner: Some(old.uid()),
-        group: Some(old.gid()),
-        ..NewFile::private(Durability::Synced, Unfinished::OneName)
-    };
-    new.replace(path, |out| out.write_all(bytes))
-        .map_err(|source| unwritable(path, source))
-}
-
 /// Removes the created directories, the inner ones first. One with records stays.
-fn directories(host: &Host, changes: &[Change], user: &mut dyn User) -> Result<(), SetupError> {
+pub(super) fn directories(
+    host: &Host,
+    changes: &[Change],
+    user: &mut dyn User,
+) -> Result<(), SetupError> {
     let mut paths: Vec<&str> = changes
         .iter()
         .filter_map(|change| match change {

@@ -40,7 +40,6 @@ Include /etc/ssh/sshd_config.d/*.conf
 HostKey /etc/ssh/throw_away_host
 PidFile /run/sshd.pid
 PasswordAuthentication no
-KbdInteractiveAuthentication no
 PrintMotd no
 TrustedUserCAKeys /etc/ssh/trusted_ca
 TEXT

@@ -3,6 +3,7 @@
 mod confinement;
 mod host;
 mod packages;
+mod recovery;
 mod units;
 
 use vctl_tests::lab::{missing, skip};
@@ -39,8 +40,11 @@ fn setup_records_the_next_login_and_undo_restores_the_host() {
         host.ok("grep -c 'vctl-agent stamp' /etc/pam.d/sshd").trim(),
         "1"
     );
-    // The configuration of the host had no `UsePAM yes`.
-    assert!(host.ok("sshd -T").contains("usepam yes"));
+    // The configuration of the host had no `UsePAM yes`. With PAM, keyboard-interactive would accept passwords.
+    let settings = host.ok("sshd -T");
+    assert!(settings.contains("usepam yes"), "{settings}");
+    let methods = "passwordauthentication no\nkbdinteractiveauthentication no\n";
+    assert!(settings.contains(methods), "{settings}");
     let login = "ssh -n -i $WORK/person -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
                  person@127.0.0.1 'head -n 1 /etc/hosts'";
     host.ok(login);
@@ -135,7 +139,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "echo 'NoSuchKeyword yes' >> /etc/ssh/sshd_config",
         "sed -i '/NoSuchKeyword/d' /etc/ssh/sshd_config",
-        "line 8: Bad configuration option: NoSuchKeyword",
+        "line 7: Bad configuration option: NoSuchKeyword",
     ),
     (
         "for _ in 1 2; do echo 'session required pam_exec.so /usr/sbin/vctl-agent stamp' >> /etc/pam.d/sshd; done",

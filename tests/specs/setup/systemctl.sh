@@ -1,5 +1,6 @@
 #!/bin/sh
-# Stands in for systemd, which is not pid 1 where the specs run. `/run/fail` names a command that fails.
+# Stands in for systemd, which is not pid 1 where the specs run. `/run/fail` names a command that fails; `/run/meanwhile`
+# is a script that runs before it does.
 set -e
 case "$1" in
 --root=*)
@@ -11,6 +12,7 @@ esac
 enabled=$root/etc/systemd/system/multi-user.target.wants
 echo "$*" >> /run/systemctl.log
 if [ "$*" = "$(cat /run/fail 2> /dev/null)" ]; then
+    [ ! -f /run/meanwhile ] || sh /run/meanwhile
     echo "Job for $3 failed." >&2
     exit 1
 fi
@@ -20,8 +22,14 @@ start() {
     vctl-collect.service)
         file=/etc/systemd/system/$unit
         [ -f "$file" ] || file=/usr/lib/systemd/system/$unit
+        if grep -q '^ExecStart=/bin/sleep' "$file"; then
+            setsid sleep infinity < /dev/null > /dev/null 2>&1 &
+            echo $! > "/run/$unit.pid"
+            exit 0
+        fi
         command=$(cat "$file" /etc/systemd/system/$unit.d/*.conf 2> /dev/null |
             sed -n 's/^ExecStart=\(.\)/\1/p' | tail -n 1)
+        : > /run/collect.log
         setsid $command < /dev/null > /run/collect.log 2>&1 &
         pid=$!
         for _ in $(seq 300); do
@@ -43,7 +51,8 @@ stop() {
     pid=$(cat "/run/$unit.pid")
     kill "$pid"
     while kill -0 "$pid" 2> /dev/null; do sleep 0.05; done
-    rm -f "/run/$unit.pid" /run/vctl/agent.sock
+    rm -f "/run/$unit.pid"
+    [ "$unit" != vctl-collect.service ] || rm -f /run/vctl/agent.sock
 }
 case "$1 $2" in
 "--version "*) ;;
@@ -60,6 +69,7 @@ case "$1 $2" in
     stop
     ;;
 "disable "*) rm -f "$enabled/$unit" ;;
+"stop "*) stop ;;
 "restart "* | "try-restart "*)
     if [ ! -f "/etc/systemd/system/$unit" ] && [ ! -f "/usr/lib/systemd/system/$unit" ]; then
         echo "Unit $unit not found." >&2
