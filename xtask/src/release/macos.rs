@@ -37,11 +37,11 @@ pub(super) fn write_tarball(program: &Path, out: &Path, arch: &str) -> Result<()
         work.join(unpacked.trim_end_matches(".tar.gz")),
         work.join(tree),
     )?;
-    // All files of the tarball for Linux have the same time.
-    let time = fs::metadata(work.join(tree))?.modified()?;
+    let to = work.join(tree).join("usr/bin/vctl");
+    // All files of the tarball for Linux have the same time; it has no directories.
+    let time = fs::metadata(&to)?.modified()?;
     let time = time.duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     let time = format!("--mtime=@{time}");
-    let to = work.join(tree).join("usr/bin/vctl");
     // A copy over a file would keep the mode of the file.
     fs::remove_file(&to)?;
     fs::copy(program, &to)?;
@@ -53,16 +53,26 @@ pub(super) fn write_tarball(program: &Path, out: &Path, arch: &str) -> Result<()
         "--sort=name",
         &time,
     ];
-    tar(
-        &work,
-        &[&fixed[..], &["--format=gnu", "-cf", "tree.tar", tree]].concat(),
-        &[],
-    )?;
+    let paths = paths_of(linux, tree)?;
+    let mut arguments = [&fixed[..], &["--format=gnu", "-cf", "tree.tar"]].concat();
+    // As in the tarball for Linux, because directories would have the time and the umask of this run.
+    arguments.extend(["--no-recursion", "--"]);
+    arguments.extend(paths.iter().map(String::as_str));
+    tar(&work, &arguments, &[])?;
     let mut gzip = Command::new("gzip");
     gzip.current_dir(&work).args(["-9n", "tree.tar"]);
     ensure!(gzip.status()?.success(), "`gzip` failed");
     fs::rename(work.join("tree.tar.gz"), out.join(name))?;
     remove_directory(&work)
+}
+
+/// Returns the paths of a tarball, below another directory.
+fn paths_of(tarball: &Path, tree: &str) -> Result<Vec<String>> {
+    let output = Command::new("tar").arg("-tzf").arg(tarball).output()?;
+    ensure!(output.status.success(), "`tar -tzf` failed");
+    let list = String::from_utf8(output.stdout)?;
+    let below = list.lines().filter_map(|path| path.split_once('/'));
+    Ok(below.map(|(_, path)| format!("{tree}/{path}")).collect())
 }
 
 fn check_program(program: &Path, arch: &str) -> Result<()> {

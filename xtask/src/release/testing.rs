@@ -36,9 +36,16 @@ pub(super) fn linux_tarball(out: &Path, arch: &str) -> PathBuf {
     fs::write(out.join(tree).join("usr/bin/vctl"), "program").unwrap();
     std::os::unix::fs::symlink("vctl", out.join(tree).join("usr/bin/dbedit")).unwrap();
     fs::write(out.join(tree).join("usr/share/man/man1/vctl.1.gz"), "page").unwrap();
+    // As `cargo xtask dist`: files without their directories.
+    let files = [
+        "usr/bin/dbedit",
+        "usr/bin/vctl",
+        "usr/share/man/man1/vctl.1.gz",
+    ];
     let mut tar = Command::new("tar");
-    tar.current_dir(out)
-        .args(["--sort=name", "--mtime=@1000", "-czf", &name, tree]);
+    tar.current_dir(out).args(["--mtime=@1000", "-czf", &name]);
+    tar.args(["--no-recursion", "--"]);
+    tar.args(files.map(|file| format!("{tree}/{file}")));
     assert!(tar.status().unwrap().success());
     fs::remove_dir_all(out.join(tree)).unwrap();
     out.join(name)
