@@ -82,18 +82,15 @@ pub(super) fn run(inputs: &Inputs, epoch: u64, root: &Path) -> Result<()> {
     for (path, text) in FILES {
         write(root, path, text)?;
     }
+    let settings = root.join("etc/vctl");
+    fs::create_dir(&settings)?;
+    fs::set_permissions(&settings, Permissions::from_mode(0o700))?;
     for (certificate, name) in inputs.certificates() {
-        write(
-            root,
-            &format!("etc/vctl/{name}"),
-            &fs::read_to_string(certificate)?,
-        )?;
-        fs::set_permissions(root.join("etc/vctl"), Permissions::from_mode(0o700))?;
+        let text = fs::read_to_string(certificate)?;
+        write(root, &format!("etc/vctl/{name}"), &text)?;
     }
     if let Some(overlay) = &inputs.overlay {
-        let mut copy = Command::new("cp");
-        copy.args(["-R", "--no-dereference", "--preserve=mode,links"]);
-        quietly(copy.arg(overlay.join(".")).arg(root)).context("cannot copy the overlay")?;
+        copy(overlay, root).context("cannot copy the overlay")?;
     }
     kernel::check(root)?;
     package::install(&inputs.package, epoch, root)?;
@@ -110,6 +107,15 @@ pub(super) fn run(inputs: &Inputs, epoch: u64, root: &Path) -> Result<()> {
         .arg(format!("--root={}", root.display()))
         .arg("enable");
     quietly(enable.args(ENABLED)).map(drop)
+}
+
+/// Copies files as root's. A directory or a link to one that Debian has keeps its mode.
+fn copy(overlay: &Path, root: &Path) -> Result<()> {
+    let script = "tar -C \"$1\" --owner=0 --group=0 --numeric-owner --mode=go-w -cf - . | \
+        tar -C \"$2\" --no-overwrite-dir --keep-directory-symlink -xpf -";
+    let mut shell = Command::new("bash");
+    shell.args(["-o", "pipefail", "-c", script, "copy"]);
+    quietly(shell.arg(overlay).arg(root)).map(drop)
 }
 
 fn write(root: &Path, path: &str, text: &str) -> Result<()> {

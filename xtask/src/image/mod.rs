@@ -11,6 +11,7 @@ mod kernel;
 mod neutral;
 mod package;
 mod secrets;
+mod trial;
 mod trust;
 
 use std::fs;
@@ -47,17 +48,19 @@ Examples:
   cargo xtask image trixie --package target/dist/vctl-agent_0.1.0_amd64.deb --ca ca.pub
   cargo xtask image trixie ... --overlay files    Add agent.yaml, accounts or sshd settings
   cargo xtask image trixie ... --packages old/packages    Refuse other versions
-  cargo xtask image trixie ... --check            Build twice and compare")]
+  cargo xtask image trixie ... --check            Build twice and compare
+  cargo xtask image --test                        Boot images of this clone")]
 pub(crate) struct Options {
-    /// Release of Debian
+    /// Release of Debian; with `--test` several, or none for all tested ones
+    #[arg(required_unless_present_any = ["test", "record"])]
     #[arg(value_parser = clap::builder::PossibleValuesParser::new(SUITES))]
-    suite: String,
+    suites: Vec<String>,
     /// Debian package of vctl-agent
-    #[arg(long, value_name = "DEB")]
-    package: PathBuf,
+    #[arg(long, value_name = "DEB", required_unless_present_any = ["test", "record"])]
+    package: Option<PathBuf>,
     /// Public keys of the SSH CA, one a line: `vctl ca ssh-print`
-    #[arg(long, value_name = "FILE")]
-    ca: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["test", "record"])]
+    ca: Option<PathBuf>,
     /// CA certificate of Vault, if it is not a public one
     #[arg(long, value_name = "PEM")]
     vault_ca: Option<PathBuf>,
@@ -91,6 +94,12 @@ pub(crate) struct Options {
     /// Build the image twice and compare the bytes
     #[arg(long)]
     check: bool,
+    /// Build and boot images of this clone in QEMU, for an hour
+    #[arg(long, conflicts_with_all = ["package", "ca", "out", "check"])]
+    test: bool,
+    /// Test, copy the report to docs/bench and write the tables in docs/image.md
+    #[arg(long, conflicts_with_all = ["package", "ca", "out", "check"])]
+    record: bool,
     /// Install missing packages without asking
     #[arg(long)]
     yes: bool,
@@ -101,7 +110,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         nix::unistd::geteuid().is_root(),
         "this makes a root of Debian, so run it as root"
     );
-    let default = || Path::new("target/image").join(&options.suite);
+    if options.test || options.record {
+        return trial::run(&options.suites, options.record, options.yes);
+    }
+    let (Some(package), Some(ca), [suite]) = (&options.package, &options.ca, &*options.suites)
+    else {
+        bail!("an image has one release, a package and a CA");
+    };
+    let default = || Path::new("target/image").join(suite);
     let out = std::path::absolute(options.out.clone().unwrap_or_else(default))?;
     ensure!(
         !out.exists(),
@@ -110,8 +126,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     );
     let epoch = source_date_epoch()?;
     let inputs = Inputs {
-        package: options.package.clone(),
-        authorities: trust::read(&options.ca)?,
+        package: package.clone(),
+        authorities: trust::read(ca)?,
         vault_ca: options.vault_ca.clone(),
         db_ca: options.db_ca.clone(),
         overlay: options.overlay.clone(),
@@ -123,7 +139,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let wanted = wanted.transpose()?;
     packages::ensure(FOR_IMAGE, options.yes)?;
     let archive = Archive {
-        suite: options.suite.clone(),
+        suite: suite.clone(),
         mirror: options.mirror.clone(),
         security_mirror: options.security_mirror.clone(),
         include: options.include.clone(),
