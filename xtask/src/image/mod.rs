@@ -43,13 +43,12 @@ const FOR_IMAGE: &[packages::Need] = &[
 #[derive(clap::Args)]
 #[command(before_help = "\
 Examples:
-  vctl ca ssh-print > ca.pub
-  cargo xtask dist --formats deb
-  cargo xtask image trixie --package target/dist/vctl-agent_0.1.0_amd64.deb --ca ca.pub
-  cargo xtask image trixie ... --overlay files    Add agent.yaml, accounts or sshd settings
-  cargo xtask image trixie ... --packages old/packages    Refuse other versions
-  cargo xtask image trixie ... --check            Build twice and compare
-  cargo xtask image --test                        Boot images of this clone")]
+  vctl ca ssh-print > ca.pub; cargo xtask dist --formats deb
+  cargo xtask image trixie --package DEB --ca ca.pub
+  cargo xtask image trixie ... --overlay DIR    Add accounts or settings
+  cargo xtask image trixie ... --packages FILE  Refuse other versions
+  cargo xtask image trixie ... --check          Build twice and compare
+  cargo xtask image --test                      Boot images of this clone")]
 pub(crate) struct Options {
     /// Release of Debian; with `--test` several, or none for all tested ones
     #[arg(required_unless_present_any = ["test", "record"])]

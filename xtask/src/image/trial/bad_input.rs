@@ -52,7 +52,8 @@ const OVERLAYS: [(&str, &str, &str); 8] = [
     ),
 ];
 
-pub(super) fn run(trial: &Trial, inputs: &Inputs) -> Result<String> {
+pub(super) fn run(trial: &Trial) -> Result<String> {
+    let inputs = trial.inputs.as_ref().context("an image was built")?;
     for (path, text, reason) in OVERLAYS {
         let overlay = tempfile::tempdir_in(&trial.work)?;
         let path = path.replace("config-CONFIG", &config_name(&trial.base())?);

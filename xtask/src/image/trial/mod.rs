@@ -5,6 +5,7 @@
 mod bad_input;
 mod disk;
 mod files;
+mod page;
 pub(crate) mod report;
 mod stock;
 
@@ -30,6 +31,8 @@ use report::{PAGE, Run};
 const WORK: &str = "target/image-test";
 /// The enrolment of the host, on the desk and on the host.
 const ENROLMENT: &str = "web-1.json";
+/// The host of the page.
+const ADDRESS: &str = "192.0.2.10";
 const ENROLMENT_OF_HOST: &str = "etc/vctl/enroll.json";
 
 /// Builds and boots an image of each release.
@@ -71,6 +74,7 @@ pub(super) fn run(suites: &[String], is_recorded: bool, yes: bool) -> Result<()>
             programs: programs.to_owned(),
             package,
             centre: &centre,
+            inputs: None,
             steps: Vec::new(),
             files: Vec::new(),
             facts: Vec::new(),
@@ -104,6 +108,8 @@ struct Trial<'a> {
     programs: PathBuf,
     package: PathBuf,
     centre: &'a Centre,
+    /// The parts of the image.
+    inputs: Option<Inputs>,
     steps: Vec<Step>,
     /// The files of the booted image.
     files: Vec<String>,
@@ -113,11 +119,8 @@ struct Trial<'a> {
 impl Trial<'_> {
     /// Carries out all steps up to the first that fails.
     fn follow(&mut self) -> Result<()> {
-        let inputs = self.inputs()?;
-        self.step("two builds of the image", |trial| trial.build(&inputs))?;
-        self.step("inputs that are refused", |trial| {
-            bad_input::run(trial, &inputs)
-        })?;
+        self.step("two builds of the image", Self::build)?;
+        self.step("inputs that are refused", |trial| bad_input::run(trial))?;
         self.step("first boot with a wrapped secret id", Self::boot)?;
         self.step("the same with cloud-init", stock::cloud_init)?;
         self.step("the same with Ansible", stock::ansible)
@@ -145,14 +148,37 @@ impl Trial<'_> {
         done.map(drop)
     }
 
-    /// Returns the parts of an image that trusts the centre of this run.
-    fn inputs(&self) -> Result<Inputs> {
-        let ca = self.work.join("ca.pub");
-        fs::write(&ca, self.administrator("vctl ca ssh-print")?)?;
+    /// Builds an image with the commands of the page, and returns the parts that it was made of.
+    fn build_as_documented(&self) -> Result<Inputs> {
         let authority = PathBuf::from(self.centre.value("VCTL_VAULT_CA_CERT")?);
+        let xtask = std::env::current_exe()?;
+        let here = |name: &str| format!("'{}'", self.work.join(name).display());
+        for command in page::commands(page::BUILD)? {
+            if command.starts_with("cargo xtask dist ") {
+                // Packages of the profile `release` take minutes; this run has them of `dev`.
+                continue;
+            }
+            let mut words: Vec<String> = command.split(' ').map(str::to_owned).collect();
+            for word in &mut words {
+                match word.as_str() {
+                    "trixie" => self.suite.clone_into(word),
+                    "ca.pub" => *word = here("ca.pub"),
+                    "ca.pem" => *word = format!("'{}'", authority.display()),
+                    name if name.ends_with(".deb") => {
+                        *word = format!("'{}'", self.package.display());
+                    }
+                    _ => {}
+                }
+            }
+            let mut line = words.join(" ");
+            if let Some(arguments) = line.strip_prefix("cargo xtask ") {
+                line = format!("'{}' {arguments} --out {}", xtask.display(), here("image"));
+            }
+            self.administrator(&line).with_context(|| command)?;
+        }
         Ok(Inputs {
             package: self.package.clone(),
-            authorities: trust::read(&ca)?,
+            authorities: trust::read(&self.work.join("ca.pub"))?,
             vault_ca: Some(authority.clone()),
             db_ca: Some(authority),
             overlay: None,
@@ -182,7 +208,8 @@ impl Trial<'_> {
     }
 
     /// Builds the image twice, and keeps the root of Debian for the inputs that are refused.
-    fn build(&mut self, inputs: &Inputs) -> Result<String> {
+    fn build(&mut self) -> Result<String> {
+        let inputs = self.build_as_documented()?;
         let epoch = source_date_epoch()?;
         let archive = Archive {
             suite: self.suite.to_owned(),
@@ -193,23 +220,18 @@ impl Trial<'_> {
         };
         debian::make(&archive, &self.base())?;
         let root = self.copy_of_base()?;
-        finish(inputs, None, epoch, &root, &self.image())?;
-        // The command of an online administrator finds nothing to add.
-        let again = self.administrator(&format!(
-            "vctl trust-ca --yes --root '{}' 2>&1",
-            root.display()
-        ))?;
-        ensure!(
-            again.contains("nothing to change"),
-            "`vctl trust-ca --root` changed the image: {again}"
-        );
-        fs::remove_dir_all(&root)?;
-        debian::make(&archive, &root)?;
         let other = self.work.join("again");
-        finish(inputs, None, epoch, &root, &other)?;
+        finish(&inputs, None, epoch, &root, &other)?;
         compare(&self.image(), &other)?;
-        fs::remove_dir_all(&root)?;
+        // The command of an administrator with a Vault finds nothing to add.
+        let trusted = format!("vctl trust-ca --yes --root '{}' 2>&1", root.display());
+        let trusted = self.administrator(&trusted)?;
+        ensure!(
+            trusted.contains("nothing to change"),
+            "`vctl trust-ca --root` changed the image: {trusted}"
+        );
         fs::remove_dir_all(&other)?;
+        self.inputs = Some(inputs);
         let packages = fs::read_to_string(self.image().join("packages"))?;
         let tarball = fs::metadata(self.image().join("root.tar"))?.len() >> 20;
         Ok(format!(
@@ -235,9 +257,9 @@ impl Trial<'_> {
         if file.exists() {
             fs::remove_file(&file)?;
         }
-        self.administrator(&format!(
-            "vctl host enroll web-1 --create --ip 127.0.0.1 --user root --out {ENROLMENT}"
-        ))?;
+        for command in page::commands(page::ENROL)? {
+            self.administrator(&command.replace(ADDRESS, "127.0.0.1"))?;
+        }
         Ok(file)
     }
 
