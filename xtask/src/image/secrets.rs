@@ -106,7 +106,7 @@ fn by_name(path: &str, bytes: &[u8]) -> Option<&'static str> {
             return Some("a host key");
         }
         ("/etc", "shadow" | "shadow-" | "gshadow" | "gshadow-") => return password(bytes),
-        ("/etc", "machine-id") | ("/var/lib/dbus", "machine-id") => {
+        ("/etc" | "/var/lib/dbus", "machine-id") => {
             return Some("the id of one machine");
         }
         ("/var/lib/systemd", "random-seed") => return Some("a random seed"),
@@ -132,10 +132,10 @@ fn by_name(path: &str, bytes: &[u8]) -> Option<&'static str> {
     if HISTORIES.contains(&name) {
         return Some("a history of commands");
     }
-    let is_stored = |end: &&str| path.ends_with(&format!("/{end}"));
+    let is_stored = |end: &str| path.ends_with(&format!("/{end}"));
     CREDENTIALS
         .iter()
-        .any(|end| is_stored(&end))
+        .any(|end| is_stored(end))
         .then_some("stored credentials")
 }
 

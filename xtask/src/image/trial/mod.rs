@@ -164,7 +164,7 @@ impl Trial<'_> {
                     "trixie" => self.suite.clone_into(word),
                     "ca.pub" => *word = here("ca.pub"),
                     "ca.pem" => *word = format!("'{}'", authority.display()),
-                    name if name.ends_with(".deb") => {
+                    name if name.contains("vctl-agent_") => {
                         *word = format!("'{}'", self.package.display());
                     }
                     _ => {}
@@ -278,7 +278,7 @@ impl Trial<'_> {
             guest.run("systemctl --version | head -n 1 | cut -d ' ' -f 1-2")?,
             guest.run("ssh -V 2>&1 | cut -d , -f 1")?.replace('_', " "),
         ];
-        self.await_enrolment(guest)?;
+        await_enrolment(guest)?;
         let login = self.log_in(&course)?;
         let (serial, _) = course.complete_session(&[], Some(&login))?;
         let id = guest.run("cat /etc/machine-id")?;
@@ -316,20 +316,6 @@ impl Trial<'_> {
         })
     }
 
-    /// Waits until the host has applied its enrolment and removed the file.
-    fn await_enrolment(&self, guest: &Guest) -> Result<()> {
-        let awaited = until("the enrolment is applied", || {
-            let state = "systemctl show -P ActiveState vctl-enroll.service";
-            let is_done =
-                format!("test -e /etc/vctl/role_id && test ! -e /{ENROLMENT_OF_HOST} && {state}");
-            Ok(guest.attempt(&is_done)? == (true, "inactive".to_owned()))
-        });
-        awaited.with_context(|| {
-            let log = guest.attempt("journalctl --no-pager -u vctl-enroll.service | tail -n 30");
-            log.map_or_else(|error| error.to_string(), |(_, text)| text)
-        })
-    }
-
     /// Logs in as a person, and returns the line that did.
     fn log_in(&self, course: &Course) -> Result<String> {
         let password = &self.centre.password;
@@ -340,4 +326,18 @@ impl Trial<'_> {
         course.desk.run(&login)?;
         Ok(login)
     }
+}
+
+/// Waits until the host has applied its enrolment and removed the file.
+fn await_enrolment(guest: &Guest) -> Result<()> {
+    let awaited = until("the enrolment is applied", || {
+        let state = "systemctl show -P ActiveState vctl-enroll.service";
+        let is_done =
+            format!("test -e /etc/vctl/role_id && test ! -e /{ENROLMENT_OF_HOST} && {state}");
+        Ok(guest.attempt(&is_done)? == (true, "inactive".to_owned()))
+    });
+    awaited.with_context(|| {
+        let log = guest.attempt("journalctl --no-pager -u vctl-enroll.service | tail -n 30");
+        log.map_or_else(|error| error.to_string(), |(_, text)| text)
+    })
 }

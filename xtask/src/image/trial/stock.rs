@@ -1,5 +1,6 @@
 //! A stock Debian that a snippet of `deploy/golden` turns into a host that records.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +9,7 @@ use anyhow::{Result, ensure};
 
 use super::super::quietly;
 use super::disk::EMULATED;
-use super::{Trial, files};
+use super::{Trial, await_enrolment, files};
 use crate::boot::course::Course;
 use crate::boot::root::{self, Disk};
 
@@ -37,7 +38,7 @@ pub(super) fn cloud_init(trial: &mut Trial) -> Result<String> {
     let (disk, key) = disk(trial, &scratch, &user_data, Some(&package))?;
     let course = trial.start(&disk, &scratch, &key)?;
     let status = course.guest.run("cloud-init status --wait || { cloud-init status --long; tail -n 40 /var/log/cloud-init-output.log; exit 1; }")?;
-    trial.await_enrolment(&course.guest)?;
+    await_enrolment(&course.guest)?;
     let serial = first_session(trial, &course)?;
     files::same(&trial.files, &files::of(&course.guest)?)?;
     Ok(format!(
@@ -54,14 +55,14 @@ fn filled(values: &[(&str, &str)]) -> String {
         if let Some((name, value)) = name {
             let indent = line.replace(name, "");
             for of_value in value.lines() {
-                text += &format!("{indent}{of_value}\n");
+                let _ = writeln!(text, "{indent}{of_value}");
             }
         } else {
             let mut line = line.to_owned();
             for (name, value) in values {
                 line = line.replace(name, value);
             }
-            text += &format!("{line}\n");
+            let _ = writeln!(text, "{line}");
         }
     }
     text
@@ -105,7 +106,7 @@ pub(super) fn ansible(trial: &mut Trial) -> Result<String> {
         quietly(&mut play)
     };
     play()?;
-    trial.await_enrolment(&course.guest)?;
+    await_enrolment(&course.guest)?;
     let serial = first_session(trial, &course)?;
     files::same(&trial.files, &files::of(&course.guest)?)?;
     let again = play()?;
