@@ -12,9 +12,12 @@ use super::disk::EMULATED;
 use super::{Trial, await_enrolment, files};
 use crate::boot::course::Course;
 use crate::boot::root::{self, Disk};
+use crate::tool_cache;
 
 const USER_DATA: &str = include_str!("../../../../deploy/golden/cloud-init.yaml");
 const PLAYBOOK: &str = "deploy/golden/ansible.yaml";
+/// That of Debian 12 does not work with the Python of Debian 13; its package has the libraries that this one needs.
+const ANSIBLE: &str = "ansible-core==2.18.19";
 /// Packages that the images of clouds have, and that the snippets need.
 const MORE: &str = ",cloud-init,python3-apt,curl";
 
@@ -80,8 +83,11 @@ pub(super) fn ansible(trial: &mut Trial) -> Result<String> {
     let hosts = scratch.join("hosts");
     fs::write(&hosts, "web-1 ansible_host=127.0.0.1 ansible_user=root\n")?;
     let ca = trial.centre.value("VCTL_VAULT_CA_CERT")?;
+    let program = "bin/ansible-playbook";
+    let ansible = tool_cache::from_pypi(&[ANSIBLE], program)?;
     let play = || -> Result<String> {
-        let mut play = Command::new("ansible-playbook");
+        let mut play = Command::new(ansible.join(program));
+        play.env("PYTHONPATH", &ansible);
         play.arg("-i").arg(&hosts).arg(PLAYBOOK);
         for (name, value) in [
             ("vctl_package", trial.package.display().to_string()),
