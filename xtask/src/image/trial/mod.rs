@@ -283,9 +283,6 @@ impl Trial<'_> {
         let (serial, _) = course.complete_session(&[], Some(&login))?;
         let id = guest.run("cat /etc/machine-id")?;
         ensure!(id.len() == 32, "the machine id is `{id}`");
-        let grown = guest
-            .run("findmnt -n -o FSTYPE,OPTIONS /; vctl-agent check | grep -v ^pass || true")?;
-        ensure!(!grown.contains("FAIL"), "{grown}");
         let files = files::of(guest)?;
         drop(course);
         (self.facts, self.files) = (facts, files);
