@@ -12,7 +12,7 @@ pub(super) const SECURITY: &str = "http://deb.debian.org/debian-security";
 
 /// Packages beside the essential ones.
 const PACKAGES: &str = "systemd,systemd-sysv,systemd-resolved,systemd-timesyncd,udev,dbus,libpam-systemd,\
-    openssh-server,sudo,procps,iproute2,linux-image-cloud-amd64,initramfs-tools,zstd,ca-certificates";
+    openssh-server,sudo,procps,iproute2,e2fsprogs,linux-image-cloud-amd64,initramfs-tools,zstd,ca-certificates";
 /// Drivers of the disks of usual hypervisors and clouds. Those of every machine would make the initial file system ten
 /// times larger.
 const MODULES: &str = r#"mkdir -p "$1/etc/initramfs-tools/conf.d"

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use super::trust::Authority;
-use super::{kernel, package, quietly, trust};
+use super::{in_root, kernel, package, quietly, trust};
 
 /// Files of the image that Debian does not have, and their sources.
 const FILES: [(&str, &str); 3] = [
@@ -23,8 +23,9 @@ const FILES: [(&str, &str); 3] = [
     // The name is that of the disk's file system, which then grows to the size of the disk.
     ("etc/fstab", "LABEL=root / ext4 rw,x-systemd.growfs 0 1\n"),
 ];
-/// Units beside those of `vctl-agent setup`.
-const ENABLED: [&str; 3] = [
+/// The units of `vctl-agent setup`, and those of an image alone.
+const ENABLED: [&str; 4] = [
+    "vctl-collect.service",
     "systemd-networkd.service",
     "ssh-host-keys.service",
     "vctl-enroll.path",
@@ -102,11 +103,8 @@ pub(super) fn run(inputs: &Inputs, epoch: u64, root: &Path) -> Result<()> {
     }
     quietly(&mut setup).context("`vctl-agent setup` refused the image")?;
     trust::install(&inputs.authorities, root)?;
-    let mut enable = Command::new("systemctl");
-    enable
-        .arg(format!("--root={}", root.display()))
-        .arg("enable");
-    quietly(enable.args(ENABLED)).map(drop)
+    // The systemctl of this machine may write other links than that of the image.
+    quietly(in_root(root, "systemctl").arg("reenable").args(ENABLED)).map(drop)
 }
 
 /// Copies files as root's. A directory or a link to one that Debian has keeps its mode.

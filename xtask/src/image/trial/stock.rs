@@ -40,7 +40,7 @@ pub(super) fn cloud_init(trial: &mut Trial) -> Result<String> {
     ]);
     let (disk, key) = disk(trial, &scratch, &user_data, Some(&package))?;
     let course = trial.start(&disk, &scratch, &key)?;
-    let status = course.guest.run("cloud-init status --wait || { cloud-init status --long; tail -n 40 /var/log/cloud-init-output.log; exit 1; }")?;
+    let status = course.guest.run("cloud-init status --wait || { cloud-init status --long; tail -n 20 /var/log/cloud-init-output.log; exit 1; }")?;
     await_enrolment(&course.guest)?;
     let serial = first_session(trial, &course)?;
     files::same(&trial.files, &files::of(&course.guest)?)?;
@@ -178,7 +178,8 @@ fn disk(
         (format!("{seed}/user-data"), user_data.to_owned()),
         (
             "etc/cloud/cloud.cfg.d/99-guest.cfg".to_owned(),
-            "datasource_list: [NoCloud]\nnetwork: {config: disabled}\n".to_owned(),
+            "datasource_list: [NoCloud]\nnetwork: {config: disabled}\nresize_rootfs: false\n"
+                .to_owned(),
         ),
     ];
     more.extend(EMULATED.map(|(path, text)| (path.to_owned(), text.to_owned())));
