@@ -9,6 +9,7 @@ mod deny;
 mod dist;
 mod ebpf;
 mod failures;
+mod image;
 mod kernels;
 mod landed_migrations;
 mod layers;
@@ -62,6 +63,7 @@ enum Task {
     Kernels(kernels::Options),
     /// Install the package on a booted Debian with systemd, in a guest of QEMU
     Boot(boot::Options),
+    Image(image::Options),
     /// Measure what the project promises, as root and on release builds
     Bench(bench::Options),
     /// Build the probe, or prove that the committed one matches its source
@@ -103,6 +105,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Versions(options) => versions::run(&options),
         Task::Kernels(options) => kernels::run(&options),
         Task::Boot(options) => boot::run(&options),
+        Task::Image(options) => image::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Ebpf(task) => ebpf::run(&task),
         Task::Dist(options) => dist::run(&options),

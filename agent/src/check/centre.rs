@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime;
@@ -19,6 +20,10 @@ use super::facts::{Asked, CentreFact, CentreFacts};
 use crate::centre::{Centre, enrolment};
 use crate::config::{CentreError, Config};
 
+/// The file that vctl-enroll.service applies and then removes.
+const ENROLMENT: &str = "/etc/vctl/enroll.json";
+/// Exists while vctl-enroll.path is enabled.
+const ENABLED: &str = "/etc/systemd/system/paths.target.wants/vctl-enroll.path";
 /// Time limit for each of the two servers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -27,7 +32,7 @@ pub(super) fn look(config: &Config) -> CentreFact {
     let centre = match config.centre.centre(&config.host) {
         Ok(centre) => centre,
         // If only one is set, that is a mistake; without both, the host works alone.
-        Err(CentreError::NotSet(keys)) if keys.len() > 1 => return CentreFact::NotConfigured,
+        Err(CentreError::NotSet(keys)) if keys.len() > 1 => return not_configured(),
         Err(error) => return CentreFact::Wrong(WithCauses(&error).to_string()),
     };
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
@@ -41,6 +46,15 @@ pub(super) fn look(config: &Config) -> CentreFact {
         }
         Err(error) => CentreFact::Wrong(WithCauses(&error).to_string()),
     }
+}
+
+/// Tells a host of a golden image from one that shall work alone.
+fn not_configured() -> CentreFact {
+    let has_file = Path::new(ENROLMENT).exists();
+    if has_file || Path::new(ENABLED).is_symlink() {
+        return CentreFact::AwaitsEnrolment { has_file };
+    }
+    CentreFact::NotConfigured
 }
 
 async fn ask(centre: &Centre) -> CentreFacts {

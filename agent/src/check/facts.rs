@@ -67,6 +67,10 @@ pub enum CentreFact {
     #[default]
     NotAsked,
     NotConfigured,
+    /// No centre is configured, and vctl-enroll.service will configure it.
+    AwaitsEnrolment {
+        has_file: bool,
+    },
     /// The configuration of the centre is invalid.
     Wrong(String),
     Asked(Box<CentreFacts>),

@@ -12,18 +12,18 @@ use super::guest::Guest;
 use crate::command::Built;
 
 /// A person of the stack who may log in to hosts and read the records.
-pub(super) const PERSON: &str = "bob";
+pub(crate) const PERSON: &str = "bob";
 
-pub(super) struct Centre {
+pub(crate) struct Centre {
     _stack: Guard,
     /// Variables of its administrator.
-    pub(super) exports: Vec<(String, String)>,
+    pub(crate) exports: Vec<(String, String)>,
     /// Password of the person.
-    pub(super) password: String,
+    pub(crate) password: String,
 }
 
 impl Centre {
-    pub(super) fn start(stack: &Built) -> Result<Self> {
+    pub(crate) fn start(stack: &Built) -> Result<Self> {
         let program = stack.executable.display();
         let state = format!("/run/vctl-boot-{}", std::process::id());
         let end = format!("'{program}' --state {state} down");
@@ -50,14 +50,14 @@ impl Centre {
         })
     }
 
-    pub(super) fn value(&self, name: &str) -> Result<&str> {
+    pub(crate) fn value(&self, name: &str) -> Result<&str> {
         let found = self.exports.iter().find(|(of, _)| of == name);
         let (_, value) = found.with_context(|| format!("the stack exports no `{name}`"))?;
         Ok(value)
     }
 
     /// Returns the ports of Vault and Postgres.
-    pub(super) fn ports(&self) -> Result<[u16; 2]> {
+    pub(crate) fn ports(&self) -> Result<[u16; 2]> {
         let vault = self.value("VCTL_VAULT_ADDR")?;
         let vault = vault.rsplit(':').next().unwrap_or_default().parse()?;
         Ok([vault, self.value("VCTL_DB_PORT")?.parse()?])
@@ -71,17 +71,17 @@ fn export(line: &str) -> Option<(String, String)> {
 }
 
 /// The workstation of the administrator, and after a login that of a person.
-pub(super) struct Desk<'a> {
+pub(crate) struct Desk<'a> {
     centre: &'a Centre,
     /// Home and working directory.
     home: PathBuf,
     path: String,
-    pub(super) is_administrator: bool,
+    pub(crate) is_administrator: bool,
 }
 
 impl<'a> Desk<'a> {
     /// Lays out a desk whose `ssh` and `scp` reach the guest.
-    pub(super) fn new(
+    pub(crate) fn new(
         centre: &'a Centre,
         guest: &Guest,
         programs: &Path,
@@ -114,12 +114,12 @@ impl<'a> Desk<'a> {
         })
     }
 
-    pub(super) fn home(&self) -> &Path {
+    pub(crate) fn home(&self) -> &Path {
         &self.home
     }
 
     /// Returns a shell that runs this line at the desk.
-    pub(super) fn shell(&self, line: &str) -> Command {
+    pub(crate) fn shell(&self, line: &str) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-c", line]).current_dir(&self.home).env_clear();
         shell.env("HOME", &self.home).env("PATH", &self.path);
@@ -133,7 +133,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Runs a line at the desk, and returns its output.
-    pub(super) fn run(&self, line: &str) -> Result<String> {
+    pub(crate) fn run(&self, line: &str) -> Result<String> {
         let output = self.shell(line).output()?;
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(

@@ -13,33 +13,33 @@ use super::centre::{Centre, Desk, PERSON};
 use super::guest::{Guest, until};
 use crate::command::say;
 
-pub(super) const COLLECT: &str = "vctl-collect.service";
-pub(super) const NODE: &str = "vctl-node-agent.service";
+pub(crate) const COLLECT: &str = "vctl-collect.service";
+pub(crate) const NODE: &str = "vctl-node-agent.service";
 
 /// One promise that a run has tested.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Step {
-    pub(super) name: String,
-    pub(super) seconds: f64,
+pub(crate) struct Step {
+    pub(crate) name: String,
+    pub(crate) seconds: f64,
     /// The facts that were seen, or the error.
-    pub(super) seen: String,
-    pub(super) passed: bool,
+    pub(crate) seen: String,
+    pub(crate) passed: bool,
 }
 
-pub(super) struct Course<'a> {
-    pub(super) guest: Guest,
-    pub(super) desk: Desk<'a>,
-    pub(super) centre: &'a Centre,
+pub(crate) struct Course<'a> {
+    pub(crate) guest: Guest,
+    pub(crate) desk: Desk<'a>,
+    pub(crate) centre: &'a Centre,
     /// Package of the agent.
-    pub(super) package: PathBuf,
+    pub(crate) package: PathBuf,
     /// The same package with a higher version.
-    pub(super) newer: PathBuf,
-    pub(super) steps: Vec<Step>,
+    pub(crate) newer: PathBuf,
+    pub(crate) steps: Vec<Step>,
 }
 
 impl Course<'_> {
     /// Carries out a step. The later steps need it, so its error ends the run.
-    pub(super) fn step(
+    pub(crate) fn step(
         &mut self,
         name: &str,
         carry_out: impl FnOnce(&mut Self) -> Result<String>,
@@ -62,7 +62,7 @@ impl Course<'_> {
     }
 
     /// Returns the serials of the person's sessions in Postgres, the newest first.
-    pub(super) fn serials(&self) -> Result<Vec<String>> {
+    pub(crate) fn serials(&self) -> Result<Vec<String>> {
         let listed = self.desk.run("vctl session --host web-1 --json")?;
         let listed: serde_json::Value = serde_json::from_str(&listed)?;
         let sessions = listed["sessions"].as_array();
@@ -80,7 +80,7 @@ impl Course<'_> {
     ///
     /// The hook waits two seconds for the collector. A login that was stamped later, as happens on an emulated CPU, is
     /// repeated with `again`.
-    pub(super) fn complete_session(
+    pub(crate) fn complete_session(
         &self,
         known: &[String],
         again: Option<&str>,
@@ -109,7 +109,7 @@ impl Course<'_> {
 
     /// Runs a program in each of `turns` steps of a session, and `meanwhile` after the first ones. Returns the serial
     /// of the session if its record has every turn.
-    pub(super) fn busy_session(
+    pub(crate) fn busy_session(
         &self,
         turns: u32,
         meanwhile: impl FnOnce() -> Result<()>,
@@ -150,12 +150,12 @@ impl Course<'_> {
     }
 
     /// Returns a property of a unit.
-    pub(super) fn property(&self, unit: &str, name: &str) -> Result<String> {
+    pub(crate) fn property(&self, unit: &str, name: &str) -> Result<String> {
         self.guest.run(&format!("systemctl show -P {name} {unit}"))
     }
 
     /// Waits until systemd calls both units active.
-    pub(super) fn await_units(&self) -> Result<()> {
+    pub(crate) fn await_units(&self) -> Result<()> {
         for unit in [COLLECT, NODE] {
             until(&format!("{unit} is active"), || {
                 Ok(self.property(unit, "ActiveState")? == "active")

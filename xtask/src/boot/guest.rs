@@ -13,11 +13,11 @@ use super::root::Disk;
 /// A time longer than a boot of an emulated machine beside other work.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-pub(super) struct Guest {
+pub(crate) struct Guest {
     _qemu: Guard,
-    pub(super) port: u16,
+    pub(crate) port: u16,
     /// Configuration of OpenSSH's client, with which `root@127.0.0.1` is the guest.
-    pub(super) ssh_config: PathBuf,
+    pub(crate) ssh_config: PathBuf,
     /// Holds the connection that all commands share: a login takes seconds on an emulated CPU.
     connection: Option<Child>,
     work: PathBuf,
@@ -27,17 +27,25 @@ pub(super) struct Guest {
 
 impl Guest {
     /// Starts a guest whose sshd is at a free port of loopback. Its changes of the disk are lost at its end.
-    pub(super) fn start(disk: &Disk, work: &Path, key: &Path) -> Result<Self> {
+    pub(crate) fn start(disk: &Disk, work: &Path, key: &Path) -> Result<Self> {
         let port = free_port()?;
         let config = work.join("ssh_config");
         let known = work.join("known_hosts");
         let names = format!("[127.0.0.1]:{port},[web-1]:{port},web-1");
-        fs::write(&known, format!("{names} {}\n", disk.host_key))?;
+        let known_key = disk.host_key.as_ref();
+        let line = known_key.map_or_else(String::new, |key| format!("{names} {key}\n"));
+        fs::write(&known, line)?;
+        // The first connection to a guest with keys of its own learns them.
+        let unknown = if known_key.is_some() {
+            "yes"
+        } else {
+            "accept-new"
+        };
         fs::write(
             &config,
             format!(
                 "Host *\n  Port {port}\n  IdentityFile {}\n  IdentitiesOnly yes\n  UserKnownHostsFile {}\n  \
-                 BatchMode yes\n  ConnectTimeout 30\n  ControlPath {}\n",
+                 StrictHostKeyChecking {unknown}\n  BatchMode yes\n  ConnectTimeout 30\n  ControlPath {}\n",
                 key.display(),
                 known.display(),
                 work.join("connection").display()
@@ -65,18 +73,23 @@ impl Guest {
             boot_id: String::new(),
         };
         guest.await_boot()?;
+        if known_key.is_none() {
+            let key = guest.run("cat /etc/ssh/ssh_host_ed25519_key.pub")?;
+            let key: Vec<_> = key.split(' ').take(2).collect();
+            fs::write(&known, format!("{names} {}\n", key.join(" ")))?;
+        }
         Ok(guest)
     }
 
     /// Runs a script as root, and returns its output without the last line end.
-    pub(super) fn run(&self, script: &str) -> Result<String> {
+    pub(crate) fn run(&self, script: &str) -> Result<String> {
         let (is_success, printed) = self.attempt(script)?;
         ensure!(is_success, "`{script}` failed in the guest: {printed}");
         Ok(printed)
     }
 
     /// Runs a script as root, and returns whether it succeeded and its output.
-    pub(super) fn attempt(&self, script: &str) -> Result<(bool, String)> {
+    pub(crate) fn attempt(&self, script: &str) -> Result<(bool, String)> {
         let mut ssh = Command::new("ssh");
         ssh.arg("-F")
             .arg(&self.ssh_config)
@@ -90,7 +103,7 @@ impl Guest {
     }
 
     /// Copies a file to the home of root.
-    pub(super) fn copy(&self, file: &Path) -> Result<()> {
+    pub(crate) fn copy(&self, file: &Path) -> Result<()> {
         let mut scp = Command::new("scp");
         scp.arg("-F").arg(&self.ssh_config).arg("-q");
         let output = scp.arg(file).arg("root@127.0.0.1:").output()?;
@@ -99,7 +112,7 @@ impl Guest {
         Ok(())
     }
 
-    pub(super) fn reboot(&mut self) -> Result<()> {
+    pub(crate) fn reboot(&mut self) -> Result<()> {
         self.disconnect();
         // sshd may end before it has answered.
         let _ = self.attempt("systemctl reboot")?;
@@ -157,7 +170,7 @@ impl Drop for Guest {
 }
 
 /// Repeats a question until its answer is yes.
-pub(super) fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     let since = Instant::now();
     while !is_so()? {
         ensure!(since.elapsed() < PATIENCE, "waited in vain: {what}");

@@ -2,14 +2,14 @@
 //!
 //! systemd is the real one, in a guest of QEMU whose CPU is emulated. Vault and Postgres run on this machine.
 
-mod centre;
-mod course;
+pub(crate) mod centre;
+pub(crate) mod course;
 mod first_row;
 mod guard;
-mod guest;
+pub(crate) mod guest;
 mod life;
 mod report;
-mod root;
+pub(crate) mod root;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ use report::{Host, PAGE};
 const WORK: &str = "target/boot";
 const SUITES: [&str; 2] = ["bookworm", "trixie"];
 
-const FOR_BOOT: &[packages::Need] = &[
+pub(crate) const FOR_BOOT: &[packages::Need] = &[
     ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
     ("/usr/share/seabios/bios-256k.bin", "seabios"),
     ("/usr/bin/mmdebstrap", "mmdebstrap"),
@@ -74,13 +74,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut report = Report::begin(commit)?;
     for suite in suites {
         say(&format!("\nDebian {suite}"));
-        let tarball = root::debian(suite, &work)?;
+        let tarball = root::debian(suite, "", &work)?;
         let centre = Centre::start(stack)?;
         // A directory of this run alone, with disks that are deleted at its end.
         let scratch = tempfile::Builder::new().prefix("run-").tempdir_in(&work)?;
         let key = scratch.path().join("key");
         root::new_key(&key)?;
-        let disk = root::disk(&tarball, scratch.path(), &key, &centre.ports()?)?;
+        let disk = root::disk(&tarball, scratch.path(), &key, &centre.ports()?, &[], &[])?;
         let guest = Guest::start(&disk, scratch.path(), &key)?;
         let desk = Desk::new(&centre, &guest, programs, scratch.path())?;
         let mut course = Course {
@@ -145,7 +145,7 @@ fn steps(course: &mut Course, commands: &[String], host: &mut Host) -> Result<()
 }
 
 /// Returns the package of the agent, and one with the same files and a higher version.
-fn packages_of(programs: &Path, work: &Path) -> Result<(PathBuf, PathBuf)> {
+pub(crate) fn packages_of(programs: &Path, work: &Path) -> Result<(PathBuf, PathBuf)> {
     let out = work.join("dist");
     let mut dist = Command::new(std::env::current_exe()?);
     dist.args(["dist", "--profile", "dev", "--formats", "deb", "--programs"]);

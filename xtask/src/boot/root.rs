@@ -20,7 +20,7 @@ const MODULES: &str = r#"mkdir -p "$1/etc/initramfs-tools/conf.d"
 /// Time of all files of the root that Debian's packages do not set, so that a cached root is the same as a new one.
 const EPOCH: &str = "1764000000";
 /// Units that an emulated machine without a terminal waits for in vain.
-const MASKED: [&str; 5] = [
+pub(crate) const MASKED: [&str; 5] = [
     "getty@tty1.service",
     "serial-getty@ttyS0.service",
     "apt-daily.timer",
@@ -31,28 +31,29 @@ const MASKED: [&str; 5] = [
 const HOST_LOOPBACK: &str = "10.0.2.2";
 
 /// Files of a guest that can boot.
-pub(super) struct Disk {
-    pub(super) image: PathBuf,
-    pub(super) kernel: PathBuf,
-    pub(super) initrd: PathBuf,
-    /// Line of known_hosts without the name.
-    pub(super) host_key: String,
+pub(crate) struct Disk {
+    pub(crate) image: PathBuf,
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: PathBuf,
+    /// Line of known_hosts without the name; `None` if the guest makes its host keys itself.
+    pub(crate) host_key: Option<String>,
 }
 
-/// Returns the tarball of a Debian, made once.
-pub(super) fn debian(suite: &str, directory: &Path) -> Result<PathBuf> {
-    let tarball = directory.join(format!("{suite}.tar"));
+/// Returns the tarball of a Debian with more packages, made once.
+pub(crate) fn debian(suite: &str, more: &str, directory: &Path) -> Result<PathBuf> {
+    let name = format!("{suite}{}", more.replace(',', "-"));
+    let tarball = directory.join(format!("{name}.tar"));
     if tarball.exists() {
         return Ok(tarball);
     }
     say(&format!(
         "Making the root of Debian {suite} once; this takes some minutes."
     ));
-    let unfinished = directory.join(format!("{suite}.unfinished.tar"));
+    let unfinished = directory.join(format!("{name}.unfinished.tar"));
     let mut make = Command::new("mmdebstrap");
     make.env("SOURCE_DATE_EPOCH", EPOCH)
         .args(["--quiet", "--variant=minbase", "--mode=root"])
-        .arg(format!("--include={PACKAGES}"))
+        .arg(format!("--include={PACKAGES}{more}"))
         .arg("--dpkgopt=path-exclude=/usr/share/man/*")
         .arg("--dpkgopt=path-exclude=/usr/share/doc/*")
         .arg("--dpkgopt=path-exclude=/usr/share/locale/*")
@@ -65,14 +66,31 @@ pub(super) fn debian(suite: &str, directory: &Path) -> Result<PathBuf> {
     Ok(tarball)
 }
 
-/// Writes the disk of a host: with a network, a key for root, and a relay to the ports of the centre.
-pub(super) fn disk(tarball: &Path, work: &Path, key: &Path, ports: &[u16]) -> Result<Disk> {
+/// Writes the disk of a host: with a network, a key for root, a relay to the ports of the centre, `more` texts, and
+/// copies of files.
+pub(crate) fn disk(
+    tarball: &Path,
+    work: &Path,
+    key: &Path,
+    ports: &[u16],
+    more: &[(&str, &str)],
+    copies: &[(&str, &Path)],
+) -> Result<Disk> {
     let root = work.join("root");
     fs::create_dir_all(&root)?;
     let mut unpack = Command::new("tar");
     unpack.arg("-xf").arg(tarball).arg("-C").arg(&root);
     run(unpack.arg("--numeric-owner"))?;
     let host_key = prepare(&root, key, ports)?;
+    for (path, text) in more {
+        if let Some(parent) = root.join(path).parent() {
+            fs::create_dir_all(parent)?;
+        }
+        write(&root, path, text)?;
+    }
+    for (path, file) in copies {
+        fs::copy(file, root.join(path))?;
+    }
     let named = |begin: &str| -> Result<PathBuf> {
         let files = fs::read_dir(root.join("boot"))?.flatten();
         let mut paths = files.map(|file| file.path());
@@ -98,7 +116,7 @@ pub(super) fn disk(tarball: &Path, work: &Path, key: &Path, ports: &[u16]) -> Re
         image,
         kernel,
         initrd,
-        host_key,
+        host_key: Some(host_key),
     })
 }
 
@@ -120,20 +138,10 @@ fn prepare(root: &Path, key: &Path, ports: &[u16]) -> Result<String> {
     fs::rename(modules.join("vctl"), modules.join("guest"))?;
     let mut enabled = vec!["systemd-networkd.service".to_owned()];
     for port in ports {
-        // The addresses of the centre are those of the host's loopback; the guest has them as its own.
-        let socket = format!(
-            "[Socket]\nListenStream=127.0.0.1:{port}\n[Install]\nWantedBy=sockets.target\n"
-        );
-        let proxy = "/usr/lib/systemd/systemd-socket-proxyd";
-        let service = format!("[Service]\nExecStart={proxy} {HOST_LOOPBACK}:{port}\n");
-        let unit = format!("centre-{port}");
-        write(root, &format!("etc/systemd/system/{unit}.socket"), &socket)?;
-        write(
-            root,
-            &format!("etc/systemd/system/{unit}.service"),
-            &service,
-        )?;
-        enabled.push(format!("{unit}.socket"));
+        for (unit, text) in relay(*port) {
+            write(root, &format!("etc/systemd/system/{unit}"), &text)?;
+        }
+        enabled.push(format!("centre-{port}.socket"));
     }
     let mut enable = Command::new("systemctl");
     enable.arg(format!("--root={}", root.display()));
@@ -144,6 +152,19 @@ fn prepare(root: &Path, key: &Path, ports: &[u16]) -> Result<String> {
         String::from_utf8_lossy(&output.stderr)
     );
     host_key(root)
+}
+
+/// Returns the units that forward a port of the centre: its addresses are those of the host's loopback, and the guest
+/// has them as its own.
+pub(crate) fn relay(port: u16) -> [(String, String); 2] {
+    let socket =
+        format!("[Socket]\nListenStream=127.0.0.1:{port}\n[Install]\nWantedBy=sockets.target\n");
+    let proxy = "/usr/lib/systemd/systemd-socket-proxyd";
+    let service = format!("[Service]\nExecStart={proxy} {HOST_LOOPBACK}:{port}\n");
+    [
+        (format!("centre-{port}.socket"), socket),
+        (format!("centre-{port}.service"), service),
+    ]
 }
 
 /// Replaces the host keys of the cached root by a new one.
@@ -161,7 +182,7 @@ fn host_key(root: &Path) -> Result<String> {
         .to_owned())
 }
 
-pub(super) fn new_key(path: &Path) -> Result<()> {
+pub(crate) fn new_key(path: &Path) -> Result<()> {
     let mut keygen = Command::new("ssh-keygen");
     keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "guest", "-f"]);
     run(keygen.arg(path))

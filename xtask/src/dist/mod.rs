@@ -310,7 +310,7 @@ fn quietly(command: &mut Command) -> Result<Vec<u8>> {
 }
 
 /// Returns the time of the last commit, or that in `SOURCE_DATE_EPOCH`.
-fn source_date_epoch() -> Result<u64> {
+pub(crate) fn source_date_epoch() -> Result<u64> {
     if let Some(epoch) = std::env::var_os("SOURCE_DATE_EPOCH") {
         let epoch = epoch.to_string_lossy().into_owned();
         return epoch

@@ -14,6 +14,16 @@ pub(super) fn centre(facts: &HostFacts) -> Vec<Finding> {
                 "no centre is configured: `collect --local` needs none",
             )]
         }
+        CentreFact::AwaitsEnrolment { has_file: true } => vec![Finding::warn(
+            "enrolment",
+            "/etc/vctl/enroll.json is not applied yet, so the records stay on this host",
+            "print the reason: journalctl -u vctl-enroll",
+        )],
+        CentreFact::AwaitsEnrolment { has_file: false } => vec![Finding::warn(
+            "enrolment",
+            "this host is not enrolled yet, so its records stay here",
+            "copy the file of `vctl host enroll HOST --out FILE` to /etc/vctl/enroll.json",
+        )],
         CentreFact::Wrong(why) => vec![Finding::fail(
             "vault",
             why.clone(),
@@ -161,6 +171,22 @@ mod tests {
             findings.iter().all(|(_, status)| *status == Status::Pass),
             "{findings:?}"
         );
+    }
+
+    #[test]
+    fn a_host_that_awaits_its_enrolment_is_told_the_next_step() {
+        for (has_file, part) in [(true, "journalctl -u vctl-enroll"), (false, "vctl host enroll")] {
+            let facts = HostFacts {
+                centre: CentreFact::AwaitsEnrolment { has_file },
+                ..HostFacts::default()
+            };
+            let findings = centre(&facts);
+            let [finding] = &*findings else {
+                panic!("{findings:?}")
+            };
+            assert_eq!((finding.id, finding.status), ("enrolment", Status::Warn));
+            assert!(finding.fix.as_ref().unwrap().contains(part), "{finding:?}");
+        }
     }
 
     #[test]
