@@ -3,6 +3,8 @@
 mod announce;
 mod approle;
 mod cache;
+mod db_login_file;
+mod db_logins;
 mod denied;
 mod env_token;
 mod last_method;
@@ -37,6 +39,7 @@ use crate::ui::ask::{self, Interaction};
 
 pub(crate) use approle::AppRoleIds;
 pub(crate) use cache::{CachedToken, TokenCache, TokenLock, VaultScope};
+pub(crate) use db_logins::DbLogins;
 use env_token::env_token;
 pub(crate) use env_token::note_if_env_token_wins;
 use last_method::LastLogin;
@@ -148,6 +151,15 @@ impl<'a> Login<'a> {
 
     pub(crate) fn state(&self) -> &StateDir {
         &self.state
+    }
+
+    /// Returns the database logins that commands with this token share.
+    pub(crate) fn db_logins(&self, token: &Token) -> Option<DbLogins> {
+        let Token::Cached(token) = token else {
+            return None;
+        };
+        let keep = self.loaded.config.db_login_keep.0;
+        DbLogins::of(&self.state, &self.cache, token, &self.settings, keep)
     }
 
     /// Returns the server and namespace of these settings.
