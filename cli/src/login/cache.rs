@@ -98,6 +98,31 @@ impl CachedToken {
     }
 }
 
+/// A valid token, and its origin.
+#[derive(Clone, Debug)]
+pub(crate) enum Token {
+    /// From `VAULT_TOKEN`. vctl does not renew or revoke it.
+    FromEnv(Secret<String>),
+    Cached(Box<CachedToken>),
+}
+
+impl Token {
+    pub(crate) fn value(&self) -> &Secret<String> {
+        match self {
+            Self::FromEnv(token) => token,
+            Self::Cached(token) => &token.token,
+        }
+    }
+
+    /// Returns the token if it is cached.
+    pub(super) fn cached(&self) -> Option<&CachedToken> {
+        match self {
+            Self::FromEnv(_) => None,
+            Self::Cached(token) => Some(token),
+        }
+    }
+}
+
 /// The file of the token.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenCache {

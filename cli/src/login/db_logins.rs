@@ -7,16 +7,17 @@
 //! command that stores a login checks the token afterwards. So no file outlives its token, in any order of a login, a
 //! logout and other commands.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+use tokio::time::sleep;
 use vctl_common::centre::{DbRole, Settings};
 use vctl_common::file_lock::{self, Tried};
 use vctl_common::hex;
-use vctl_common::pg::{SharedLogins, Turn};
+use vctl_common::pg::{MOST_LOGINS, SharedLogins, Turn};
 use vctl_common::vault::{Lease, StoredLease};
 
 use super::cache::{CachedToken, TokenCache};
@@ -27,6 +28,10 @@ use crate::ui::notice;
 
 /// Least rest of a lease for another command: a read of the record takes at most this long.
 const LEAST_REST: Duration = Duration::from_mins(2);
+
+/// Time that a logout waits for commands that create a login. Vault needs some tens of milliseconds.
+const PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The logins of one token.
 #[derive(Debug)]
@@ -80,6 +85,11 @@ impl DbLogins {
             .is_some_and(|purpose| is_login_of(username, purpose, &self.token.display_name))
     }
 
+    /// Returns whether there is no token any more. A newer token is no reason to stop a command that still runs.
+    fn is_logged_out(&self) -> bool {
+        matches!(self.cache.read(), Ok(None))
+    }
+
     /// Returns whether the user's token is still this one.
     fn is_current(&self) -> bool {
         let current = self.cache.read().ok().flatten();
@@ -115,8 +125,9 @@ impl SharedLogins for DbLogins {
             return Turn::Unlocked;
         };
         match file_lock::try_exclusive(&file) {
-            Ok(Tried::Taken) => Turn::Mine(file),
             Ok(Tried::Busy) => Turn::Busy,
+            Ok(Tried::Taken) if self.is_logged_out() => Turn::LoggedOut,
+            Ok(Tried::Taken) => Turn::Mine(file),
             Ok(Tried::Unsupported) | Err(_) => Turn::Unlocked,
         }
     }
@@ -163,6 +174,33 @@ impl SharedLogins for DbLogins {
             let _ = fs::remove_file(&path);
         }
     }
+}
+
+/// Waits until no command creates a shared login, for some seconds at most, and lets none begin until the result is
+/// dropped. Vault does not revoke a login that it creates while it revokes the token. The token must have been removed.
+pub(crate) async fn hold_all(state: &StateDir) -> Vec<File> {
+    let since = Instant::now();
+    let mut held = Vec::new();
+    for role in [DbRole::Ro, DbRole::AuditRo, DbRole::AuditWriter] {
+        for number in 0..MOST_LOGINS {
+            let path = state.file(&lock_name(&role, number));
+            // A command that creates the lock later finds no token.
+            let Some(file) = path
+                .exists()
+                .then(|| private_file::open_lock(&path).ok())
+                .flatten()
+            else {
+                continue;
+            };
+            while let Ok(Tried::Busy) = file_lock::try_exclusive(&file)
+                && since.elapsed() < PATIENCE
+            {
+                sleep(LOCK_INTERVAL).await;
+            }
+            held.push(file);
+        }
+    }
+    held
 }
 
 /// Returns the first part of the names of a role's logins, as deploy/vault/username.tmpl writes it; `None` for a role

@@ -67,11 +67,6 @@ impl Server {
         addr(&self.settings)
     }
 
-    /// Returns the limit for one connection.
-    pub(super) fn limit(&self) -> Duration {
-        self.settings.connect_timeout
-    }
-
     /// Connects with the credential that `lease` returns.
     pub(super) async fn connect(
         &self,

@@ -70,7 +70,7 @@ impl Manager {
             let connecting = self.server.connect(&self.role, &self.limits, lease);
             match Box::pin(connecting).await {
                 Ok(connected) => return Ok(connected),
-                Err(error) => source.after(error, self.server.limit()).await?,
+                Err(error) => source.after(error, self.limits.wait).await?,
             }
         }
     }

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::error::PgError;
 use crate::backoff::{Backoff, random_fraction};
 use crate::centre::DbRole;
-use crate::vault::{Lease, StoredLease, Vault};
+use crate::vault::{Lease, StoredLease, Vault, VaultError};
 
 /// Logins of one role: the first, and others for the time that its connections are in use. Postgres limits the
 /// connections of a login.
@@ -54,6 +54,8 @@ pub enum Turn {
     Busy,
     /// There are no locks: several processes may create a login, and the last one is stored.
     Unlocked,
+    /// The user has logged out meanwhile. A login that Vault creates while it revokes the token would stay.
+    LoggedOut,
 }
 
 /// A lease from [`Source::lease`].
@@ -107,13 +109,16 @@ impl<'a> Source<'a> {
                 self.was_stored.store(true, Ordering::Relaxed);
                 return Ok(Found::Shared(adopted.map_err(PgError::Credential)?));
             }
+            // Held until the login is stored.
             let turn = self.logins.try_turn(self.role, self.number);
-            if matches!(turn, Turn::Busy) {
-                if since.elapsed() < patience {
+            match &turn {
+                Turn::Mine(_) | Turn::Unlocked => {}
+                Turn::Busy if since.elapsed() < patience => {
                     sleep(LOOK.mul_f64(0.5 + random_fraction())).await;
                     continue;
                 }
-                return Ok(Found::Own(self.create().await?));
+                Turn::Busy => return Ok(Found::Own(self.create().await?)),
+                Turn::LoggedOut => return Err(PgError::Credential(VaultError::TokenInvalid)),
             }
             // The process that had the lock before may just have stored a login.
             if self.stored().is_some() {

@@ -59,7 +59,8 @@ fn connections(
 ) -> Result<()> {
     // `ssh` leaves its proxy when it ends. The bench becomes its parent, so that its CPU time counts.
     set_child_subreaper(true)?;
-    let logins = format!("select count(*) from pg_roles where rolname like 'audit-wr/userpass-{NAME}~%'");
+    let logins =
+        format!("select count(*) from pg_roles where rolname like 'audit-wr/userpass-{NAME}~%'");
     let watch = ConnectionWatch::start(centre)?;
     let (mut ours, mut theirs) = (Spent::default(), Spent::default());
     for part in names.chunks(names.len().div_ceil(PARTS)) {
@@ -69,14 +70,18 @@ fn connections(
     let most = watch.end()?;
     set_child_subreaper(false)?;
     let count = u64_as_f64(names.len() as u64);
-    let open = "select count(*) from vctl.access_log where hostname like 'many-%' and closed_at is null";
+    let open =
+        "select count(*) from vctl.access_log where hostname like 'many-%' and closed_at is null";
     let closed = || Ok(centre.ask(open)? == "0");
     ensure!(eventually(Duration::from_mins(1), closed)?, "a row is open");
     let rows = centre.ask(
         "select count(distinct hostname) || ' ' || count(distinct cert_serial) || ' ' || count(*) \
          from vctl.access_log where hostname like 'many-%'",
     )?;
-    for (what, counted) in ["hosts", "certificates", "rows"].iter().zip(rows.split(' ')) {
+    for (what, counted) in ["hosts", "certificates", "rows"]
+        .iter()
+        .zip(rows.split(' '))
+    {
         let what = format!("{what} in the access log");
         findings.exactly(&what, counted.parse()?, "", names.len() as u64);
     }
@@ -86,7 +91,11 @@ fn connections(
     findings.at_most("time through vctl proxy / without", ratio, "", 0.9);
     findings.at_most("database logins", centre.ask(&logins)?.parse()?, "", 4.0);
     findings.at_most("connections of Postgres at once", most, "", 64.0);
-    findings.state("CPU of ssh without vctl, each", theirs.cpu_s / count * 1e3, "ms");
+    findings.state(
+        "CPU of ssh without vctl, each",
+        theirs.cpu_s / count * 1e3,
+        "ms",
+    );
     let cpu = (ours.cpu_s - theirs.cpu_s) / count * 1e3;
     findings.at_most("CPU of vctl proxy, each", cpu, "ms", 25.0);
     findings.keep("parts_s", &[&ours.parts, &theirs.parts])
@@ -149,7 +158,9 @@ fn at_once(count: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()
             });
         }
     });
-    let failed = failed.into_inner().map_err(|_| anyhow!("a thread panicked"))?;
+    let failed = failed
+        .into_inner()
+        .map_err(|_| anyhow!("a thread panicked"))?;
     failed.map_or(Ok(()), Err)
 }
 
@@ -275,7 +286,11 @@ fn catalogs(bench: &Bench, centre: &Centre, findings: &mut Findings) -> Result<(
     }
     let left = "select rolname from pg_roles where rolname like 'ro/%crowd-%'";
     let kept: BTreeSet<String> = centre.ask(left)?.lines().map(str::to_owned).collect();
-    findings.state("database logins of 50 users", u64_as_f64(kept.len() as u64), "");
+    findings.state(
+        "database logins of 50 users",
+        u64_as_f64(kept.len() as u64),
+        "",
+    );
     for (home, _) in &users {
         succeeds(command(home, &["logout"]))?;
     }

@@ -58,7 +58,11 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
             _ => continue,
         };
         let psql = reader.psql(rounds, role, query)?;
-        findings.state(&format!("psql with a login, for {name}, p50"), psql.p50, "ms");
+        findings.state(
+            &format!("psql with a login, for {name}, p50"),
+            psql.p50,
+            "ms",
+        );
         findings.at_most(&format!("{name} / psql"), took.p50 / psql.p50, "", 1.0);
         findings.keep(&format!("psql_{}_ms", args[0]), &psql)?;
     }
