@@ -45,7 +45,7 @@ pub(crate) struct Context {
 }
 
 /// Runs `work` with a connection to the configured centre. Afterwards, also after Ctrl-C, the database credentials are
-/// revoked.
+/// revoked, unless other commands share them.
 pub(crate) fn run<T>(
     globals: &Globals,
     work: impl AsyncFnOnce(&Context) -> Result<T, Stop>,
