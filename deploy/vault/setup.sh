@@ -36,6 +36,7 @@ Postgres, `vault` or `bao`, and `psql`
   LEASE_TTL=1h             lifetime of database logins
   LEASE_MAX_TTL=4h         maximum lifetime of database logins, with renewals
   LOGINS_PER_PERSON=16     limit of database logins of one person at a time, all purposes together
+  CONNECTIONS_PER_PERSON=64  limit of connections of these logins; at least two for each login
   CREDS_RATE=300           limit of new database logins for one client address in a minute, per purpose
   SSH_ALLOWED_USERS=ubuntu,rocky,root  Unix accounts that certificates may name
   SCOPES                   scope file: scopes.example.json, docs/rbac-scopes.md. Roles, policies and groups of
@@ -72,6 +73,7 @@ PG_DB=${PG_DB:-vctl}
 LEASE_TTL=${LEASE_TTL:-1h}
 LEASE_MAX_TTL=${LEASE_MAX_TTL:-4h}
 LOGINS_PER_PERSON=${LOGINS_PER_PERSON:-16}
+CONNECTIONS_PER_PERSON=${CONNECTIONS_PER_PERSON:-64}
 CREDS_RATE=${CREDS_RATE:-300}
 PG_TEMP_FILE_LIMIT=${PG_TEMP_FILE_LIMIT:-1GB}
 SSH_ALLOWED_USERS=${SSH_ALLOWED_USERS:-ubuntu,rocky,root}
@@ -82,9 +84,11 @@ SECRET_ID_TTL=${SECRET_ID_TTL:-720h}
     'set it to a file with the certificate of the CA that signed the certificate of Postgres'
 [ -z "${SCOPES-}" ] || [ -r "$SCOPES" ] || fail "cannot read SCOPES, \`$SCOPES\`" 'set it to a scope file, such as scopes.example.json'
 [[ $PG_DB =~ ^[a-z_][a-z0-9_]*$ ]] || fail "PG_DB, \`$PG_DB\`, is not a plain name"
-for name in LOGINS_PER_PERSON CREDS_RATE; do
+for name in LOGINS_PER_PERSON CONNECTIONS_PER_PERSON CREDS_RATE; do
     [[ ${!name} =~ ^[1-9][0-9]*$ ]] || fail "$name, \`${!name}\`, is not a number above 0"
 done
+[ "$CONNECTIONS_PER_PERSON" -ge $((2 * LOGINS_PER_PERSON)) ] ||
+    fail "CONNECTIONS_PER_PERSON, \`$CONNECTIONS_PER_PERSON\`, is less than two for each of LOGINS_PER_PERSON"
 [[ $PG_TEMP_FILE_LIMIT =~ ^[0-9]+[kMGT]B$ ]] || fail "PG_TEMP_FILE_LIMIT, \`$PG_TEMP_FILE_LIMIT\`, is not a size such as 1GB"
 PG_VAULT_HOST=${PG_VAULT_HOST:-$PG_HOST}
 PG_VAULT_PORT=${PG_VAULT_PORT:-$PG_PORT}
@@ -271,6 +275,7 @@ database_role() {
     local creation
     creation=$(<"$here/sql/$2")
     creation=${creation//LOGINS/$LOGINS_PER_PERSON}
+    creation=${creation//CONNECTIONS/$CONNECTIONS_PER_PERSON}
     put "database/roles/$1" <<JSON
 {"db_name": "vctl", "default_ttl": "$LEASE_TTL", "max_ttl": "$LEASE_MAX_TTL",
  "creation_statements": [$(json "${creation//GROUP/$3}")],

@@ -24,6 +24,7 @@ fn set_up(centre: &Centre, rate: &str) {
     let mut setup = centre.setup();
     setup
         .env_remove("LOGINS_PER_PERSON")
+        .env_remove("CONNECTIONS_PER_PERSON")
         .env("CREDS_RATE", rate);
     let output = setup.output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
@@ -155,8 +156,8 @@ fn a_flood_of_logins_hurts_only_its_sender() {
         let refused = format!("{:#}", mere.credential(purpose).map(|_| ()).unwrap_err());
         assert!(refused.contains("16 logins"), "{refused}");
     }
-    // Each login may have two connections. All logins of this user together have 32. The rest of the connections is for
-    // other users.
+    // Each of these logins may have two connections. All logins of a user together have at most 64. The rest of the
+    // connections is for other users.
     let held = [(); 2].map(|()| Held::new(centre, &logins[0], "select 1"));
     let said = refusal(centre, &logins[0], "select 1");
     assert!(said.contains("too many connections"), "{said}");
@@ -169,6 +170,24 @@ fn a_flood_of_logins_hurts_only_its_sender() {
     // A revoked login makes room for a new one.
     centre.bao.admin().unwrap().revoke(&logins[0]).unwrap();
     mere.credential("vctl-ro").unwrap();
+}
+
+#[test]
+fn shared_logins_leave_connections_to_others() {
+    let Some(centre) = usual() else { return };
+    let mere = centre
+        .person("mere-shares", &["vctl-user", "vctl-ssh"])
+        .unwrap();
+    for purpose in ["vctl-audit-writer", "vctl-ro"].iter().cycle().take(16) {
+        mere.credential(purpose).unwrap();
+    }
+    let refused = mere.credential("vctl-audit-writer").map(|_| ());
+    assert!(format!("{:#}", refused.unwrap_err()).contains("16 logins"));
+    // The first login is for a crowd; each other one has at least two connections, and all together have 64.
+    let sql = "select string_agg(rolconnlimit::text, ' ' order by rolconnlimit desc), sum(rolconnlimit) \
+               from pg_roles where rolname like '%/%mere-shares~%'";
+    let limits = "24 12 2 2 2 2 2 2 2 2 2 2 2 2 2 2|64";
+    assert_eq!(centre.postgres.psql(DATABASE, sql).unwrap(), limits);
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Everything that a command needs to reach the centre: settings, runtime, Vault, connections.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::SignalKind;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use vctl_common::centre::{DbRole, Settings};
-use vctl_common::pg::{Client, PgError, Pool, PoolLimits};
+use vctl_common::pg::{Client, PgError, Pool, PoolLimits, SharedLogins};
 use vctl_common::secret::Secret;
 use vctl_common::vault::{Vault, VaultError};
 
@@ -38,11 +39,13 @@ pub(crate) struct Context {
     /// Display name of the token, once it is known.
     display_name: OnceCell<String>,
     state: StateDir,
+    /// Database logins of this token that other commands use too.
+    logins: Option<Arc<dyn SharedLogins>>,
     pools: RefCell<Vec<Pool>>,
 }
 
 /// Runs `work` with a connection to the configured centre. Afterwards, also after Ctrl-C, the database credentials are
-/// revoked.
+/// revoked, unless other commands share them.
 pub(crate) fn run<T>(
     globals: &Globals,
     work: impl AsyncFnOnce(&Context) -> Result<T, Stop>,
@@ -156,7 +159,8 @@ impl Context {
     }
 
     fn pool_within(&self, role: DbRole, limits: PoolLimits) -> Result<Pool, Stop> {
-        let pool = Pool::new(self.vault.clone(), &self.settings.db, role, limits)?;
+        let (vault, logins) = (self.vault.clone(), self.logins.clone());
+        let pool = Pool::with_logins(vault, &self.settings.db, role, limits, logins)?;
         self.pools.borrow_mut().push(pool.clone());
         Ok(pool)
     }
@@ -212,6 +216,9 @@ impl Context {
                 .then(|| (login.cache().clone(), token.value().clone())),
             display_name: OnceCell::new_with(name),
             state: login.state().clone(),
+            logins: login
+                .db_logins(token)
+                .map(|logins| Arc::new(logins) as Arc<dyn SharedLogins>),
             pools: RefCell::default(),
         })
     }

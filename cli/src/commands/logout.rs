@@ -7,7 +7,7 @@ use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::error::Stop;
 use crate::inventory::cache::{RecentFile, SnapshotFile};
-use crate::login::Login;
+use crate::login::{Login, db_logins};
 use crate::rbac;
 use crate::ui::ask::Interaction;
 use crate::ui::help::TEMPLATE;
@@ -40,6 +40,7 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
                 (Some(token), _) => {
                     let auth = Auth::Token(token.token.clone());
                     let vault = Vault::connect(&login.settings().vault, auth)?;
+                    let _held = db_logins::hold_all(login.state()).await;
                     match vault
                         .write("auth/token/revoke-self", &serde_json::json!({}))
                         .await

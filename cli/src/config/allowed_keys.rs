@@ -19,7 +19,7 @@ pub(super) const MAY: [(&str, &str); 4] = [
 ];
 
 /// Keys that a directory's file may set only after the user trusts it, each with what it decides.
-pub(super) const AFTER_TRUST: [(&str, &str); 40] = [
+pub(super) const AFTER_TRUST: [(&str, &str); 41] = [
     ("vault_addr", SERVER),
     ("vault_namespace", SERVER),
     ("vault_ca_cert", CA),
@@ -53,6 +53,7 @@ pub(super) const AFTER_TRUST: [(&str, &str); 40] = [
     ("db_role_migrate", ROLE),
     ("db_migration_owner", ROLE),
     ("database_mount", ROLE),
+    ("db_login_keep", SECRETS),
     ("ssh_mount", CA),
     ("ca_role", CA),
     ("ssh_sign", "how long a certificate is valid"),

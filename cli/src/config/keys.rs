@@ -78,6 +78,7 @@ pub(super) fn defaults() -> Config {
         db_role_migrate: text(),
         db_migration_owner: text(),
         database_mount: text(),
+        db_login_keep: Span::default(),
         ssh_mount: text(),
         ca_role: text(),
         ssh_sign: Span::default(),
@@ -171,6 +172,9 @@ static KEYS: &[Key<Config>] = &[
     "Postgres role that owns the schema; `vctl migrate` switches to it." },
     key! { database_mount: "mount" = "database", mount, text,
     "Mount of Vault's database engine." },
+    key! { db_login_keep: "time, `0s` to disable" = "30m", Raw::one, text,
+    "How long commands share a database login, in `~/.vctl`. At most half of its lease. With `0s`, each command \
+      creates a login and revokes it." },
     key! { ssh_mount: "mount" = "ssh", mount, text,
     "Mount of Vault's SSH engine." },
     key! { ca_role: "name" = "sre-core", name, text,

@@ -99,6 +99,7 @@ pub(crate) struct Config {
     pub(crate) db_role_migrate: String,
     pub(crate) db_migration_owner: String,
     pub(crate) database_mount: String,
+    pub(crate) db_login_keep: Span,
     pub(crate) ssh_mount: String,
     pub(crate) ca_role: String,
     pub(crate) ssh_sign: Span,

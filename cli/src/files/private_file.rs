@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use nix::libc::{O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK};
+use serde::Serializer;
 use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 use vctl_common::secret::Secret;
 
@@ -159,6 +160,14 @@ pub(crate) fn remove(path: &Path) -> Result<bool, CliError> {
             Err(CliError::new(Exit::Failure, message).caused_by(&error))
         }
     }
+}
+
+/// Serializes a secret in plain text, for a private file. This is the only such place.
+pub(crate) fn exposed<S: Serializer>(
+    secret: &Secret<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose())
 }
 
 /// Opens or creates a lock file.

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use vctl_common::file_lock::{self, Tried};
 use vctl_common::secret::Secret;
 use vctl_common::vault::Granted;
 
+use super::db_login_file;
 use super::life::TokenLifetime;
 use crate::error::CliError;
 use crate::exit_code::Exit;
@@ -51,7 +52,7 @@ impl VaultScope {
 pub(crate) struct CachedToken {
     #[serde(flatten)]
     binding: VaultScope,
-    #[serde(serialize_with = "exposed")]
+    #[serde(serialize_with = "private_file::exposed")]
     pub(crate) token: Secret<String>,
     /// Accessor of the token, which does not grant access.
     pub(crate) accessor: String,
@@ -62,11 +63,6 @@ pub(crate) struct CachedToken {
     /// Display name in Vault, such as `oidc-albert`.
     #[serde(default)]
     pub(crate) display_name: String,
-}
-
-/// Writes the token in plain text. This is the only such place, and the file is private.
-fn exposed<S: Serializer>(secret: &Secret<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(secret.expose())
 }
 
 impl CachedToken {
@@ -94,6 +90,36 @@ impl CachedToken {
     /// Returns the address of the token's server.
     pub(crate) fn addr(&self) -> &str {
         &self.binding.addr
+    }
+
+    /// Returns server and namespace.
+    pub(super) fn scope(&self) -> (&str, Option<&str>) {
+        (&self.binding.addr, self.binding.namespace.as_deref())
+    }
+}
+
+/// A valid token, and its origin.
+#[derive(Clone, Debug)]
+pub(crate) enum Token {
+    /// From `VAULT_TOKEN`. vctl does not renew or revoke it.
+    FromEnv(Secret<String>),
+    Cached(Box<CachedToken>),
+}
+
+impl Token {
+    pub(crate) fn value(&self) -> &Secret<String> {
+        match self {
+            Self::FromEnv(token) => token,
+            Self::Cached(token) => &token.token,
+        }
+    }
+
+    /// Returns the token if it is cached.
+    pub(super) fn cached(&self) -> Option<&CachedToken> {
+        match self {
+            Self::FromEnv(_) => None,
+            Self::Cached(token) => Some(token),
+        }
     }
 }
 
@@ -171,13 +197,17 @@ impl TokenCache {
             CliError::new(Exit::Failure, message).caused_by(&error)
         })?;
         *self.unwritten() = None;
+        // Afterwards: a command that stores a login checks the token after that.
+        db_login_file::remove_all_but(&self.dir, Some(&token.accessor));
         Ok(())
     }
 
-    /// Removes the token, and returns whether there was one.
+    /// Removes the token and its database logins, and returns whether there was a token.
     pub(crate) fn remove(&self) -> Result<bool, CliError> {
         let had = self.unwritten().take().is_some();
-        Ok(private_file::remove(&self.path)? || had)
+        let removed = private_file::remove(&self.path);
+        db_login_file::remove_all_but(&self.dir, None);
+        Ok(removed? || had)
     }
 
     /// Removes the cached token if it is this one, and not the token of a newer login.

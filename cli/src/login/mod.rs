@@ -3,6 +3,7 @@
 mod announce;
 mod approle;
 mod cache;
+mod db_login_file;
 mod denied;
 mod env_token;
 mod last_method;
@@ -12,6 +13,7 @@ mod oidc;
 mod register;
 mod seen_user;
 mod userpass;
+pub(crate) mod db_logins;
 pub(crate) mod own_grants;
 pub(crate) mod seen_user_store;
 pub(crate) mod text;
@@ -36,7 +38,7 @@ use crate::files::state_dir::StateDir;
 use crate::ui::ask::{self, Interaction};
 
 pub(crate) use approle::AppRoleIds;
-pub(crate) use cache::{CachedToken, TokenCache, TokenLock, VaultScope};
+pub(crate) use cache::{CachedToken, Token, TokenCache, TokenLock, VaultScope};
 use env_token::env_token;
 pub(crate) use env_token::note_if_env_token_wins;
 use last_method::LastLogin;
@@ -63,23 +65,6 @@ pub(crate) enum Renewed {
     AtMaxTtl,
     /// The token is invalid.
     Invalid,
-}
-
-/// A valid token, and its origin.
-#[derive(Clone, Debug)]
-pub(crate) enum Token {
-    /// From `VAULT_TOKEN`. vctl does not renew or revoke it.
-    FromEnv(Secret<String>),
-    Cached(Box<CachedToken>),
-}
-
-impl Token {
-    pub(crate) fn value(&self) -> &Secret<String> {
-        match self {
-            Self::FromEnv(token) => token,
-            Self::Cached(token) => &token.token,
-        }
-    }
 }
 
 /// Whether a login fails if the token cannot be cached.
@@ -148,6 +133,12 @@ impl<'a> Login<'a> {
 
     pub(crate) fn state(&self) -> &StateDir {
         &self.state
+    }
+
+    /// Returns the database logins that commands with this token share.
+    pub(crate) fn db_logins(&self, token: &Token) -> Option<db_logins::DbLogins> {
+        let (settings, keep) = (&self.settings, self.loaded.config.db_login_keep.0);
+        db_logins::DbLogins::of(&self.state, &self.cache, token.cached()?, settings, keep)
     }
 
     /// Returns the server and namespace of these settings.

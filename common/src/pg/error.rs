@@ -199,6 +199,14 @@ impl PgError {
         }
     }
 
+    /// Returns whether the login itself has no connection left, and not the server or the database.
+    pub(super) fn is_limit_of_login(&self) -> bool {
+        // All three have one SQLSTATE, and Postgres translates its messages.
+        let routine = self.db_error().and_then(DbError::routine);
+        matches!(self, Self::TooManyConnections { .. })
+            && routine == Some("InitializeSessionUserId")
+    }
+
     /// Returns whether Postgres is unavailable now and may serve later without any change: it is
     /// unreachable, has no free connection, or no login can be had from Vault. A command that has a
     /// cache or an outbox then uses it. All commands must use this one decision, for lookups and

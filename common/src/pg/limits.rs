@@ -8,7 +8,7 @@ pub struct PoolLimits {
     pub max_size: usize,
     /// A connection older than this is replaced, even if its credential is valid for longer.
     pub max_age: Option<Duration>,
-    /// Longest wait in [`Pool::get`] while all connections are in use.
+    /// Longest wait in [`Pool::get`] while all connections of this pool, or of a shared login, are in use.
     pub wait: Duration,
     /// Postgres ends a statement that runs longer.
     pub statement_timeout: Option<Duration>,

@@ -12,17 +12,20 @@ use super::connect::Server;
 use super::error::PgError;
 use super::limits::PoolLimits;
 use super::revoker::{Revocable, Revoker};
+use super::shared::{Found, SharedLogins, Source};
 use crate::backoff::random_fraction;
 use crate::centre::DbRole;
 use crate::spans;
-use crate::vault::Vault;
+use crate::vault::{Lease, Vault};
 
 pub(super) struct Manager {
-    vault: Vault,
-    server: Server,
-    role: DbRole,
-    limits: PoolLimits,
-    revoker: Arc<Revoker>,
+    pub(super) vault: Vault,
+    pub(super) server: Server,
+    pub(super) role: DbRole,
+    pub(super) limits: PoolLimits,
+    pub(super) revoker: Arc<Revoker>,
+    /// `None`: each connection has a login of its own.
+    pub(super) logins: Option<Arc<dyn SharedLogins>>,
 }
 
 /// One connection to the server, and its credential.
@@ -48,20 +51,32 @@ impl Connection {
 }
 
 impl Manager {
-    pub(super) fn new(
-        vault: Vault,
-        server: Server,
-        role: DbRole,
-        limits: PoolLimits,
-        revoker: Arc<Revoker>,
-    ) -> Self {
-        Self {
-            vault,
-            server,
-            role,
-            limits,
-            revoker,
+    async fn log_in(&self) -> Result<(ClientWrapper, Revocable), PgError> {
+        let Some(logins) = &self.logins else {
+            let lease = async {
+                let lease = self.vault.db_credentials(&self.role).await;
+                Ok(self.revocable(lease.map_err(PgError::Credential)?))
+            };
+            return self.server.connect(&self.role, &self.limits, lease).await;
+        };
+        let mut source = Source::new(logins, &self.vault, &self.role);
+        loop {
+            let lease = async {
+                Ok(match source.lease().await? {
+                    Found::Shared(lease) => Revocable::never(lease),
+                    Found::Own(lease) => self.revocable(lease),
+                })
+            };
+            let connecting = self.server.connect(&self.role, &self.limits, lease);
+            match Box::pin(connecting).await {
+                Ok(connected) => return Ok(connected),
+                Err(error) => source.after(error, self.limits.wait).await?,
+            }
         }
+    }
+
+    fn revocable(&self, lease: Lease) -> Revocable {
+        Revocable::new(lease, Arc::clone(&self.revoker))
     }
 }
 
@@ -70,13 +85,7 @@ impl managed::Manager for Manager {
     type Error = PgError;
 
     async fn create(&self) -> Result<Connection, PgError> {
-        let lease = async {
-            let lease = self.vault.db_credentials(&self.role).await;
-            let lease = lease.map_err(PgError::Credential)?;
-            Ok(Revocable::new(lease, Arc::clone(&self.revoker)))
-        };
-        let connecting = self.server.connect(&self.role, &self.limits, lease);
-        let (client, lease) = Box::pin(connecting).await?;
+        let (client, lease) = Box::pin(self.log_in()).await?;
         if !self.limits.any_schema {
             let checked = compat::check(&client, &self.role);
             checked.instrument(spans::connect()).await?;

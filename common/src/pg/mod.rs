@@ -1,8 +1,9 @@
 //! A pool of Postgres connections for one purpose, each replaced before its credential ends.
 //!
-//! Each connection has its own credential from Vault. It is handed out only while at least a third
+//! Each connection has a credential from Vault. It is handed out only while at least a third
 //! of the credential's time is left, and is replaced after that. Vault revokes a credential when
-//! its connection is closed, and all of them at [`Pool::close`].
+//! its connection is closed, and all of them at [`Pool::close`]. A credential of
+//! [`SharedLogins`] is not revoked: the next command uses it.
 
 mod compat;
 mod connect;
@@ -10,6 +11,7 @@ mod error;
 mod limits;
 mod manager;
 mod revoker;
+mod shared;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -22,6 +24,7 @@ pub use crate::centre::DbRole;
 pub use compat::{AGENT_PROTOCOL, READER_PROTOCOL};
 pub use error::{NOT_IN_INVENTORY, PgError, Program, Statement, tls_hint};
 pub use limits::PoolLimits;
+pub use shared::{MOST_LOGINS, SharedLogins, Turn};
 pub use tokio_postgres;
 
 use crate::centre::DbSettings;
@@ -50,9 +53,27 @@ impl Pool {
         role: DbRole,
         limits: PoolLimits,
     ) -> Result<Self, PgError> {
+        Self::with_logins(vault, settings, role, limits, None)
+    }
+
+    /// As `new`, with logins that other processes of this user may use too.
+    pub fn with_logins(
+        vault: Vault,
+        settings: &DbSettings,
+        role: DbRole,
+        limits: PoolLimits,
+        logins: Option<Arc<dyn SharedLogins>>,
+    ) -> Result<Self, PgError> {
         let server = Server::new(settings)?;
         let revoker = Arc::new(Revoker::new(vault.clone()));
-        let manager = Manager::new(vault, server, role, limits.clone(), Arc::clone(&revoker));
+        let manager = Manager {
+            logins: logins.filter(|logins| logins.shares(&role)),
+            vault,
+            server,
+            role,
+            limits: limits.clone(),
+            revoker: Arc::clone(&revoker),
+        };
         let connections = managed::Pool::builder(manager)
             .max_size(limits.max_size.max(1))
             .runtime(Runtime::Tokio1)

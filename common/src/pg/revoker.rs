@@ -73,15 +73,25 @@ impl Revoker {
     }
 }
 
-/// A lease that is revoked when it is dropped.
+/// A lease that is revoked when it is dropped, unless other processes use it too.
 pub(super) struct Revocable {
     lease: Lease,
-    revoker: Arc<Revoker>,
+    revoker: Option<Arc<Revoker>>,
 }
 
 impl Revocable {
     pub(super) fn new(lease: Lease, revoker: Arc<Revoker>) -> Self {
-        Self { lease, revoker }
+        Self {
+            lease,
+            revoker: Some(revoker),
+        }
+    }
+
+    pub(super) fn never(lease: Lease) -> Self {
+        Self {
+            lease,
+            revoker: None,
+        }
     }
 
     pub(super) fn lease(&self) -> &Lease {
@@ -91,7 +101,9 @@ impl Revocable {
 
 impl Drop for Revocable {
     fn drop(&mut self) {
-        self.revoker.add(std::mem::take(&mut self.lease.lease_id));
+        if let Some(revoker) = &self.revoker {
+            revoker.add(std::mem::take(&mut self.lease.lease_id));
+        }
     }
 }
 

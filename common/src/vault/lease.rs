@@ -25,14 +25,31 @@ pub struct Lease {
     /// Counted from its creation.
     pub ttl: Duration,
     made: Instant,
+    /// Age at `made`, for a login of another process.
+    age_before: Duration,
     /// Vault also revokes the login when the token that made it ends.
     session: Arc<Session>,
 }
 
 impl Lease {
     pub fn age(&self) -> Duration {
-        self.made.elapsed()
+        self.age_before + self.made.elapsed()
     }
+
+    /// Returns whether this token made the login, and not one of a later login to Vault.
+    pub fn is_of_token(&self, token: &Secret<String>) -> bool {
+        self.session.token.expose() == token.expose()
+    }
+}
+
+/// A login that another process of this user created with the current token.
+#[derive(Debug)]
+pub struct StoredLease {
+    pub username: String,
+    pub password: Secret<String>,
+    pub lease_id: String,
+    pub ttl: Duration,
+    pub age: Duration,
 }
 
 impl Vault {
@@ -59,7 +76,22 @@ impl Vault {
             lease_id: answer.lease_id,
             ttl: Duration::from_secs(answer.lease_duration.into()),
             made,
+            age_before: Duration::ZERO,
             session,
+        })
+    }
+
+    /// Returns the lease of a login that another process created with the current token. Sends no request while
+    /// the token is valid.
+    pub async fn adopt_lease(&self, stored: StoredLease) -> Result<Lease, VaultError> {
+        Ok(Lease {
+            username: stored.username,
+            password: stored.password,
+            lease_id: stored.lease_id,
+            ttl: stored.ttl,
+            made: Instant::now(),
+            age_before: stored.age,
+            session: self.session().await?,
         })
     }
 

@@ -28,7 +28,7 @@ use crate::causes::WithCauses;
 pub use auth::{Auth, SecretIdSource};
 pub use error::{VaultError, tls_hint};
 pub use http::is_loopback;
-pub use lease::Lease;
+pub use lease::{Lease, StoredLease};
 pub use login::{Granted, Login, ask_openly, log_in, renew};
 pub use public::{Endpoint, Health, health, ssh_public_key};
 pub use raw::{Method, Wrapped};

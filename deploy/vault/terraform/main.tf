@@ -103,7 +103,7 @@ resource "vault_database_secret_backend_role" "group" {
   backend               = vault_mount.database.path
   db_name               = vault_database_secret_backend_connection.vctl.name
   name                  = replace(each.key, "_", "-")
-  creation_statements   = [replace(replace(file("${local.files}/sql/create-login.sql"), "GROUP", each.key), "LOGINS", var.logins_per_person)]
+  creation_statements   = [replace(replace(replace(file("${local.files}/sql/create-login.sql"), "GROUP", each.key), "LOGINS", var.logins_per_person), "CONNECTIONS", var.connections_per_person)]
   revocation_statements = [file("${local.files}/sql/revoke-login.sql")]
   default_ttl           = var.lease_ttl_s
   max_ttl               = var.lease_max_ttl_s

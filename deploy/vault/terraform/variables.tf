@@ -41,6 +41,12 @@ variable "logins_per_person" {
   default     = 16
 }
 
+variable "connections_per_person" {
+  description = "Limit of connections of these logins; at least two for each login."
+  type        = number
+  default     = 64
+}
+
 variable "creds_rate" {
   description = "Limit of new database logins for one client address in a minute, per purpose."
   type        = number

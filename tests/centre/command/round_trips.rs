@@ -22,11 +22,11 @@ const NAME: &str = "round-trips";
 /// it, but no user waits for that.
 const LIMITS: [(&[&str], [u32; 3]); 6] = [
     (&["token"], [0, 0, 0]),
-    (&["list"], [4, 9, 0]),
-    (&["audit"], [4, 10, 0]),
-    (&["session", "--list"], [4, 10, 0]),
+    (&["list"], [0, 9, 0]),
+    (&["audit"], [0, 10, 0]),
+    (&["session", "--list"], [0, 10, 0]),
     (&["status"], [20, 9, 0]),
-    (&["ssh", "-q", NAME, "--", "true"], [5, 11, 9]),
+    (&["ssh", "-q", NAME, "--", "true"], [3, 11, 9]),
 ];
 
 #[test]
@@ -62,7 +62,7 @@ fn no_command_needs_more_round_trips_than_stated() {
     assert_eq!(said.code, 0, "{said:?}");
     let mut wrong = Vec::new();
     for (args, limits) in LIMITS {
-        // The first run fills caches.
+        // The first run fills caches, and leaves its database login.
         run(args, Stdio::null());
         far.take();
         let said = run(args, Stdio::null());

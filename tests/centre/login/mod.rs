@@ -6,6 +6,7 @@ mod no_terminal;
 mod oidc;
 mod whoami;
 mod agent;
+mod db_logins;
 mod exec;
 mod life;
 mod methods;

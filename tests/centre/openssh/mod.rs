@@ -6,6 +6,7 @@ mod matrix;
 mod programs;
 mod reasons;
 mod serials;
+mod shared_login;
 mod stalled;
 
 use std::fs;

@@ -37,6 +37,7 @@ impl Centre {
             .env("PG_SSLROOTCERT", self.pki.ca())
             // All specs of a process use one person's name at one address.
             .env("LOGINS_PER_PERSON", "100000")
+            .env("CONNECTIONS_PER_PERSON", "1000000")
             .env("CREDS_RATE", "1000000")
             .env("SSH_ALLOWED_USERS", accounts);
         command

@@ -22,6 +22,7 @@ mod operator;
 mod ssh;
 mod grants;
 mod far;
+mod many;
 mod stall;
 mod reading;
 mod picker;
@@ -80,6 +81,8 @@ pub(crate) enum Scenario {
     Grants,
     /// Commands far from the servers: delay lines of 50 and 150 ms, and round trips by server
     Far,
+    /// 500 hosts through `vctl proxy`, 50 at a time; and the catalogs of Postgres after 10,000 commands of 50 users
+    Many,
     /// One forward that is not read: its effect on other forwards, and memory
     Stall,
     /// `vctl list`, `audit` and `session --list`, with their credentials
@@ -124,6 +127,7 @@ impl Scenario {
             Self::Ssh => ssh::run(bench),
             Self::Grants => grants::run(bench),
             Self::Far => far::run(bench),
+            Self::Many => many::run(bench),
             Self::Stall => stall::run(bench),
             Self::Reading => reading::run(bench),
             Self::Picker => picker::run(bench),

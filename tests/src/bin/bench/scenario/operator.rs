@@ -163,6 +163,11 @@ impl<'a> Operator<'a> {
 
     /// Returns `ssh` with the settings that `vctl ssh-config --install` makes.
     pub(super) fn proxied(&self, args: &[&str]) -> Command {
+        self.proxied_to(NAME, args)
+    }
+
+    /// Like `proxied`, to another host of the inventory.
+    pub(super) fn proxied_to(&self, name: &str, args: &[&str]) -> Command {
         let mut command = Command::new("ssh");
         command
             .env_clear()
@@ -179,7 +184,7 @@ impl<'a> Operator<'a> {
                 "-o",
                 "GlobalKnownHostsFile=none",
             ])
-            .arg(NAME)
+            .arg(name)
             .args(args);
         command
     }

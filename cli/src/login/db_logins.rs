@@ -1,0 +1,291 @@
+//! Database logins of this user, shared by all commands with the same token: `~/.vctl/db-login.ROLE`.
+//!
+//! Vault creates a role in Postgres for each login, and drops it. Only the roles of everyday commands are shared: a
+//! command that changes something keeps its login to itself.
+//!
+//! A file belongs to one token, by its accessor. The token is stored before the files of the last one are removed, and a
+//! command that stores a login checks the token afterwards. So no file outlives its token, in any order of a login, a
+//! logout and other commands.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+use tokio::time::sleep;
+use vctl_common::centre::{DbRole, Settings};
+use vctl_common::file_lock::{self, Tried};
+use vctl_common::hex;
+use vctl_common::pg::{MOST_LOGINS, SharedLogins, Turn};
+use vctl_common::vault::{Lease, StoredLease};
+
+use super::cache::{CachedToken, TokenCache};
+use super::db_login_file::{LoginScope, StoredLogin, VERSION, file_name, lock_name, read};
+use crate::files::private_file;
+use crate::files::state_dir::StateDir;
+use crate::ui::notice;
+
+/// Least rest of a lease for another command: a read of the record takes at most this long.
+const LEAST_REST: Duration = Duration::from_mins(2);
+
+/// Time that a logout waits for commands that create a login. Vault needs some tens of milliseconds.
+const PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The logins of one token.
+#[derive(Debug)]
+pub(crate) struct DbLogins {
+    state: StateDir,
+    cache: TokenCache,
+    token: CachedToken,
+    settings: Settings,
+    /// Age at which a login is replaced. Never zero.
+    keep: Duration,
+}
+
+impl DbLogins {
+    /// Returns the logins of a cached token, or `None` if none are stored for it.
+    pub(crate) fn of(
+        state: &StateDir,
+        cache: &TokenCache,
+        token: &CachedToken,
+        settings: &Settings,
+        keep: Duration,
+    ) -> Option<Self> {
+        // Without an accessor a later token could not be told apart, and without a name a login of another user.
+        let is_known = !token.accessor.is_empty() && !token.display_name.is_empty();
+        (is_known && !keep.is_zero()).then(|| Self {
+            state: state.clone(),
+            cache: cache.clone(),
+            token: token.clone(),
+            settings: settings.clone(),
+            keep,
+        })
+    }
+
+    fn path(&self, role: &DbRole, number: usize) -> PathBuf {
+        self.state.file(&file_name(role, number))
+    }
+
+    fn scope(&self, role: &DbRole) -> LoginScope {
+        let (vault, db) = (&self.settings.vault, &self.settings.db);
+        let (vault_addr, vault_namespace) = self.token.scope();
+        LoginScope {
+            vault_addr: vault_addr.to_owned(),
+            vault_namespace: vault_namespace.map(str::to_owned),
+            accessor: self.token.accessor.clone(),
+            role: format!("{}/{}", vault.database_mount, role.vault_role(&vault.roles)),
+            database: format!("{}:{}/{}", db.host, db.port, db.name),
+        }
+    }
+
+    fn is_ours(&self, role: &DbRole, username: &str) -> bool {
+        purpose(role)
+            .is_some_and(|purpose| is_login_of(username, purpose, &self.token.display_name))
+    }
+
+    /// Returns whether there is no token any more. A newer token is no reason to stop a command that still runs.
+    fn is_logged_out(&self) -> bool {
+        matches!(self.cache.read(), Ok(None))
+    }
+
+    /// Returns whether the user's token is still this one.
+    fn is_current(&self) -> bool {
+        let current = self.cache.read().ok().flatten();
+        current.is_some_and(|token| token.accessor == self.token.accessor)
+    }
+}
+
+impl SharedLogins for DbLogins {
+    fn shares(&self, role: &DbRole) -> bool {
+        purpose(role).is_some()
+    }
+
+    fn read(&self, role: &DbRole, number: usize) -> Option<StoredLease> {
+        let stored = read(&self.path(role, number))?;
+        if stored.scope != self.scope(role) || !self.is_ours(role, &stored.username) {
+            return None;
+        }
+        let ttl = Duration::from_secs(stored.ttl_s);
+        let age = age(stored.created, Timestamp::now())?;
+        (age < usable(ttl, self.keep)).then_some(StoredLease {
+            username: stored.username,
+            password: stored.password,
+            lease_id: stored.lease_id,
+            ttl,
+            age,
+        })
+    }
+
+    fn try_turn(&self, role: &DbRole, number: usize) -> Turn {
+        let path = self.state.file(&lock_name(role, number));
+        let made = self.state.make().is_ok();
+        let Some(file) = made.then(|| private_file::open_lock(&path).ok()).flatten() else {
+            return Turn::Unlocked;
+        };
+        match file_lock::try_exclusive(&file) {
+            Ok(Tried::Busy) => Turn::Busy,
+            Ok(Tried::Taken) if self.is_logged_out() => Turn::LoggedOut,
+            Ok(Tried::Taken) => Turn::Mine(file),
+            Ok(Tried::Unsupported) | Err(_) => Turn::Unlocked,
+        }
+    }
+
+    fn store(&self, role: &DbRole, number: usize, lease: &Lease) -> bool {
+        let is_lasting = !usable(lease.ttl, self.keep).is_zero();
+        let is_of_token = lease.is_of_token(&self.token.token);
+        if !is_lasting || !is_of_token || !self.is_ours(role, &lease.username) {
+            return false;
+        }
+        let now = Timestamp::now();
+        let login = StoredLogin {
+            version: VERSION,
+            scope: self.scope(role),
+            username: lease.username.clone(),
+            password: lease.password.clone(),
+            lease_id: lease.lease_id.clone(),
+            created: now.checked_sub(lease.age()).unwrap_or(now),
+            ttl_s: lease.ttl.as_secs(),
+        };
+        let path = self.path(role, number);
+        // Not synced: after a crash of the machine, a damaged file counts as missing.
+        let written = private_file::replace_unsynced(&path, |out| {
+            serde_json::to_writer_pretty(&mut *out, &login)?;
+            out.write_all(b"\n")
+        });
+        if let Err(error) = written {
+            notice::note_once(&format!(
+                "the database login is used for this command only: cannot write `{}`: {error}",
+                path.display()
+            ));
+            return false;
+        }
+        if !self.is_current() {
+            self.remove(role, number, &login.username);
+            return false;
+        }
+        true
+    }
+
+    fn remove(&self, role: &DbRole, number: usize, username: &str) {
+        let path = self.path(role, number);
+        if read(&path).is_some_and(|stored| stored.username == username) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+/// Waits until no command creates a shared login, for some seconds at most, and lets none begin until the result is
+/// dropped. Vault does not revoke a login that it creates while it revokes the token. The token must have been removed.
+pub(crate) async fn hold_all(state: &StateDir) -> Vec<File> {
+    let since = Instant::now();
+    let mut held = Vec::new();
+    for role in [DbRole::Ro, DbRole::AuditRo, DbRole::AuditWriter] {
+        for number in 0..MOST_LOGINS {
+            let path = state.file(&lock_name(&role, number));
+            // A command that creates the lock later finds no token.
+            let Some(file) = path
+                .exists()
+                .then(|| private_file::open_lock(&path).ok())
+                .flatten()
+            else {
+                continue;
+            };
+            while let Ok(Tried::Busy) = file_lock::try_exclusive(&file)
+                && since.elapsed() < PATIENCE
+            {
+                sleep(LOCK_INTERVAL).await;
+            }
+            held.push(file);
+        }
+    }
+    held
+}
+
+/// Returns the first part of the names of a role's logins, as deploy/vault/username.tmpl writes it; `None` for a role
+/// whose logins are not shared.
+fn purpose(role: &DbRole) -> Option<&'static str> {
+    match role {
+        DbRole::Ro => Some("ro"),
+        DbRole::AuditRo => Some("audit-ro"),
+        DbRole::AuditWriter => Some("audit-wr"),
+        _ => None,
+    }
+}
+
+/// Returns whether this is the name of a login of this user for this purpose: `<purpose>/<person>~<hash>/<random>`.
+fn is_login_of(username: &str, purpose: &str, display_name: &str) -> bool {
+    let hash = hex::encode(&Sha256::digest(display_name.as_bytes())[..8]);
+    let mut parts = username.split('/');
+    let (Some(first), Some(person), Some(random), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    let of_person = person.rsplit_once('~').map(|(_, hash)| hash);
+    first == purpose && of_person == Some(hash.as_str()) && !random.is_empty()
+}
+
+/// Returns the age of a login; `None` if the clock was set back behind its creation.
+fn age(created: Timestamp, now: Timestamp) -> Option<Duration> {
+    Duration::try_from(now.duration_since(created)).ok()
+}
+
+/// Returns the age until which later commands use a login.
+///
+/// The pool replaces a connection when half to two thirds of its lease are over, so a connection of a stored login is
+/// used at least once.
+fn usable(ttl: Duration, keep: Duration) -> Duration {
+    keep.min(ttl / 2).min(ttl.saturating_sub(LEAST_REST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_used_for_half_of_its_time_at_most() {
+        let minutes = Duration::from_mins;
+        for (ttl, keep, used) in [
+            (60, 30, 30),
+            (60, 10, 10),
+            (60, 600, 30),
+            (20, 30, 10),
+            (3, 30, 1),
+            (2, 30, 0),
+            (1, 30, 0),
+        ] {
+            assert_eq!(usable(minutes(ttl), minutes(keep)), minutes(used), "{ttl}");
+        }
+    }
+
+    #[test]
+    fn a_login_of_the_future_has_no_age() {
+        let now = Timestamp::UNIX_EPOCH;
+        let later = now + Duration::from_secs(1);
+        assert_eq!(age(now, later), Some(Duration::from_secs(1)));
+        assert_eq!(age(later, now), None);
+    }
+
+    #[test]
+    fn a_login_of_another_user_or_purpose_is_not_ours() {
+        // `printf oidc-albert | sha256sum`
+        let hash = hex::encode(&Sha256::digest(b"oidc-albert")[..8]);
+        let ours = |name: &str| is_login_of(name, "ro", "oidc-albert");
+        assert!(ours(&format!("ro/oidc-albert~{hash}/x1Y2z3A4")));
+        for other in [
+            format!("rw/oidc-albert~{hash}/x1Y2z3A4"),
+            format!("audit-ro/oidc-albert~{hash}/x1Y2z3A4"),
+            format!("ro/oidc-albert~{hash}"),
+            format!("ro/oidc-albert~{hash}/"),
+            format!("ro/oidc-albert~{hash}/x/y"),
+            format!("ro/oidc-bob~{}/x1Y2z3A4", &hash[..15]),
+            "ro/oidc-albert~0123456789abcdef/x1Y2z3A4".to_owned(),
+            "postgres".to_owned(),
+            String::new(),
+        ] {
+            assert!(!ours(&other), "{other}");
+        }
+    }
+}

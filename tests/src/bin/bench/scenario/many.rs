@@ -1,0 +1,304 @@
+//! `ssh HOST true` to many hosts through `vctl proxy`, 50 at a time, as Ansible does it. The same hosts without vctl and
+//! with a certificate that is ready are the comparison. Then commands of many users, and the size of Postgres' catalogs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use nix::errno::Errno;
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use vctl_tests::centre::{Centre, DATABASE, Options};
+use vctl_tests::lab::{Programs, eventually};
+use vctl_tests::load::stats::u64_as_f64;
+
+use super::operator::Operator;
+use super::ssh::NAME;
+use crate::report::Findings;
+use crate::rig::Bench;
+
+/// Connections at the same time, as `forks = 50` of Ansible.
+const AT_ONCE: usize = 50;
+
+/// The hosts are visited in parts, with and without vctl in turn, so that both run on the machine in the same state.
+const PARTS: usize = 5;
+
+const USERS: usize = 50;
+
+pub(crate) fn run(bench: &Bench) -> Result<Findings> {
+    let mut findings = Findings::default();
+    let centre = Centre::start(&Options {
+        host: true,
+        ..Options::default()
+    })?;
+    let host = centre.host.as_ref().context("there is no host")?;
+    let operator = Operator::new(&centre, host, &bench.directory("home-")?)?;
+    let count = bench.full_or_short(500, 50);
+    let names: Vec<String> = (0..count).map(|number| format!("many-{number}")).collect();
+    for name in &names {
+        operator.knows(name, host, None)?;
+    }
+    connections(&centre, &operator, &names, &mut findings)?;
+    catalogs(bench, &centre, &mut findings)?;
+    Ok(findings)
+}
+
+fn connections(
+    centre: &Centre,
+    operator: &Operator<'_>,
+    names: &[String],
+    findings: &mut Findings,
+) -> Result<()> {
+    // `ssh` leaves its proxy when it ends. The bench becomes its parent, so that its CPU time counts.
+    set_child_subreaper(true)?;
+    let logins =
+        format!("select count(*) from pg_roles where rolname like 'audit-wr/userpass-{NAME}~%'");
+    let watch = ConnectionWatch::start(centre)?;
+    let (mut ours, mut theirs) = (Spent::default(), Spent::default());
+    for part in names.chunks(names.len().div_ceil(PARTS)) {
+        theirs.add(&visit(part, |name| operator.openssh(&[], &[name, "true"]))?);
+        ours.add(&visit(part, |name| operator.proxied_to(name, &["true"]))?);
+    }
+    let most = watch.end()?;
+    set_child_subreaper(false)?;
+    let count = u64_as_f64(names.len() as u64);
+    let open =
+        "select count(*) from vctl.access_log where hostname like 'many-%' and closed_at is null";
+    let closed = || Ok(centre.ask(open)? == "0");
+    ensure!(eventually(Duration::from_mins(1), closed)?, "a row is open");
+    let rows = centre.ask(
+        "select count(distinct hostname) || ' ' || count(distinct cert_serial) || ' ' || count(*) \
+         from vctl.access_log where hostname like 'many-%'",
+    )?;
+    for (what, counted) in ["hosts", "certificates", "rows"]
+        .iter()
+        .zip(rows.split(' '))
+    {
+        let what = format!("{what} in the access log");
+        findings.exactly(&what, counted.parse()?, "", names.len() as u64);
+    }
+    findings.state("through vctl proxy, all", ours.seconds, "s");
+    findings.state("with a certificate that is ready, all", theirs.seconds, "s");
+    let ratio = ours.seconds / theirs.seconds;
+    findings.at_most("time through vctl proxy / without", ratio, "", 0.9);
+    findings.at_most("database logins", centre.ask(&logins)?.parse()?, "", 4.0);
+    findings.at_most("connections of Postgres at once", most, "", 64.0);
+    findings.state(
+        "CPU of ssh without vctl, each",
+        theirs.cpu_s / count * 1e3,
+        "ms",
+    );
+    let cpu = (ours.cpu_s - theirs.cpu_s) / count * 1e3;
+    findings.at_most("CPU of vctl proxy, each", cpu, "ms", 25.0);
+    findings.keep("parts_s", &[&ours.parts, &theirs.parts])
+}
+
+/// Time of all visits, and CPU time of their processes.
+#[derive(Debug, Default)]
+struct Spent {
+    seconds: f64,
+    cpu_s: f64,
+    parts: Vec<f64>,
+}
+
+impl Spent {
+    fn add(&mut self, part: &Self) {
+        self.seconds += part.seconds;
+        self.cpu_s += part.cpu_s;
+        self.parts.push(part.seconds);
+    }
+}
+
+/// Runs the command of each host, 50 at a time.
+fn visit(names: &[String], command: impl Fn(&str) -> Command + Sync) -> Result<Spent> {
+    let before = children_cpu_s()?;
+    let begun = Instant::now();
+    at_once(names.len(), |number| {
+        let mut command = command(&names[number]);
+        let output = command.stdin(Stdio::null()).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{}: {said}", names[number]);
+        Ok(())
+    })?;
+    let seconds = begun.elapsed().as_secs_f64();
+    reap_proxies()?;
+    Ok(Spent {
+        seconds,
+        cpu_s: children_cpu_s()? - before,
+        parts: Vec::new(),
+    })
+}
+
+/// Runs `work` with each number below `count`, on 50 threads. Returns the first error.
+fn at_once(count: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(count) {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return;
+                    }
+                    if let Err(error) = work(number)
+                        && let Ok(mut failed) = failed.lock()
+                    {
+                        failed.get_or_insert(error);
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed
+        .into_inner()
+        .map_err(|_| anyhow!("a thread panicked"))?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// Waits for the proxies that `ssh` left. The agent that they share goes on.
+fn reap_proxies() -> Result<()> {
+    let mut quiet_since = Instant::now();
+    while quiet_since.elapsed() < Duration::from_millis(500) {
+        match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => thread::sleep(Duration::from_millis(10)),
+            Ok(_) => quiet_since = Instant::now(),
+            Err(Errno::ECHILD) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn children_cpu_s() -> Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let seconds = |time: nix::sys::time::TimeVal| {
+        let micros = u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0);
+        u64_as_f64(micros) / 1e6
+    };
+    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
+}
+
+/// Counts the connections of people in Postgres, every 20 ms, on a connection of its own.
+struct ConnectionWatch<'a> {
+    centre: &'a Centre,
+    psql: Child,
+}
+
+impl<'a> ConnectionWatch<'a> {
+    fn start(centre: &'a Centre) -> Result<Self> {
+        let tables = "create table bench_watch (most integer not null); create table bench_stop ()";
+        centre.postgres.psql(DATABASE, tables)?;
+        let watching = "do $$ declare most integer := 0; begin \
+                loop \
+                    perform pg_stat_clear_snapshot(); \
+                    select greatest(most, count(*)) into most from pg_stat_activity where usename like '%~%'; \
+                    exit when exists (select from bench_stop); \
+                    perform pg_sleep(0.02); \
+                end loop; \
+                insert into bench_watch values (most); \
+            end $$";
+        let postgres = &centre.postgres;
+        let psql = postgres
+            .psql_command(postgres.superuser(DATABASE), "verify-full", postgres.ca())
+            .args(["-c", watching])
+            .stdout(Stdio::null())
+            .spawn()?;
+        Ok(Self { centre, psql })
+    }
+
+    /// Returns the highest count.
+    fn end(mut self) -> Result<f64> {
+        let stop = "insert into bench_stop default values";
+        self.centre.postgres.psql(DATABASE, stop)?;
+        // `reap_proxies` may have waited for it.
+        let _ = self.psql.wait();
+        Ok(self.centre.ask("select most from bench_watch")?.parse()?)
+    }
+}
+
+/// Runs commands of many users, and compares the catalogs of logins with those at the beginning.
+fn catalogs(bench: &Bench, centre: &Centre, findings: &mut Findings) -> Result<()> {
+    let each = bench.full_or_short(200, 4);
+    let vctl = Programs::find()?.vctl;
+    let users = (0..USERS).map(|number| {
+        let home = bench.directory("home-")?;
+        let name = format!("crowd-{number}");
+        let client = centre.person(&name, &["vctl-user"])?;
+        let file = home.join("given");
+        fs::write(&file, client.token().expose())?;
+        Ok((home, file))
+    });
+    let users: Vec<(PathBuf, PathBuf)> = users.collect::<Result<_>>()?;
+    let command = |home: &PathBuf, args: &[&str]| {
+        let mut command = Command::new(&vctl);
+        command
+            .args(args)
+            .env_clear()
+            .env("HOME", home)
+            .envs(centre.environment())
+            .stdin(Stdio::null());
+        command
+    };
+    let succeeds = |mut command: Command| {
+        let output = command.output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{command:?}: {said}");
+        Ok(())
+    };
+    for (home, file) in &users {
+        let mut login = command(home, &["login", "--token-stdin"]);
+        login.stdin(fs::File::open(file)?);
+        succeeds(login)?;
+    }
+    let size = |catalog: &str| -> Result<f64> {
+        let sql = format!("select pg_relation_size('{catalog}')");
+        Ok(u64_as_f64(centre.ask(&sql)?.parse()?))
+    };
+    let names = ["pg_authid", "pg_shdepend"];
+    let mut before = Vec::new();
+    for name in names {
+        before.push(size(name)?);
+    }
+    let begun = Instant::now();
+    at_once(USERS, |number| {
+        for _ in 0..each {
+            succeeds(command(&users[number].0, &["list"]))?;
+        }
+        Ok(())
+    })?;
+    let commands = u64_as_f64((USERS * each) as u64);
+    let rate = commands / begun.elapsed().as_secs_f64();
+    findings.state("vctl list of 50 users, all", commands, "commands");
+    findings.state("vctl list of 50 users", rate, "commands/s");
+    for (name, before) in names.iter().zip(before) {
+        let grown = size(name)? / before;
+        let what = format!("size of {name} after them / before");
+        findings.at_most(&what, grown, "", 2.0);
+    }
+    let left = "select rolname from pg_roles where rolname like 'ro/%crowd-%'";
+    let kept: BTreeSet<String> = centre.ask(left)?.lines().map(str::to_owned).collect();
+    findings.state(
+        "database logins of 50 users",
+        u64_as_f64(kept.len() as u64),
+        "",
+    );
+    for (home, _) in &users {
+        succeeds(command(home, &["logout"]))?;
+    }
+    let gone = || Ok(centre.ask(left)?.is_empty());
+    ensure!(
+        eventually(Duration::from_mins(1), gone)?,
+        "logins are left after the logout"
+    );
+    findings.exactly("database logins after the logouts", 0, "", 0);
+    Ok(())
+}
