@@ -175,7 +175,10 @@ mod tests {
 
     #[test]
     fn a_host_that_awaits_its_enrolment_is_told_the_next_step() {
-        for (has_file, part) in [(true, "journalctl -u vctl-enroll"), (false, "vctl host enroll")] {
+        for (has_file, part) in [
+            (true, "journalctl -u vctl-enroll"),
+            (false, "vctl host enroll"),
+        ] {
             let facts = HostFacts {
                 centre: CentreFact::AwaitsEnrolment { has_file },
                 ..HostFacts::default()
