@@ -26,8 +26,11 @@ const LIMITS: [(&[&str], [u32; 3]); 6] = [
     (&["audit"], [4, 10, 0]),
     (&["session", "--list"], [4, 10, 0]),
     (&["status"], [20, 9, 0]),
-    (&["ssh", "-q", NAME, "--", "true"], [5, 11, 9]),
+    (&["ssh", "-q", NAME, "--", "true"], [5, 11, 7]),
 ];
+
+/// The highest number of round trips that `vctl ssh` waits for, side by side or not.
+const FLIGHTS: u32 = 12;
 
 #[test]
 fn no_command_needs_more_round_trips_than_stated() {
@@ -72,6 +75,18 @@ fn no_command_needs_more_round_trips_than_stated() {
             if needed > limit {
                 wrong.push((args, server, needed, limit));
             }
+        }
+        if args[0] == "ssh" {
+            // A slow machine may send a request later than it could, never earlier: the lowest count is the right one.
+            let again = |_| {
+                run(args, Stdio::null());
+                far.take().flights
+            };
+            let flights = (0..2).map(again).chain([crossings.flights]).min().unwrap();
+            if flights > FLIGHTS {
+                wrong.push((args, "all of them", flights, FLIGHTS));
+            }
+            println!("{args:?}: {flights} flights, {crossings:?}");
         }
     }
     assert!(wrong.is_empty(), "more round trips: {wrong:#?}");
