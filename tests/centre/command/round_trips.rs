@@ -12,13 +12,13 @@ use vctl_tests::centre::{DATABASE, FarServers};
 use crate::login::{Said, Workstation, person};
 use crate::ssh::shared;
 
-/// Long enough that an answer never arrives before the client has sent its next request.
-const ROUND_TRIP: Duration = Duration::from_millis(20);
+/// Long enough that an answer never arrives before the client has sent its next request, also on a busy machine.
+const ROUND_TRIP: Duration = Duration::from_millis(60);
 
 const NAME: &str = "round-trips";
 
 /// A command, and its highest number of round trips to Vault, Postgres and sshd. `status` asks Vault over several
-/// connections side by side. The goodbye to Postgres is one of them: the server answers
+/// connections side by side, and `ssh` over two. The goodbye to Postgres is one of them: the server answers
 /// it, but no user waits for that.
 const LIMITS: [(&[&str], [u32; 3]); 6] = [
     (&["token"], [0, 0, 0]),
@@ -26,11 +26,12 @@ const LIMITS: [(&[&str], [u32; 3]); 6] = [
     (&["audit"], [4, 10, 0]),
     (&["session", "--list"], [4, 10, 0]),
     (&["status"], [20, 9, 0]),
-    (&["ssh", "-q", NAME, "--", "true"], [5, 11, 7]),
+    (&["ssh", "-q", NAME, "--", "true"], [8, 10, 7]),
 ];
 
-/// The highest number of round trips that `vctl ssh` waits for, side by side or not.
-const FLIGHTS: u32 = 12;
+/// The highest number of round trips that `vctl ssh` waits for. Those to Vault run beside those to Postgres, and most of
+/// those to sshd do, too.
+const FLIGHTS: u32 = 13;
 
 #[test]
 fn no_command_needs_more_round_trips_than_stated() {
@@ -86,7 +87,6 @@ fn no_command_needs_more_round_trips_than_stated() {
             if flights > FLIGHTS {
                 wrong.push((args, "all of them", flights, FLIGHTS));
             }
-            println!("{args:?}: {flights} flights, {crossings:?}");
         }
     }
     assert!(wrong.is_empty(), "more round trips: {wrong:#?}");
