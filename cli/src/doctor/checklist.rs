@@ -28,29 +28,45 @@ pub(crate) async fn run_all(
     let site = runner
         .check(Check::Config, Ok(()), async |()| config::judge(loaded))
         .await;
-    let ((seal, session), reached) = tokio::join!(
-        Box::pin(reach_vault(&site, interaction, runner)),
+    // A Postgres that hangs delays no check of Vault.
+    let (vault, reached) = tokio::join!(
+        Box::pin(check_vault(&site, interaction, runner)),
         reach_postgres(&site, runner)
     );
-    let needs = earlier(&site).map(|site| capabilities::needs(site.loaded, &site.settings.vault));
-    let use_postgres = async {
-        let rights = runner
-            .check(
-                Check::Capabilities,
-                both(&needs, &session),
-                async |(needs, session)| super::capabilities::check(needs, session).await,
-            )
-            .await;
-        let ready = both(&rights, &session).map(|((), session)| session);
-        let ready = earlier(&reached).and(ready);
-        use_postgres(&site, ready, &seal, runner).await;
-    };
-    let signs = runner.check(
-        Check::Ssh,
-        both(&site, &session),
-        async |(site, session)| ssh::check(site.loaded, &site.settings.vault, session).await,
+    let ready = both(&vault.rights, &vault.session).map(|((), session)| session);
+    let ready = earlier(&reached).and(ready);
+    use_postgres(&site, ready, &vault.seal, runner).await;
+}
+
+/// Results of the checks of Vault that those of Postgres need.
+struct VaultResults {
+    seal: Earlier<SealStatus>,
+    session: Earlier<Session>,
+    rights: Earlier<()>,
+}
+
+/// Makes the checks of Vault.
+async fn check_vault(
+    site: &Earlier<Endpoints<'_>>,
+    interaction: Interaction,
+    runner: &Runner<'_>,
+) -> VaultResults {
+    let (seal, session) = Box::pin(reach_vault(site, interaction, runner)).await;
+    let needs = earlier(site).map(|site| capabilities::needs(site.loaded, &site.settings.vault));
+    let rights = runner.check(
+        Check::Capabilities,
+        both(&needs, &session),
+        async |(needs, session)| super::capabilities::check(needs, session).await,
     );
-    let _ = tokio::join!(use_postgres, signs);
+    let signs = runner.check(Check::Ssh, both(site, &session), async |(site, session)| {
+        ssh::check(site.loaded, &site.settings.vault, session).await
+    });
+    let (rights, _) = tokio::join!(rights, signs);
+    VaultResults {
+        seal,
+        session,
+        rights,
+    }
 }
 
 /// Makes the checks of Vault up to the token.
