@@ -24,6 +24,9 @@ use super::handler::{Handler, Inbound, KeyQuestion};
 use super::route_plan::Target;
 use crate::ssh_ca::user_certificate::Credential;
 
+/// A channel that was requested, and the answer.
+type RequestedChannel = (FirstChannel, Result<Channel<Msg>, SshError>);
+
 /// An SSH connection. Dropping it closes it, with all connections through it.
 pub(crate) struct Connection {
     host: String,
@@ -31,7 +34,7 @@ pub(crate) struct Connection {
     /// Never sends a value; its sender is dropped with the connection.
     alive: watch::Receiver<()>,
     /// The channel that was requested with the login, until it is used.
-    first: Cell<Option<(FirstChannel, Result<Channel<Msg>, SshError>)>>,
+    first: Cell<Option<RequestedChannel>>,
 }
 
 impl Connection {
