@@ -12,8 +12,8 @@ use vctl_tests::centre::{DATABASE, FarServers};
 use crate::login::{Said, Workstation, person};
 use crate::ssh::shared;
 
-/// Long enough that an answer never arrives before the client has sent its next request, also on a busy machine.
-const ROUND_TRIP: Duration = Duration::from_millis(60);
+/// Long enough that an answer never arrives before the client has sent its next request.
+const ROUND_TRIP: Duration = Duration::from_millis(20);
 
 const NAME: &str = "round-trips";
 
