@@ -40,6 +40,8 @@ pub(crate) const CARRIED: &[Carried] = &[Carried {
     patches: &[
         "russh-channel-window.patch",
         "russh-write-while-reading.patch",
+        "russh-auth-one-flight.patch",
+        "russh-channel-behind-auth.patch",
         "russh-carried.patch",
     ],
 }];
@@ -294,6 +296,6 @@ mod tests {
         assert!(carried.problems_of(&page, entry).is_empty());
         let registry = format!("{entry}source = \"registry+x\"\n");
         assert_eq!(carried.problems_of(&page, &registry).len(), 1);
-        assert_eq!(carried.problems_of("russh 0.65.1", entry).len(), 8);
+        assert_eq!(carried.problems_of("russh 0.65.1", entry).len(), 10);
     }
 }

@@ -126,6 +126,11 @@ impl Context {
         self.display_name.get_or_try_init(ask).await.cloned()
     }
 
+    /// Returns the display name of the token if no request is needed for it.
+    pub(crate) fn known_display_name(&self) -> Option<&str> {
+        self.display_name.get().map(String::as_str)
+    }
+
     /// Returns a pool for one role; nothing is connected yet.
     pub(crate) fn pool(&self, role: DbRole) -> Result<Pool, Stop> {
         let limits = match role {

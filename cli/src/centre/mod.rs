@@ -6,3 +6,4 @@ pub(crate) mod globals;
 pub(crate) mod host_identity;
 pub(crate) mod instant;
 pub(crate) mod outage;
+pub(crate) mod shared_connection;

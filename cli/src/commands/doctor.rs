@@ -50,8 +50,8 @@ pub(crate) fn run(args: &DoctorArgs, globals: &Globals) -> Result<(), Stop> {
         DoctorPage::silent(screen)
     };
     let reports = context::run_without_store(async {
-        let mut runner = Runner::new(&mut watch);
-        run_all(&loaded, globals.interaction(), &mut runner).await;
+        let runner = Runner::new(&mut watch);
+        run_all(&loaded, globals.interaction(), &runner).await;
         Ok(runner.into_reports())
     })?;
     let DoctorPage {

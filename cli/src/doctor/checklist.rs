@@ -23,14 +23,60 @@ const REVOKE_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) async fn run_all(
     loaded: &Result<Loaded, CliError>,
     interaction: Interaction,
-    runner: &mut Runner<'_>,
+    runner: &Runner<'_>,
 ) {
     let site = runner
         .check(Check::Config, Ok(()), async |()| config::judge(loaded))
         .await;
+    // A Postgres that hangs delays no check of Vault.
+    let (vault, reached) = tokio::join!(
+        Box::pin(check_vault(&site, interaction, runner)),
+        reach_postgres(&site, runner)
+    );
+    let ready = both(&vault.rights, &vault.session).map(|((), session)| session);
+    let ready = earlier(&reached).and(ready);
+    use_postgres(&site, ready, &vault.seal, runner).await;
+}
 
+/// Results of the checks of Vault that those of Postgres need.
+struct VaultResults {
+    seal: Earlier<SealStatus>,
+    session: Earlier<Session>,
+    rights: Earlier<()>,
+}
+
+/// Makes the checks of Vault.
+async fn check_vault(
+    site: &Earlier<Endpoints<'_>>,
+    interaction: Interaction,
+    runner: &Runner<'_>,
+) -> VaultResults {
+    let (seal, session) = Box::pin(reach_vault(site, interaction, runner)).await;
+    let needs = earlier(site).map(|site| capabilities::needs(site.loaded, &site.settings.vault));
+    let rights = runner.check(
+        Check::Capabilities,
+        both(&needs, &session),
+        async |(needs, session)| super::capabilities::check(needs, session).await,
+    );
+    let signs = runner.check(Check::Ssh, both(site, &session), async |(site, session)| {
+        ssh::check(site.loaded, &site.settings.vault, session).await
+    });
+    let (rights, _) = tokio::join!(rights, signs);
+    VaultResults {
+        seal,
+        session,
+        rights,
+    }
+}
+
+/// Makes the checks of Vault up to the token.
+async fn reach_vault(
+    site: &Earlier<Endpoints<'_>>,
+    interaction: Interaction,
+    runner: &Runner<'_>,
+) -> (Earlier<SealStatus>, Earlier<Session>) {
     let found = runner
-        .check(Check::VaultDns, earlier(&site), async |site| {
+        .check(Check::VaultDns, earlier(site), async |site| {
             dns::check(&site.vault.host, site.vault.port, "VCTL_VAULT_ADDR").await
         })
         .await;
@@ -42,7 +88,7 @@ pub(crate) async fn run_all(
     let believed = runner
         .check(
             Check::VaultTls,
-            both(&site, &address),
+            both(site, &address),
             async |(site, address)| {
                 if !site.vault.tls {
                     return CheckResult::pass("plain http, which never leaves this machine", ());
@@ -53,7 +99,7 @@ pub(crate) async fn run_all(
         )
         .await;
     let seal = runner
-        .check(Check::Seal, both(&site, &believed), async |(site, ())| {
+        .check(Check::Seal, both(site, &believed), async |(site, ())| {
             seal::check(&site.settings.vault).await
         })
         .await;
@@ -63,36 +109,15 @@ pub(crate) async fn run_all(
         })
         .await;
     let session = runner
-        .check(Check::Token, both(&site, &seal), async |(site, _)| {
+        .check(Check::Token, both(site, &seal), async |(site, _)| {
             token::check(site.loaded, interaction).await
         })
         .await;
-    let needs = earlier(&site).map(|site| capabilities::needs(site.loaded, &site.settings.vault));
-    let rights = runner
-        .check(
-            Check::Capabilities,
-            both(&needs, &session),
-            async |(needs, session)| super::capabilities::check(needs, session).await,
-        )
-        .await;
-    let _ = runner
-        .check(
-            Check::Ssh,
-            both(&site, &session),
-            async |(site, session)| ssh::check(site.loaded, &site.settings.vault, session).await,
-        )
-        .await;
-    let ready = both(&rights, &session).map(|((), session)| session);
-    check_postgres(&site, ready, &seal, runner).await;
+    (seal, session)
 }
 
-/// Makes the checks of Postgres. Only the login needs something from Vault.
-async fn check_postgres(
-    site: &Earlier<Endpoints<'_>>,
-    ready: Earlier<&Session>,
-    seal: &Earlier<SealStatus>,
-    runner: &mut Runner<'_>,
-) {
+/// Makes the checks of Postgres that need nothing from Vault.
+async fn reach_postgres(site: &Earlier<Endpoints<'_>>, runner: &Runner<'_>) -> Earlier<()> {
     let found = runner
         .check(Check::DbDns, earlier(site), async |site| {
             dns::check(
@@ -112,7 +137,7 @@ async fn check_postgres(
             .await
         })
         .await;
-    let believed = runner
+    runner
         .check(
             Check::DbTls,
             both(site, &address),
@@ -122,29 +147,34 @@ async fn check_postgres(
                 tls::check(*address, name, trust, ServerKind::Postgres).await
             },
         )
-        .await;
-    let ready = earlier(&believed).and(ready);
+        .await
+}
+
+/// Makes the checks of Postgres that need a login.
+async fn use_postgres(
+    site: &Earlier<Endpoints<'_>>,
+    ready: Earlier<&Session>,
+    seal: &Earlier<SealStatus>,
+    runner: &Runner<'_>,
+) {
     let ready = ready.and_then(|session| Ok((earlier(site)?, session)));
     let store = runner
         .check(Check::DbLogin, ready, async |(site, session)| {
             database::check(&site.settings.db, session).await
         })
         .await;
-    let _ = runner
-        .check(
-            Check::DbClock,
-            both(&store, seal),
-            async |(store, seal)| match store.clock_offset().await {
-                Ok(ahead) => clock::judge_postgres_clock(ahead, seal.offset),
-                Err(error) => CheckResult::failed(error),
-            },
-        )
-        .await;
-    let _ = runner
-        .check(Check::Schema, earlier(&store), async |store| {
-            schema::check(store).await
-        })
-        .await;
+    let clock = runner.check(
+        Check::DbClock,
+        both(&store, seal),
+        async |(store, seal)| match store.clock_offset().await {
+            Ok(ahead) => clock::judge_postgres_clock(ahead, seal.offset),
+            Err(error) => CheckResult::failed(error),
+        },
+    );
+    let schema = runner.check(Check::Schema, earlier(&store), async |store| {
+        schema::check(store).await
+    });
+    let _ = tokio::join!(clock, schema);
     if let Ok(store) = store {
         // The credentials expire by themselves if this fails.
         let _: Result<(), _> = timeout(REVOKE_TIMEOUT, store.close()).await;

@@ -1,7 +1,8 @@
 //! `vctl doctor`: checks of everything between this machine and the centre, in the order in which commands need it.
 //! Each check is an I/O part, and a pure part that judges the result.
 //!
-//! A check that depends on a failed one is skipped, so one fault is one failure.
+//! A check that depends on a failed one is skipped, so one fault is one failure. Checks that do not depend on each other
+//! run side by side; the report has the order of [`Check`].
 
 mod capabilities;
 mod certificate;
@@ -49,6 +50,25 @@ pub(crate) enum Check {
 }
 
 impl Check {
+    /// All checks in the order of the report.
+    pub(crate) const ALL: [Self; 15] = [
+        Self::Config,
+        Self::VaultDns,
+        Self::VaultTcp,
+        Self::VaultTls,
+        Self::Seal,
+        Self::Clock,
+        Self::Token,
+        Self::Capabilities,
+        Self::Ssh,
+        Self::DbDns,
+        Self::DbTcp,
+        Self::DbTls,
+        Self::DbLogin,
+        Self::DbClock,
+        Self::Schema,
+    ];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Config => "config",

@@ -1,5 +1,6 @@
-//! Runs one check after another, each with the results of earlier ones.
+//! Runs checks, each with the results of those that it needs, and reports them in one order.
 
+use std::cell::RefCell;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -21,24 +22,67 @@ pub(crate) trait Observer {
 /// Result of an earlier check, or the check that failed.
 pub(super) type Earlier<T> = Result<T, Check>;
 
-pub(crate) struct Runner<'a> {
+pub(crate) struct Runner<'a>(RefCell<Reporter<'a>>);
+
+/// Hands the reports to the observer in the order of [`Check`], whichever check ends first.
+struct Reporter<'a> {
     observer: &'a mut dyn Observer,
     reports: Vec<CheckReport>,
+    /// Reports of checks behind one that still runs.
+    waiting: Vec<CheckReport>,
+    /// Checks that take long.
+    slow: Vec<Check>,
+}
+
+impl Reporter<'_> {
+    fn next(&self) -> Option<Check> {
+        Check::ALL.get(self.reports.len()).copied()
+    }
+
+    fn is_slow(&mut self, check: Check) {
+        if self.next() == Some(check) {
+            self.observer.slow(check);
+        } else {
+            self.slow.push(check);
+        }
+    }
+
+    fn record(&mut self, report: CheckReport) {
+        self.waiting.push(report);
+        while let Some(next) = self.next()
+            && let Some(at) = self.waiting.iter().position(|one| one.check == next)
+        {
+            let report = self.waiting.swap_remove(at);
+            self.observer.done(&report);
+            self.reports.push(report);
+        }
+        // The output stands at a check that began long ago.
+        if let Some(next) = self.next()
+            && let Some(at) = self.slow.iter().position(|slow| *slow == next)
+        {
+            self.slow.swap_remove(at);
+            self.observer.slow(next);
+        }
+    }
 }
 
 impl<'a> Runner<'a> {
     pub(crate) fn new(observer: &'a mut dyn Observer) -> Self {
-        let reports = Vec::new();
-        Self { observer, reports }
+        Self(RefCell::new(Reporter {
+            observer,
+            reports: Vec::new(),
+            waiting: Vec::new(),
+            slow: Vec::new(),
+        }))
     }
 
     pub(crate) fn into_reports(self) -> Vec<CheckReport> {
-        self.reports
+        self.0.into_inner().reports
     }
 
     /// Makes a check if the results that it needs are known; otherwise records it as skipped.
     pub(super) async fn check<T, U>(
-        &mut self,
+        &self,
         check: Check,
         needed: Earlier<T>,
         look: impl AsyncFnOnce(T) -> CheckResult<U>,
@@ -57,7 +101,7 @@ impl<'a> Runner<'a> {
         let finding = if let Ok(finding) = timeout(SLOW, &mut looking).await {
             finding
         } else {
-            self.observer.slow(check);
+            self.0.borrow_mut().is_slow(check);
             looking.await
         };
         let took = since.elapsed();
@@ -78,7 +122,7 @@ impl<'a> Runner<'a> {
     }
 
     fn record(
-        &mut self,
+        &self,
         check: Check,
         outcome: CheckOutcome,
         took: Duration,
@@ -92,8 +136,7 @@ impl<'a> Runner<'a> {
             found,
             fix,
         };
-        self.observer.done(&report);
-        self.reports.push(report);
+        self.0.borrow_mut().record(report);
     }
 }
 
@@ -134,8 +177,10 @@ mod tests {
             .enable_all()
             .build();
         let mut seen = Seen::default();
-        let mut runner = Runner::new(&mut seen);
+        let runner = Runner::new(&mut seen);
         runtime.unwrap().block_on(async {
+            let config = async |()| CheckResult::pass("well", ());
+            let _ = runner.check(Check::Config, Ok(()), config).await;
             let dns = runner
                 .check(Check::VaultDns, Ok(()), async |()| {
                     CheckResult::<()>::fail(Exit::Unavailable, "no such name", "ask")
@@ -150,7 +195,7 @@ mod tests {
                 .await;
             assert_eq!(tcp, Err(Check::VaultDns));
             let other = runner
-                .check(Check::DbDns, Ok(()), async |()| {
+                .check(Check::VaultTls, Ok(()), async |()| {
                     CheckResult::pass("well", 7)
                 })
                 .await;
@@ -159,7 +204,46 @@ mod tests {
         });
         assert_eq!(
             seen.0,
-            ["vault dns fail", "vault tcp skipped", "db dns pass"]
+            [
+                "config pass",
+                "vault dns fail",
+                "vault tcp skipped",
+                "vault tls pass"
+            ]
+        );
+    }
+
+    #[test]
+    fn reports_are_in_order_whichever_check_ends_first() {
+        let mut seen = Seen::default();
+        let mut reporter = Reporter {
+            observer: &mut seen,
+            reports: Vec::new(),
+            waiting: Vec::new(),
+            slow: Vec::new(),
+        };
+        let report = |check| CheckReport {
+            check,
+            outcome: CheckOutcome::Pass,
+            took: Duration::ZERO,
+            found: String::new(),
+            fix: None,
+        };
+        reporter.record(report(Check::VaultTcp));
+        reporter.is_slow(Check::VaultDns);
+        reporter.is_slow(Check::Config);
+        reporter.record(report(Check::Config));
+        reporter.record(report(Check::VaultDns));
+        assert_eq!(reporter.reports.len(), 3);
+        assert_eq!(
+            seen.0,
+            [
+                "config takes long",
+                "config pass",
+                "vault dns takes long",
+                "vault dns pass",
+                "vault tcp pass"
+            ]
         );
     }
 }

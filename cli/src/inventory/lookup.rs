@@ -1,6 +1,7 @@
 //! Lookup of hosts for reading commands: in Postgres, or in the cache while Postgres is unreachable.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use super::cache::{CacheError, RecentFile, Snapshot, SnapshotFile};
 use crate::centre::capabilities;
 use crate::centre::capabilities::Need;
 use crate::centre::context::Context;
+use crate::centre::shared_connection::SharedConnection;
 use crate::error::{CliError, Stop};
 use crate::inventory;
 use crate::inventory::{Host, Route, order, resolve};
@@ -24,7 +26,7 @@ pub(crate) struct HostLookup<'a> {
     context: &'a Context,
     /// Role of the pool. A user who may log in with this role may also read the cache.
     role: DbRole,
-    pool: Pool,
+    connection: SharedConnection,
     file: SnapshotFile,
     /// The cache, once it is used: a command uses the same hosts until its end.
     cached: OnceCell<Snapshot>,
@@ -34,7 +36,7 @@ pub(crate) struct HostLookup<'a> {
 
 /// The source of the hosts of a command.
 pub(crate) enum HostSource<'a> {
-    Postgres(Box<Client>, &'a SnapshotFile),
+    Postgres(Rc<Client>, &'a SnapshotFile),
     Cache(&'a Snapshot),
 }
 
@@ -49,10 +51,19 @@ impl<'a> HostLookup<'a> {
 
     /// Returns a lookup through an existing pool, which the command also uses for other work.
     pub(crate) fn with_pool(context: &'a Context, role: DbRole, pool: Pool) -> Self {
+        Self::with_connection(context, role, SharedConnection::of(pool))
+    }
+
+    /// Returns a lookup through a connection that other work uses at the same time.
+    pub(crate) fn with_connection(
+        context: &'a Context,
+        role: DbRole,
+        connection: SharedConnection,
+    ) -> Self {
         Self {
             context,
             role,
-            pool,
+            connection,
             file: SnapshotFile::in_dir(context.state(), context.settings()),
             cached: OnceCell::new(),
             away: Cell::new(false),
@@ -79,8 +90,8 @@ impl<'a> HostLookup<'a> {
         if let Some(cached) = self.cached.get() {
             return Ok(HostSource::Cache(cached));
         }
-        let away = match self.context.connect(&self.pool).await {
-            Ok(client) => return Ok(HostSource::Postgres(Box::new(client), &self.file)),
+        let away = match self.connection.get().await {
+            Ok(client) => return Ok(HostSource::Postgres(client, &self.file)),
             Err(error) if error.is_away() && !error.is_vault_away() => error,
             Err(error) => return Err(error.into()),
         };
@@ -92,8 +103,8 @@ impl<'a> HostLookup<'a> {
     }
 
     /// Connects to Postgres, for a command that already knows its host.
-    pub(crate) async fn connect(&self) -> Result<Client, PgError> {
-        let connected = self.context.connect(&self.pool).await;
+    pub(crate) async fn connect(&self) -> Result<Rc<Client>, PgError> {
+        let connected = self.connection.get().await;
         if connected.as_ref().is_err_and(PgError::is_away) {
             self.note_away();
         }

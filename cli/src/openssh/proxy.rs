@@ -27,9 +27,9 @@ use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ssh::{
-    AccessLog, ConnectContext, Destination, End, HostKeys, HostSelector, Input, Issuer, Output,
-    RoutePlan, Row, Signals, SshError, SshPort, Stream, UnknownKeys, ended_by_signal, open_port,
-    plan,
+    AccessLog, Confirmation, ConnectContext, Destination, End, FirstChannel, HostKeys,
+    HostSelector, Input, Issuer, Output, RoutePlan, Row, Signals, SshError, SshPort, Stream,
+    UnknownKeys, ended_by_signal, open_port, plan,
 };
 use crate::ssh_ca::user_certificate::{Credential, Extensions};
 use crate::ui::ask::Interaction;
@@ -99,6 +99,8 @@ pub(crate) async fn run(
             ttl: config.ssh_sign.0,
             extensions: ALL,
         },
+        confirmation: Confirmation::GIVEN,
+        first_channel: FirstChannel::None,
         inbound,
         keepalive: config.ssh_keepalive.0,
     };

@@ -20,4 +20,4 @@ pub(crate) mod signing;
 pub(crate) mod store;
 pub(crate) mod store_edit;
 pub(crate) mod table;
-mod cache;
+pub(crate) mod cache;

@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{Either, join, select};
@@ -14,15 +15,17 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
-use vctl_common::causes::WithCauses;
 use vctl_common::centre::DbRole;
-use vctl_common::pg::{PgError, Pool};
+use vctl_common::pg::{Client, PgError, Pool};
 
+use super::access_end::End;
 use super::access_outbox::{Outbox, OutboxEntry};
+use super::confirmation::Confirmation;
 use super::deadlines;
 use super::error::SshError;
 use super::route_plan::{RoutePlan, Target};
 use crate::centre::context::Context;
+use crate::centre::shared_connection::SharedConnection;
 use crate::error::{CliError, Stop};
 use crate::inventory::lookup::HostLookup;
 use crate::ssh;
@@ -31,51 +34,6 @@ use crate::ui::notice;
 
 /// Time after which the connection to Postgres is closed; most commands end earlier.
 const KEEP_CONNECTED: Duration = Duration::from_mins(1);
-
-/// End of a connection, as recorded in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct End {
-    result: &'static str,
-    exit_code: Option<u8>,
-    error: Option<String>,
-}
-
-impl End {
-    /// The remote command exited with this status.
-    pub(crate) fn exited(code: u8) -> Self {
-        Self {
-            result: "ok",
-            exit_code: Some(code),
-            error: None,
-        }
-    }
-
-    /// The connection was open, and the exit status of the remote command is not known.
-    pub(crate) fn closed(why: Option<String>) -> Self {
-        Self {
-            result: "closed",
-            exit_code: None,
-            error: why,
-        }
-    }
-
-    pub(crate) fn of(error: &SshError) -> Self {
-        let result = if error.is_refusal() {
-            "refused"
-        } else {
-            "failed"
-        };
-        Self {
-            result,
-            exit_code: None,
-            error: Some(WithCauses(error).to_string()),
-        }
-    }
-
-    fn to_json(&self) -> Value {
-        json!({"result": self.result, "exit_code": self.exit_code, "error": self.error})
-    }
-}
 
 /// A row that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +45,7 @@ pub(crate) enum Row {
 /// The access log, for one run of `vctl ssh`.
 pub(crate) struct AccessLog<'a> {
     context: &'a Context,
-    pool: RefCell<Pool>,
+    connection: RefCell<SharedConnection>,
     person: OnceCell<String>,
     outbox: Outbox,
     /// Name of the remote program, or the command without its secrets. The host records the full command.
@@ -125,7 +83,7 @@ impl<'a> AccessLog<'a> {
     ) -> Self {
         Self {
             context,
-            pool: RefCell::new(pool),
+            connection: RefCell::new(SharedConnection::of(pool)),
             person: OnceCell::new(),
             outbox: Outbox::in_dir(context.state()),
             command,
@@ -143,8 +101,8 @@ impl<'a> AccessLog<'a> {
     /// it occurs again when the row is written.
     pub(crate) async fn while_connecting<T>(&self, work: impl Future<Output = T>) -> T {
         let beside = async {
-            let pool = self.pool();
-            let _ = join(self.person(), pool.get()).await;
+            let connection = self.connection();
+            let _ = join(self.person(), connection.get()).await;
         };
         match select(pin!(work), pin!(beside)).await {
             Either::Left((done, _)) => done,
@@ -217,8 +175,8 @@ impl<'a> AccessLog<'a> {
     async fn close_stored(&self, id: i64, end: Value) -> Result<(), CliError> {
         let person = self.person().await?;
         let closing = async {
-            let client = self.pool().get().await?;
-            ssh::access_store::close(&**client, person, id, &end).await
+            let client = self.connection().get().await?;
+            ssh::access_store::close(&***client, person, id, &end).await
         };
         match timeout(deadlines::ACCESS_ROW, closing).await {
             Ok(Ok(())) => Ok(()),
@@ -244,7 +202,7 @@ impl<'a> AccessLog<'a> {
             if !self.is_shared_pool
                 && let Ok(next) = self.context.pool(DbRole::AuditWriter)
             {
-                let old = self.pool.replace(next);
+                let old = self.connection.replace(SharedConnection::of(next));
                 old.close().await;
             }
             std::future::pending::<Infallible>().await
@@ -287,6 +245,41 @@ impl<'a> AccessLog<'a> {
         self.close_rest(why).await;
     }
 
+    /// Waits for Postgres as long as the lookup does. Without this, a row beside a slow lookup would be stored on this
+    /// machine, although Postgres answers the lookup later. Returns the connection, for the row to use it.
+    pub(crate) async fn when_connected(
+        &self,
+        confirmation: &Confirmation<'_>,
+    ) -> Option<Rc<Client>> {
+        let connection = self.connection();
+        let connected = async {
+            match connection.get().await {
+                Ok(client) => client,
+                // The lookup has the same error, or uses the cache.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        match select(pin!(confirmation.wait()), pin!(connected)).await {
+            Either::Left(_) => None,
+            Either::Right((client, _)) => Some(client),
+        }
+    }
+
+    /// Closes the rows of a connection that the lookup did not confirm. Returns whether it has any.
+    pub(crate) async fn abandon(&self, end: &End) -> bool {
+        // Postgres may have stored these rows: it stores an attempt once.
+        for access in self.unfinished.take() {
+            let _ = self.write(access).await;
+        }
+        self.touched.set(false);
+        let rows = self.open.take();
+        let has_rows = !rows.is_empty();
+        for row in rows {
+            self.close(row, end).await;
+        }
+        has_rows
+    }
+
     /// Sends the rows that were stored on this machine, if Postgres just stored a row; otherwise it is probably still
     /// unavailable.
     pub(crate) async fn replay(&self) {
@@ -297,7 +290,7 @@ impl<'a> AccessLog<'a> {
             return;
         };
         let replaying = async {
-            let mut client = self.pool().get().await?;
+            let mut client = self.connection().get_alone().await?;
             self.outbox.replay(person, &mut client).await
         };
         if let Ok(Err(error)) = timeout(deadlines::ACCESS_ROW, replaying).await
@@ -311,14 +304,14 @@ impl<'a> AccessLog<'a> {
     }
 
     async fn store(&self, person: &str, access: &Value) -> Result<i64, PgError> {
-        let client = self.pool().get().await?;
-        ssh::access_store::open(&**client, person, access).await
+        let client = self.connection().get().await?;
+        ssh::access_store::open(&***client, person, access).await
     }
 
-    /// Returns the host lookup, with the login that also writes the row: creating a login takes most of the time of a
-    /// short `vctl ssh`.
+    /// Returns the host lookup, with the connection that also writes the row: creating a login takes most of the time of
+    /// a short `vctl ssh`, and statements of both share a round trip.
     pub(crate) fn directory(&self) -> HostLookup<'a> {
-        HostLookup::with_pool(self.context, DbRole::AuditWriter, self.pool())
+        HostLookup::with_connection(self.context, DbRole::AuditWriter, self.connection())
     }
 
     /// Notes whether Postgres was unavailable during the lookup, so that vctl does not wait for it again.
@@ -326,8 +319,8 @@ impl<'a> AccessLog<'a> {
         self.away.set(directory.was_away());
     }
 
-    fn pool(&self) -> Pool {
-        self.pool.borrow().clone()
+    fn connection(&self) -> SharedConnection {
+        self.connection.borrow().clone()
     }
 
     async fn person(&self) -> Result<&str, CliError> {

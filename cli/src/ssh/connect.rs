@@ -10,11 +10,13 @@ use russh::client::Msg;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::access::{End, Row};
+use super::access::Row;
+use super::access_end::End;
 use super::connect_context::ConnectContext;
 use super::deadlines;
 use super::dial;
 use super::error::SshError;
+use super::first_channel::FirstChannel;
 use super::handler::Inbound;
 use super::hop::Connection;
 use super::route_plan::{RoutePlan, Target};
@@ -47,24 +49,31 @@ pub(crate) async fn log_in(
 ) -> Result<LoggedInHost, SshError> {
     let connect = async |jumps: &[Target]| connect_by_route(jumps, plan, context).await;
     let reached = Box::pin(first_route(plan, connect)).await;
+    // Nothing is sent to a host that the lookup does not confirm, and no failure of it is recorded.
+    let plan = context.confirmation.wait().await.unwrap_or(plan);
     match reached {
         Ok(Verified {
             mut connection,
             jumps,
-            credential,
+            mut credential,
             row,
-        }) => match connection.log_in(&plan.target.user, &credential).await {
-            Ok(()) => Ok(LoggedInHost {
-                connection,
-                _jumps: jumps,
-                target: plan.target.clone(),
-                row,
-            }),
-            Err(error) => {
-                context.access.close(row, &End::of(&error)).await;
-                Err(error)
+        }) => {
+            credential.validity.host_ahead = plan.target.clock_offset_s;
+            let user = &plan.target.user;
+            let logged_in = connection.log_in(user, &credential, &context.first_channel);
+            match logged_in.await {
+                Ok(()) => Ok(LoggedInHost {
+                    connection,
+                    _jumps: jumps,
+                    target: plan.target.clone(),
+                    row,
+                }),
+                Err(error) => {
+                    context.access.close(row, &End::of(&error)).await;
+                    Err(error)
+                }
             }
-        },
+        }
         Err(error) => {
             context.access.record_failure(plan, &error).await;
             Err(error)
@@ -191,6 +200,7 @@ pub(super) async fn start_route(
         let credentials = issue_all(jumps, plan, context).await?;
         // Sent before the server is verified, or never: then this does not wait.
         let source = source.await.ok().flatten();
+        let _connected = context.access.when_connected(&context.confirmation).await;
         writes_row.set(true);
         let row = context
             .access
@@ -227,9 +237,12 @@ pub(super) async fn pass_jumps(
     credentials: &[Credential],
 ) -> Result<(ChannelStream<Msg>, Vec<Connection>), SshError> {
     let (mut connection, mut passed) = (first, Vec::new());
+    context.confirmation.wait().await;
     for (index, jump) in jumps.iter().enumerate() {
-        connection.log_in(&jump.user, &credentials[index]).await?;
         let next = jumps.get(index + 1).unwrap_or(target);
+        let to_next = FirstChannel::to(next.addr);
+        let credential = &credentials[index];
+        connection.log_in(&jump.user, credential, &to_next).await?;
         let stream = connection.connect_on(&next.name, next.addr).await?;
         passed.push(connection);
         if index + 1 == jumps.len() {

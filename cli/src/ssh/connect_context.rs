@@ -6,6 +6,8 @@ use tokio::sync::mpsc;
 use vctl_common::vault::Vault;
 
 use super::access::AccessLog;
+use super::confirmation::Confirmation;
+use super::first_channel::FirstChannel;
 use super::handler::Inbound;
 use super::host_key::HostKeys;
 use super::route_plan::{SigningRole, Target};
@@ -19,6 +21,9 @@ pub(crate) struct ConnectContext<'a> {
     pub(crate) keys: HostKeys<'a>,
     pub(crate) access: &'a AccessLog<'a>,
     pub(crate) issuer: Issuer<'a>,
+    pub(crate) confirmation: Confirmation<'a>,
+    /// The channel of the target that is requested with the login.
+    pub(crate) first_channel: FirstChannel,
     /// Receives the channels that the target opens.
     pub(crate) inbound: mpsc::Sender<Inbound>,
     /// How long a server may be silent before it is asked for an answer.

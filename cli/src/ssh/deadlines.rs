@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Time for the direct route alone, before the jump hosts are tried in parallel.
 pub(crate) const HEAD_START: Duration = Duration::from_millis(300);
 
+/// Longest wait of a connection for the lookup, which takes longer than 10 s only while Postgres is away. Servers end a
+/// connection without a login (`LoginGraceTime`).
+pub(crate) const EARLY_CONNECTION: Duration = Duration::from_secs(20);
+
 /// For one TCP connection.
 pub(crate) const TCP: Duration = Duration::from_secs(10);
 

@@ -8,10 +8,12 @@ use std::rc::Rc;
 use tokio::sync::{Semaphore, mpsc};
 use vctl_common::causes::WithCauses;
 
-use super::access::{AccessLog, End};
+use super::access::AccessLog;
+use super::access_end::End;
+use super::confirmation::Confirmation;
 use super::error::SshError;
 use super::route_plan::{RoutePlan, Target};
-use super::run::{ConnectionUse, INBOUND, SshRequest, log_in, plan};
+use super::run::{ConnectionUse, INBOUND, SshRequest, find, log_in};
 use super::session::{self, CaptureEnd, CommandState, OutputStream};
 use crate::centre::context::Context;
 use crate::config::Config;
@@ -61,13 +63,17 @@ pub(crate) async fn exec(
     let (inbound, _from_host) = mpsc::channel(INBOUND);
     let planned = OnceCell::new();
     let connecting = async {
-        let plan = plan(config, request, access).await?;
-        let plan = planned.get_or_init(|| plan);
+        let found = match find(config, request, access).await {
+            Ok(found) => found,
+            Err(none) => return Err(none.record(access).await),
+        };
+        let plan = planned.get_or_init(|| found.plan);
         let places = places.of(plan);
         // Held until the login at the target, and not only at the jump host: the sshd of the target has the same limit,
         // and calls to one target behind a jump host share these places.
         let _place = places.acquire().await;
-        Box::pin(log_in(context, config, request, access, plan, inbound)).await
+        let parts = (plan, Confirmation::GIVEN, inbound);
+        Box::pin(log_in(context, config, request, access, parts)).await
     };
     let reached = tokio::select! {
         reached = access.while_connecting(connecting) => reached,

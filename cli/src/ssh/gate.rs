@@ -11,12 +11,49 @@ use super::route_plan::{RoutePlan, SigningRole};
 use super::target;
 use super::target::LookedUpHost;
 use crate::config::Config;
-use crate::error::{CliError, Stop};
+use crate::error::Stop;
+use crate::inventory::Host;
 use crate::rbac::caller::CallerGrants;
 use crate::rbac::command::GatedCommand;
 use crate::rbac::gate;
 use crate::rbac::scope::{Scope, Target};
 use crate::ui::ask::Interaction;
+
+/// A host that the user may log in to.
+pub(super) struct PermittedHost {
+    pub(super) plan: RoutePlan,
+    /// The hosts of the plan in the inventory; empty for an address.
+    pub(super) hosts: Vec<Host>,
+}
+
+/// The reason why there is no plan.
+pub(super) enum NoPlan {
+    /// No grant allows it. The attempt is recorded with this plan.
+    Refused {
+        plan: Box<RoutePlan>,
+        error: SshError,
+    },
+    Stop(Stop),
+}
+
+impl NoPlan {
+    /// Records a refused attempt, unless it has a row.
+    pub(super) async fn record(self, access: &AccessLog<'_>) -> Stop {
+        match self {
+            Self::Refused { plan, error } => {
+                access.record_failure(&plan, &error).await;
+                error.into()
+            }
+            Self::Stop(stop) => stop,
+        }
+    }
+}
+
+impl<E: Into<Stop>> From<E> for NoPlan {
+    fn from(error: E) -> Self {
+        Self::Stop(error.into())
+    }
+}
 
 /// Finds the host and the routes to it, and checks that the user may log in to it as the user of the destination.
 ///
@@ -28,31 +65,65 @@ pub(crate) async fn plan(
     destination: &Destination,
     interaction: Interaction,
 ) -> Result<RoutePlan, Stop> {
+    match Box::pin(find(access, config, destination, interaction)).await {
+        Ok(permitted) => Ok(permitted.plan),
+        Err(none) => Err(none.record(access).await),
+    }
+}
+
+/// Like [`plan`], but does not record a refusal.
+pub(super) async fn find(
+    access: &AccessLog<'_>,
+    config: &Config,
+    destination: &Destination,
+    interaction: Interaction,
+) -> Result<PermittedHost, NoPlan> {
     let directory = access.directory();
     let wanted = destination.wanted();
     let found = target::look_up(&directory, config, &wanted, interaction).await?;
     access.note_lookup(&directory);
-    let LookedUpHost { mut plan, grants } = found;
+    let LookedUpHost {
+        mut plan,
+        hosts,
+        grants,
+    } = found;
+    complete(&mut plan, destination, grants.as_ref().ok());
+    let context = directory.context();
+    let target = scoped(&plan);
+    match gate::require(context, GatedCommand::Ssh, Some(&target), grants).await {
+        Ok(()) => Ok(PermittedHost { plan, hosts }),
+        Err(refused) => Err(NoPlan::Refused {
+            plan: Box::new(plan),
+            error: refused.into(),
+        }),
+    }
+}
+
+/// Applies the user and the port of the destination, and the grants of the user.
+pub(super) fn complete(
+    plan: &mut RoutePlan,
+    destination: &Destination,
+    grants: Option<&CallerGrants>,
+) {
     if let Some(user) = destination.user() {
         user.clone_into(&mut plan.target.user);
     }
     if let Some(port) = destination.port() {
         plan.target.addr.set_port(port);
     }
-    if let Ok(grants) = &grants {
+    if let Some(grants) = grants {
         for hop in plan.jumps.iter_mut().chain([&mut plan.target]) {
             choose_roles(hop, grants);
         }
     }
-    let target = Target {
+}
+
+/// Returns the target of a plan as grants name it.
+pub(super) fn scoped(plan: &RoutePlan) -> Target<'_> {
+    Target {
         dc: &plan.target.dc,
         host: &plan.target.name,
         user: &plan.target.user,
-    };
-    let context = directory.context();
-    match gate::require(context, GatedCommand::Ssh, Some(&target), grants).await {
-        Ok(()) => Ok(plan),
-        Err(refused) => Err(record(access, &plan, refused).await),
     }
 }
 
@@ -80,12 +151,6 @@ pub(crate) fn choose_roles(hop: &mut route_plan::Target, grants: &CallerGrants) 
     };
     roles.splice(place..place, hop.roles.drain(..));
     hop.roles = roles;
-}
-
-async fn record(access: &AccessLog<'_>, plan: &RoutePlan, refused: CliError) -> Stop {
-    let refused = SshError::from(refused);
-    access.record_failure(plan, &refused).await;
-    refused.into()
 }
 
 #[cfg(test)]

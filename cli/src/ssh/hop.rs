@@ -1,28 +1,31 @@
 //! One SSH connection to one host: handshake and login.
 
-use std::borrow::Cow;
+use std::cell::Cell;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, select};
 use jiff::Timestamp;
 use russh::client::{self, AuthResult, Handle, Msg};
-use russh::keys::Algorithm;
-use russh::{Channel, ChannelStream, Preferred, cipher};
+use russh::{Channel, ChannelStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::client_config::config;
 use super::connect_context::ConnectContext;
 use super::deadlines;
 use super::error::{ConnectStep, SshError};
+use super::first_channel::FirstChannel;
 use super::forward::Endpoint;
 use super::handler::{Handler, Inbound, KeyQuestion};
 use super::route_plan::Target;
 use crate::ssh_ca::user_certificate::Credential;
 
-/// Maximum number of messages that wait for the reader of a channel. Above that its window is not replenished.
-const CHANNEL_MESSAGES: usize = 32;
+/// A channel that was requested, and the answer.
+type RequestedChannel = (FirstChannel, Result<Channel<Msg>, SshError>);
 
 /// An SSH connection. Dropping it closes it, with all connections through it.
 pub(crate) struct Connection {
@@ -30,6 +33,8 @@ pub(crate) struct Connection {
     handle: Handle<Handler>,
     /// Never sends a value; its sender is dropped with the connection.
     alive: watch::Receiver<()>,
+    /// The channel that was requested with the login, until it is used.
+    first: Cell<Option<RequestedChannel>>,
 }
 
 impl Connection {
@@ -62,11 +67,12 @@ impl Connection {
                         host: host.to_owned(),
                         source,
                     })?;
-                    return Ok(Self { host: host.to_owned(), handle, alive });
+                    let first = Cell::default();
+                    return Ok(Self { host: host.to_owned(), handle, alive, first });
                 }
                 Some(question) = asked.recv() => {
                     let KeyQuestion { shown, accept } = question;
-                    keys.verify(host, &named, &shown).await?;
+                    keys.verify(host, &named, &shown, &context.confirmation).await?;
                     // The user may have taken time to answer.
                     deadline = Instant::now() + deadlines::HANDSHAKE;
                     let _ = accept.send(());
@@ -80,19 +86,14 @@ impl Connection {
         }
     }
 
-    /// Logs in with a certificate.
+    /// Logs in with a certificate, and requests the first channel behind the login.
     pub(crate) async fn log_in(
         &mut self,
         user: &str,
         credential: &Credential,
+        first: &FirstChannel,
     ) -> Result<(), SshError> {
-        let key = Arc::clone(&credential.key);
-        let certificate = credential.certificate.clone();
-        let answer = self
-            .handle
-            .authenticate_openssh_cert(user, key, certificate);
-        let answer = within(ConnectStep::Authentication, &self.host, answer).await?;
-        match answer {
+        match self.authenticate(user, credential, first).await? {
             AuthResult::Success => Ok(()),
             AuthResult::Failure { .. } if self.handle.is_closed() => Err(SshError::Failed {
                 step: ConnectStep::Authentication,
@@ -117,27 +118,64 @@ impl Connection {
         }
     }
 
+    /// Sends the certificate and the request for the first channel in one flight. After a success, waits for both answers.
+    async fn authenticate(
+        &mut self,
+        user: &str,
+        credential: &Credential,
+        first: &FirstChannel,
+    ) -> Result<AuthResult, SshError> {
+        let key = Arc::clone(&credential.key);
+        let certificate = credential.certificate.clone();
+        let opener = self.handle.channel_opener();
+        let answer = self
+            .handle
+            .authenticate_openssh_cert(user, key, certificate);
+        let answer = within(ConnectStep::Authentication, &self.host, answer);
+        let (answer, mut opening) = (pin!(answer), pin!(first.open(opener)));
+        // In this order: the request for the channel is sent behind the certificate.
+        let (answer, opened) = match select(answer, opening.as_mut()).await {
+            Either::Left((answer, _)) => (answer?, None),
+            Either::Right((opened, answer)) => (answer.await?, Some(opened)),
+        };
+        if !answer.success() {
+            return Ok(answer);
+        }
+        let opened = match opened {
+            Some(opened) => opened,
+            None => within(ConnectStep::Channel, &self.host, opening.map(Ok)).await?,
+        };
+        let failed = |source| failed(ConnectStep::Channel, &self.host, source);
+        let opened = opened.map(|opened| (first.clone(), opened.map_err(failed)));
+        self.first.set(opened);
+        Ok(answer)
+    }
+
     /// Connects to another host through this one.
     pub(crate) async fn connect_on(
         &self,
         host: &str,
         addr: std::net::SocketAddr,
     ) -> Result<ChannelStream<Msg>, SshError> {
-        let opened = self.tunnel(&addr.ip().to_string(), addr.port()).await;
+        let opened = self.open(FirstChannel::to(addr)).await;
         let channel = opened.map_err(|error| self.does_not_connect_on(error, host.to_owned()))?;
         Ok(channel.into_stream())
     }
 
     /// Opens a channel to an address, to which the host connects.
     pub(crate) async fn open_tcp(&self, to: &Endpoint) -> Result<Channel<Msg>, SshError> {
-        let opened = self.tunnel(&to.host, to.port).await;
+        let opened = self.open(FirstChannel::Tcp(to.clone())).await;
         opened.map_err(|error| self.does_not_connect_on(error, to.to_string()))
     }
 
-    async fn tunnel(&self, host: &str, port: u16) -> Result<Channel<Msg>, SshError> {
-        let opening = self
-            .handle
-            .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
+    /// Returns the channel that was requested with the login, or requests one now.
+    async fn open(&self, wanted: FirstChannel) -> Result<Channel<Msg>, SshError> {
+        match self.first.take() {
+            Some((first, opened)) if first == wanted => return opened,
+            other => self.first.set(other),
+        }
+        let opening = wanted.open(self.handle.channel_opener());
+        let opening = opening.map(|opened| opened.unwrap_or(Err(russh::Error::Inconsistent)));
         within(ConnectStep::Channel, &self.host, opening).await
     }
 
@@ -153,8 +191,7 @@ impl Connection {
     }
 
     pub(crate) async fn open_session(&self) -> Result<Channel<Msg>, SshError> {
-        let opening = self.handle.channel_open_session();
-        within(ConnectStep::Channel, &self.host, opening).await
+        self.open(FirstChannel::Session).await
     }
 
     /// Makes the host listen; returns its port.
@@ -206,89 +243,20 @@ async fn within<T>(
         ConnectStep::Authentication => deadlines::AUTHENTICATION,
         _ => deadlines::CHANNEL,
     };
-    let host = || host.to_owned();
     match timeout(after, work).await {
-        Ok(done) => done.map_err(|source| SshError::Failed {
-            step,
-            host: host(),
-            source,
-        }),
+        Ok(done) => done.map_err(|source| failed(step, host, source)),
         Err(_) => Err(SshError::TooSlow {
             step,
-            host: host(),
+            host: host.to_owned(),
             after,
         }),
     }
 }
 
-/// Puts AES-GCM first where the processor computes AES: it takes less time than ChaCha20-Poly1305 there, on both ends.
-fn ciphers(defaults: &[cipher::Name], has_aes: bool) -> Vec<cipher::Name> {
-    let mut ciphers = defaults.to_vec();
-    if has_aes {
-        // A stable sort: the others stay in their order.
-        ciphers.sort_by_key(|name| *name != cipher::AES_256_GCM);
-    }
-    ciphers
-}
-
-#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-fn has_aes() -> bool {
-    std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq")
-}
-
-#[cfg(target_arch = "aarch64")]
-fn has_aes() -> bool {
-    std::arch::is_aarch64_feature_detected!("aes")
-        && std::arch::is_aarch64_feature_detected!("pmull")
-}
-
-#[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
-fn has_aes() -> bool {
-    false
-}
-
-fn config(known: &[Algorithm], keepalive: Duration) -> client::Config {
-    let defaults = Preferred::DEFAULT;
-    // First the types that can be compared with known keys; certificates are verified by themselves.
-    let mut key = known.to_vec();
-    // SHA-1 signatures are not accepted.
-    let sha1 = Algorithm::Rsa { hash: None };
-    let others = defaults.key.iter().filter(|kind| **kind != sha1);
-    for kind in others {
-        if !key.contains(kind) {
-            key.push(kind.clone());
-        }
-    }
-    client::Config {
-        client_id: russh::SshId::Standard(Cow::Borrowed(concat!(
-            "SSH-2.0-vctl_",
-            env!("CARGO_PKG_VERSION")
-        ))),
-        keepalive_interval: Some(keepalive),
-        keepalive_max: deadlines::KEEPALIVES,
-        preferred: Preferred {
-            cipher: Cow::Owned(ciphers(&defaults.cipher, has_aes())),
-            host_key_certificates: Cow::Owned(key.clone()),
-            key: Cow::Owned(key),
-            ..defaults
-        },
-        channel_buffer_size: CHANNEL_MESSAGES,
-        ..client::Config::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn aes_comes_first_only_where_the_processor_computes_it() {
-        let defaults = Preferred::DEFAULT.cipher;
-        assert_eq!(ciphers(&defaults, false), *defaults);
-        let with_aes = ciphers(&defaults, true);
-        assert_eq!(with_aes[0], cipher::AES_256_GCM);
-        let mut others = defaults.to_vec();
-        others.retain(|name| *name != cipher::AES_256_GCM);
-        assert_eq!(with_aes[1..], others);
+fn failed(step: ConnectStep, host: &str, source: russh::Error) -> SshError {
+    SshError::Failed {
+        step,
+        host: host.to_owned(),
+        source,
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, OnceCell};
 use vctl_common::vault::Vault;
 
 use super::config_files::{self, ConfigFiles};
+use super::confirmation::Confirmation;
 use super::known_hosts::{self, KeyVerdict, KnownHosts, LinePosition};
 use super::revoked_keys;
 use super::route_plan::Target;
@@ -182,6 +183,7 @@ impl<'a> HostKeys<'a> {
         host: &str,
         named: &ConfigFiles,
         shown: &PublicKeyOrCertificate,
+        confirmation: &Confirmation<'_>,
     ) -> Result<(), HostKeyError> {
         let _turn = self.prompt_lock.lock().await;
         let known = self.known(named);
@@ -220,12 +222,16 @@ impl<'a> HostKeys<'a> {
                 fingerprint,
                 place,
             }),
-            KeyVerdict::Unknown => match &self.unknown {
-                UnknownKeys::Ask(interaction) => {
-                    self.ask(*interaction, host, key, fingerprint).await
+            KeyVerdict::Unknown => {
+                // A host that moved is not asked about, and its key is not stored.
+                confirmation.wait().await;
+                match &self.unknown {
+                    UnknownKeys::Ask(interaction) => {
+                        self.ask(*interaction, host, key, fingerprint).await
+                    }
+                    UnknownKeys::AcceptInto(path) => accept(path, host, key, fingerprint),
                 }
-                UnknownKeys::AcceptInto(path) => accept(path, host, key, fingerprint),
-            },
+            }
         }
     }
 

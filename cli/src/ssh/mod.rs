@@ -1,7 +1,8 @@
 //! `vctl ssh`: connects to a host, runs a command there, and records the access.
 //!
 //! In this order: [`destination`] parses the argument; [`target`] finds the host and its jump hosts ([`route_plan`]);
-//! [`gate`] checks the grants of the user; [`connect`] tries the routes; [`dial`] and [`hop`] connect; [`host_key`] verifies the host; [`access`] writes the access-log row before
+//! [`gate`] checks the grants of the user; [`early`] meanwhile connects by the [`cached_plan`], which waits for the
+//! [`confirmation`]; [`connect`] tries the routes; [`dial`] and [`hop`] connect; [`host_key`] verifies the host; [`access`] writes the access-log row before
 //! a certificate is offered; [`session`] and [`forward`] use the connection. [`tcp_transport`] connects for a client
 //! that logs in by itself.
 
@@ -9,8 +10,13 @@ mod destination;
 mod target;
 mod gate;
 mod route_plan;
+mod confirmation;
+mod cached_plan;
+mod early;
 mod connect;
 mod connect_context;
+mod first_channel;
+mod client_config;
 mod deadlines;
 mod dial;
 mod host_key;
@@ -21,6 +27,7 @@ mod hop;
 mod tcp_transport;
 mod handler;
 mod access;
+mod access_end;
 mod access_outbox;
 mod session;
 mod forward;
@@ -29,11 +36,14 @@ mod run;
 mod exec;
 pub(crate) mod access_store;
 
-pub(crate) use access::{AccessLog, End, Row};
+pub(crate) use access::{AccessLog, Row};
+pub(crate) use access_end::End;
+pub(crate) use confirmation::Confirmation;
 pub(crate) use connect_context::{ConnectContext, Issuer};
 pub(crate) use destination::Destination;
 pub(crate) use error::SshError;
 pub(crate) use exec::{Executed, Places, exec};
+pub(crate) use first_channel::FirstChannel;
 pub(crate) use forward::{Endpoint, Forwards, LocalForward, RemoteForward, SocksForward};
 pub(crate) use gate::{choose_roles, plan};
 pub(crate) use host_key::{HostKeys, KnownHostsFiles, UnknownKeys};

@@ -87,6 +87,19 @@ impl RoutePlan {
         }
     }
 
+    /// Returns whether both plans lead to the same hosts in the same way, with the same certificates. Only the clocks of
+    /// the hosts may differ: they are not cached.
+    pub(crate) fn has_route_of(&self, other: &Self) -> bool {
+        let without_clocks = |plan: &Self| {
+            let mut plan = plan.clone();
+            for hop in plan.jumps.iter_mut().chain([&mut plan.target]) {
+                hop.clock_offset_s = None;
+            }
+            plan
+        };
+        without_clocks(self) == without_clocks(other)
+    }
+
     /// Returns the jump hosts of the route that is tried first.
     pub(crate) fn first_jumps(&self) -> &[Target] {
         if self.direct { &[] } else { &self.jumps }

@@ -1,18 +1,24 @@
 //! One run of `vctl ssh`, from the arguments to the exit status.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
 
-use tokio::sync::mpsc;
+use tokio::sync::{SetOnce, mpsc};
 use vctl_common::causes::WithCauses;
 
-use super::access::{AccessLog, End};
+use super::access::AccessLog;
+use super::access_end::End;
+use super::cached_plan::cached_plan;
+use super::confirmation::Confirmation;
 use super::connect;
 use super::connect::LoggedInHost;
 use super::connect_context::{ConnectContext, Issuer};
 use super::destination::Destination;
+use super::early;
 use super::error::SshError;
+use super::first_channel::FirstChannel;
 use super::forward::{Endpoint, Forwarding, Forwards};
 use super::gate;
+use super::gate::{NoPlan, PermittedHost};
 use super::handler::Inbound;
 use super::host_key::{HostKeys, UnknownKeys};
 use super::route_plan::RoutePlan;
@@ -41,6 +47,14 @@ pub(crate) struct SshRequest {
     pub(crate) unknown_keys: UnknownKeys,
 }
 
+impl SshRequest {
+    fn choose_mount(&self, plan: &mut RoutePlan) {
+        if let Some(mount) = &self.mount {
+            plan.target.mount.clone_from(mount);
+        }
+    }
+}
+
 /// Use of the connection, in addition to forwarded ports.
 #[derive(Clone, Debug)]
 pub(crate) enum ConnectionUse {
@@ -60,6 +74,14 @@ impl ConnectionUse {
         match self {
             Self::Session { pty, command } => pty.decide(command.is_some()),
             Self::Ports | Self::Stdio(_) => false,
+        }
+    }
+
+    fn first_channel(&self) -> FirstChannel {
+        match self {
+            Self::Session { .. } => FirstChannel::Session,
+            Self::Ports => FirstChannel::None,
+            Self::Stdio(to) => FirstChannel::Tcp(to.clone()),
         }
     }
 
@@ -85,11 +107,25 @@ pub(crate) async fn run(
     let forwarding = Forwarding::bind(&request.forwards).await?;
     let access = AccessLog::new(context, request.what.shown())?;
     let (inbound, from_host) = mpsc::channel(INBOUND);
-    let planned = OnceCell::new();
+    // The plan of the last attempt, for its record.
+    let planned = RefCell::new(None);
     let connecting = async {
-        let plan = plan(config, request, &access).await?;
-        let plan = planned.get_or_init(|| plan);
-        log_in(context, config, request, &access, plan, inbound).await
+        let log_in = async |plan: &RoutePlan, confirmation: Confirmation<'_>| {
+            planned.replace(Some(plan.clone()));
+            let parts = (plan, confirmation, inbound.clone());
+            log_in(context, config, request, &access, parts).await
+        };
+        let lookup = find(config, request, &access);
+        match cached(context, config, request) {
+            Some(plan) => {
+                let confirmed = SetOnce::new();
+                early::connect(context, &access, &plan, lookup, &confirmed, log_in).await
+            }
+            None => match lookup.await {
+                Ok(found) => log_in(&found.plan, Confirmation::GIVEN).await,
+                Err(none) => Err(none.record(&access).await),
+            },
+        }
     };
     let connecting = access.while_connecting(connecting);
     let done = tokio::select! {
@@ -105,8 +141,8 @@ pub(crate) async fn run(
         },
         number = signals.end() => {
             // Vault may have signed a certificate.
-            if let Some(plan) = planned.get() {
-                access.record_stop(plan, &ended_by_signal(number)).await;
+            if let Some(plan) = planned.take() {
+                access.record_stop(&plan, &ended_by_signal(number)).await;
             }
             Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0)))
         }
@@ -117,20 +153,25 @@ pub(crate) async fn run(
 }
 
 /// Finds the host and the routes to it, if the user has a grant for it.
-pub(super) async fn plan(
+pub(super) async fn find(
     config: &Config,
     request: &SshRequest,
     access: &AccessLog<'_>,
-) -> Result<RoutePlan, Stop> {
+) -> Result<PermittedHost, NoPlan> {
     let (destination, interaction) = (&request.destination, request.interaction);
-    let mut plan = gate::plan(access, config, destination, interaction).await?;
-    if let Some(mount) = &request.mount {
-        plan.target.mount.clone_from(mount);
-    }
+    let mut found = gate::find(access, config, destination, interaction).await?;
+    request.choose_mount(&mut found.plan);
     if !request.quiet {
-        print_destination(&plan);
+        print_destination(&found.plan);
     }
-    Ok(plan)
+    Ok(found)
+}
+
+/// Returns the plan from what is cached on this machine.
+fn cached(context: &Context, config: &Config, request: &SshRequest) -> Option<RoutePlan> {
+    let mut plan = cached_plan(context, config, &request.destination)?;
+    request.choose_mount(&mut plan);
+    Some(plan)
 }
 
 /// Connects to the host of a plan, and logs in with a certificate for this request.
@@ -139,8 +180,7 @@ pub(super) async fn log_in(
     config: &Config,
     request: &SshRequest,
     access: &AccessLog<'_>,
-    plan: &RoutePlan,
-    inbound: mpsc::Sender<Inbound>,
+    (plan, confirmation, inbound): (&RoutePlan, Confirmation<'_>, mpsc::Sender<Inbound>),
 ) -> Result<LoggedInHost, Stop> {
     let forwards = &request.forwards;
     let stdio = matches!(request.what, ConnectionUse::Stdio(_));
@@ -156,6 +196,8 @@ pub(super) async fn log_in(
                 agent_forwarding: forwards.agent,
             },
         },
+        confirmation,
+        first_channel: request.what.first_channel(),
         inbound,
         keepalive: config.ssh_keepalive.0,
     };

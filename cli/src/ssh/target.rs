@@ -76,6 +76,8 @@ impl HostSelector {
 /// A host that was looked up, and what the gate needs to decide whether the user may log in to it.
 pub(crate) struct LookedUpHost {
     pub(crate) plan: RoutePlan,
+    /// The hosts of the plan in the inventory; empty for an address.
+    pub(crate) hosts: Vec<Host>,
     pub(crate) grants: LookedUpGrants,
 }
 
@@ -100,21 +102,11 @@ pub(crate) async fn look_up(
                 user,
             };
             let (mount, grants) = without_inventory(directory, &scoped).await;
-            let target = Target {
-                name,
-                addr: *addr,
-                user: user.clone(),
-                dc: String::new(),
-                roles: vec![SigningRole {
-                    name: config.ca_role.clone(),
-                    from: RoleSource::Setting,
-                    scope: None,
-                }],
-                mount: mount.unwrap_or_else(|| configured.to_owned()),
-                clock_offset_s: None,
-            };
+            let mount = mount.as_deref().unwrap_or(configured);
+            let target = address_target(config, user, *addr, mount);
             return Ok(LookedUpHost {
                 plan: RoutePlan::new(Vec::new(), target, true),
+                hosts: Vec::new(),
                 grants,
             });
         }
@@ -168,9 +160,7 @@ pub(crate) async fn look_up(
         None => Route { hops: vec![host] },
         Some(_) => directory.open().await?.route(&host.name).await?,
     };
-    let hops = route.hops.iter().map(|host| Target::of(host, &mount));
-    let mut hops: Vec<Target> = hops.collect();
-    let Some(target) = hops.pop() else {
+    let Some(plan) = plan_of(&route, &mount, config) else {
         return Err(CliError::new(
             Exit::NotFound,
             "the inventory returned no route to the host",
@@ -178,9 +168,35 @@ pub(crate) async fn look_up(
         .into());
     };
     Ok(LookedUpHost {
-        plan: RoutePlan::new(hops, target, config.ssh_direct_first),
+        plan,
+        hosts: route.hops,
         grants,
     })
+}
+
+/// Returns the plan for a route of the inventory; `None` for a route without hosts.
+pub(super) fn plan_of(route: &Route, mount: &str, config: &Config) -> Option<RoutePlan> {
+    let hops = route.hops.iter().map(|host| Target::of(host, mount));
+    let mut hops: Vec<Target> = hops.collect();
+    let target = hops.pop()?;
+    Some(RoutePlan::new(hops, target, config.ssh_direct_first))
+}
+
+/// Returns the target of an address that is not in the inventory.
+pub(super) fn address_target(config: &Config, user: &str, addr: SocketAddr, mount: &str) -> Target {
+    Target {
+        name: address_name(addr),
+        addr,
+        user: user.to_owned(),
+        dc: String::new(),
+        roles: vec![SigningRole {
+            name: config.ca_role.clone(),
+            from: RoleSource::Setting,
+            scope: None,
+        }],
+        mount: mount.to_owned(),
+        clock_offset_s: None,
+    }
 }
 
 /// Returns the mount that signs, and the grants of the user, for a host that is not looked up in the inventory. This
@@ -231,7 +247,11 @@ fn address_name(addr: SocketAddr) -> String {
 ///
 /// # Errors
 /// `NotFound` if there is none, or more than one.
-fn one_of(found: Vec<Host>, wanted: &HostSelector, query: &str) -> Result<Host, CliError> {
+pub(super) fn one_of(
+    found: Vec<Host>,
+    wanted: &HostSelector,
+    query: &str,
+) -> Result<Host, CliError> {
     let is_exact = |host: &Host| {
         let is_address = |ip| host.addresses().contains(&ip);
         host.name.eq_ignore_ascii_case(query) || address(query).is_some_and(is_address)

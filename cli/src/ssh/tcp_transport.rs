@@ -6,7 +6,8 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::timeout;
 
-use super::access::{End, Row};
+use super::access::Row;
+use super::access_end::End;
 use super::connect;
 use super::connect_context::ConnectContext;
 use super::deadlines;

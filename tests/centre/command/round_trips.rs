@@ -18,7 +18,7 @@ const ROUND_TRIP: Duration = Duration::from_millis(20);
 const NAME: &str = "round-trips";
 
 /// A command, and its highest number of round trips to Vault, Postgres and sshd. `status` asks Vault over several
-/// connections side by side. The goodbye to Postgres is one of them: the server answers
+/// connections side by side, and `ssh` over two. The goodbye to Postgres is one of them: the server answers
 /// it, but no user waits for that.
 const LIMITS: [(&[&str], [u32; 3]); 6] = [
     (&["token"], [0, 0, 0]),
@@ -26,8 +26,12 @@ const LIMITS: [(&[&str], [u32; 3]); 6] = [
     (&["audit"], [0, 10, 0]),
     (&["session", "--list"], [0, 10, 0]),
     (&["status"], [20, 9, 0]),
-    (&["ssh", "-q", NAME, "--", "true"], [3, 11, 9]),
+    (&["ssh", "-q", NAME, "--", "true"], [4, 10, 7]),
 ];
+
+/// The highest number of round trips that `vctl ssh` waits for. Those to Vault run beside those to Postgres, and most of
+/// those to sshd do, too.
+const FLIGHTS: u32 = 12;
 
 #[test]
 fn no_command_needs_more_round_trips_than_stated() {
@@ -71,6 +75,17 @@ fn no_command_needs_more_round_trips_than_stated() {
         for ((server, needed), limit) in crossings.round_trips().into_iter().zip(limits) {
             if needed > limit {
                 wrong.push((args, server, needed, limit));
+            }
+        }
+        if args[0] == "ssh" {
+            // A slow machine may send a request later than it could, never earlier: the lowest count is the right one.
+            let again = |_| {
+                run(args, Stdio::null());
+                far.take().flights
+            };
+            let flights = (0..2).map(again).chain([crossings.flights]).min().unwrap();
+            if flights > FLIGHTS {
+                wrong.push((args, "all of them", flights, FLIGHTS));
             }
         }
     }

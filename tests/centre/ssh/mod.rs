@@ -17,6 +17,7 @@ mod terminal;
 mod outage;
 mod odd;
 mod descriptors;
+mod early;
 mod ignored_signals;
 mod modes;
 mod destinations;
@@ -31,7 +32,7 @@ use serde_json::Value;
 use vctl_tests::centre::{Centre, DATABASE, Host, Options};
 use vctl_tests::terminal::Terminal;
 
-use crate::login::{Said, Workstation, person};
+use crate::login::{Said, Workstation, give, person};
 
 pub(crate) use hangs::black_hole;
 
@@ -100,8 +101,15 @@ impl<'a> Operator<'a> {
     }
 
     pub(crate) fn log_in_again(&self) {
+        self.log_in_with(&[]);
+    }
+
+    /// Logs in with other settings, such as another address of Vault.
+    pub(crate) fn log_in_with(&self, settings: &[(&'static str, String)]) {
         let login = ["login", "--username", &self.name, "--password-stdin"];
-        let said = self.at.given(&login, &self.password);
+        let mut command = self.at.command(&login);
+        command.envs(settings.iter().cloned());
+        let said = give(command, &self.password);
         assert_eq!(said.code, 0, "{said:?}");
     }
 

@@ -6,14 +6,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::Centre;
-use crate::delay_line::{Crossings, DelayLine};
+use crate::delay_line::{Crossings, DelayLine, FlightClock};
 
 /// A delay line in front of each server.
 #[derive(Debug)]
 pub struct FarServers {
-    vault: DelayLine,
-    postgres: DelayLine,
-    sshd: DelayLine,
+    pub vault: DelayLine,
+    pub postgres: DelayLine,
+    pub sshd: DelayLine,
+    clock: FlightClock,
     environment: Vec<(&'static str, String)>,
 }
 
@@ -23,6 +24,8 @@ pub struct FarCrossings {
     pub vault: Crossings,
     pub postgres: Crossings,
     pub sshd: Crossings,
+    /// How many times the command had to wait for an answer of any server, side by side or not.
+    pub flights: u32,
 }
 
 impl FarCrossings {
@@ -42,9 +45,10 @@ impl FarServers {
     /// # Errors
     /// The centre has no host.
     pub fn start(centre: &Centre, round_trip: Duration) -> Result<Self> {
+        let clock = FlightClock::default();
         let line = |port| {
             let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            DelayLine::start(server, round_trip)
+            DelayLine::start_with(server, round_trip, &clock)
         };
         let host = centre.host.as_ref().context("there is no host")?;
         let (vault, postgres) = (line(centre.bao.port)?, line(centre.postgres.port)?);
@@ -61,6 +65,7 @@ impl FarServers {
             vault,
             postgres,
             sshd: line(host.port())?,
+            clock,
             environment,
         })
     }
@@ -77,6 +82,7 @@ impl FarServers {
     /// Returns the crossings since the last call.
     pub fn take(&self) -> FarCrossings {
         FarCrossings {
+            flights: self.clock.take(),
             vault: self.vault.take(),
             postgres: self.postgres.take(),
             sshd: self.sshd.take(),

@@ -25,6 +25,9 @@ const VERSION: u32 = 1;
 /// Maximum size of the file: about 200,000 hosts.
 const MOST: u64 = 64 << 20;
 
+/// Maximum size for a command that saves less time by the cache than a larger file takes: about 12,000 hosts.
+const SMALL: u64 = 4 << 20;
+
 /// Maximum age: older hosts are more misleading than helpful.
 const OLDEST: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -176,7 +179,28 @@ impl SnapshotFile {
 
     /// Returns the cached hosts, if they belong to this inventory and are not older than 7 days.
     pub(crate) fn read(&self, now: Timestamp) -> Result<Snapshot, CacheError> {
-        let text = self.text()?;
+        self.read_at_most(MOST, now)
+    }
+
+    /// Like [`read`](Self::read), but takes milliseconds: a large file is an error.
+    pub(crate) fn read_small(&self, now: Timestamp) -> Result<Snapshot, CacheError> {
+        self.read_at_most(SMALL, now)
+    }
+
+    /// Changes cached hosts to what a lookup returned, if there are any. The time of the file stays: the other hosts are
+    /// as old as before. A failure is not reported: the user did not ask for the cache.
+    pub(crate) fn correct(&self, now: Timestamp, change: impl FnOnce(&mut Vec<Host>)) {
+        let Ok(mut cached) = self.read_small(now) else {
+            return;
+        };
+        change(&mut cached.hosts);
+        if let Err(error) = self.write(&cached.hosts, cached.taken_at) {
+            tracing::debug!(error = %error.one_line(), "The cached hosts were not corrected.");
+        }
+    }
+
+    fn read_at_most(&self, most: u64, now: Timestamp) -> Result<Snapshot, CacheError> {
+        let text = self.text(most)?;
         let read: LoadedHosts<Host> =
             serde_json::from_slice(text.expose()).map_err(|_| CacheError::Damaged)?;
         self.check(&read, now)?;
@@ -188,7 +212,7 @@ impl SnapshotFile {
 
     /// Returns only the names of the cached hosts, under the same conditions as [`SnapshotFile::read`].
     pub(crate) fn names(&self, now: Timestamp) -> Result<Vec<String>, CacheError> {
-        let text = self.text()?;
+        let text = self.text(MOST)?;
         let read: LoadedHosts<NameOnly> =
             serde_json::from_slice(text.expose()).map_err(|_| CacheError::Damaged)?;
         self.check(&read, now)?;
@@ -201,8 +225,8 @@ impl SnapshotFile {
         private_file::remove(&self.path)
     }
 
-    fn text(&self) -> Result<Secret<Vec<u8>>, CacheError> {
-        private_file::read_at_most(&self.path, MOST).map_err(|error| match error {
+    fn text(&self, most: u64) -> Result<Secret<Vec<u8>>, CacheError> {
+        private_file::read_at_most(&self.path, most).map_err(|error| match error {
             ReadError::Absent => CacheError::Absent,
             error => CacheError::Unreadable(error),
         })

@@ -1,4 +1,4 @@
-//! The hosts, sessions and people of the last commands, for completion and the host picker.
+//! The hosts, sessions and people of the last commands, for completion and the host picker, and the mount that signed.
 //!
 //! If the file cannot be read or written, these are empty; nothing else depends on it.
 
@@ -28,6 +28,8 @@ pub(crate) struct Recent {
     /// Serials and session ids.
     pub(crate) sessions: Vec<String>,
     pub(crate) people: Vec<String>,
+    /// Mount of the SSH CA that signed last, if a lookup returned another one than was expected.
+    pub(crate) signing_mount: Option<String>,
 }
 
 impl Recent {

@@ -120,6 +120,15 @@ impl Session {
                 EncryptedState::WaitingAuthRequest(ref mut auth_request) => {
                     trace!("waiting auth request, {:?}", buf.first(),);
                     match buf.split_first() {
+                        Some((&msg::SERVICE_ACCEPT, mut r)) if self.service_accept_pending => {
+                            // The authentication request did not wait for this answer.
+                            self.service_accept_pending = false;
+                            if map_err!(Bytes::decode(&mut r))?.as_ref() != b"ssh-userauth" {
+                                return Err(crate::Error::Inconsistent.into());
+                            }
+                            map_err!(ensure_end(&r))?;
+                            return Ok(());
+                        }
                         Some((&msg::USERAUTH_SUCCESS, r)) => {
                             map_err!(ensure_end(&r))?;
                             debug!("userauth_success");
@@ -155,6 +164,9 @@ impl Session {
 
                             let no_more_methods = auth_request.methods.is_empty();
                             self.common.auth_method = None;
+                            // The server has not opened channels that were requested behind this authentication.
+                            enc.channels.clear();
+                            self.channels.clear();
                             self.sender
                                 .send(Reply::AuthFailure {
                                     proceed_with_methods: remaining_methods,
@@ -1056,6 +1068,7 @@ impl Session {
         meth: auth::Method,
     ) -> Result<bool, crate::Error> {
         let mut is_waiting = false;
+        let in_one_flight = self.common.config.auth_in_one_flight;
         if let Some(ref mut enc) = self.common.encrypted {
             is_waiting = match enc.state {
                 EncryptedState::WaitingAuthRequest(_) => true,
@@ -1070,17 +1083,32 @@ impl Session {
                             "ssh-userauth".encode(w)?;
                             Ok(())
                         })?;
-                        *sent = true
+                        *sent = true;
+                        self.service_accept_pending = in_one_flight;
                     }
-                    accepted
+                    accepted || in_one_flight
                 }
                 EncryptedState::InitCompression | EncryptedState::Authenticated => false,
             };
             debug!("write_auth_request_if_needed: is_waiting = {is_waiting:?}");
             if is_waiting {
-                enc.write_auth_request(user, &meth)?;
                 let auth_request = AuthRequest::new(&meth);
                 enc.state = EncryptedState::WaitingAuthRequest(auth_request);
+                let has_key = matches!(
+                    meth,
+                    auth::Method::PublicKey { .. } | auth::Method::OpenSshCertificate { .. }
+                );
+                if in_one_flight && has_key {
+                    // RFC 4252 section 7: the query is for keys whose signature costs the user something.
+                    self.common.buffer.clear();
+                    enc.client_send_signature(user, &meth, &mut self.common.buffer)?;
+                    self.common.auth_user.clear();
+                    self.common.auth_user.push_str(user);
+                    // Nothing is left to sign.
+                    self.common.auth_method = None;
+                    return Ok(true);
+                }
+                enc.write_auth_request(user, &meth)?;
             }
         }
         self.common.auth_user.clear();

@@ -110,6 +110,8 @@ pub struct Session {
     server_sig_algs: Option<Vec<Algorithm>>,
     /// Number of EXT_INFO messages received (RFC 8308 allows at most two).
     ext_info_count: u8,
+    /// An authentication request was sent before the answer to the service request.
+    service_accept_pending: bool,
 }
 
 impl Drop for Session {
@@ -744,43 +746,22 @@ impl<H: Handler> Handle<H> {
         }
     }
 
+    /// Returns a handle that only opens channels, for use while this one waits for an authentication.
+    pub fn channel_opener(&self) -> ChannelOpener {
+        ChannelOpener {
+            sender: self.sender.clone(),
+            channel_buffer_size: self.channel_buffer_size,
+        }
+    }
+
     /// Wait for confirmation that a channel is open
     async fn wait_channel_confirmation(
         &self,
-        mut receiver: Receiver<ChannelMsg>,
+        receiver: Receiver<ChannelMsg>,
         window_size_ref: WindowSizeRef,
     ) -> Result<Channel<Msg>, crate::Error> {
-        loop {
-            match receiver.recv().await {
-                Some(ChannelMsg::Open {
-                    id,
-                    max_packet_size,
-                    window_size,
-                }) => {
-                    window_size_ref.grow(window_size).await;
-
-                    return Ok(Channel {
-                        write_half: ChannelWriteHalf {
-                            id,
-                            sender: self.sender.clone(),
-                            max_packet_size,
-                            window_size: window_size_ref,
-                        },
-                        read_half: ChannelReadHalf { receiver },
-                    });
-                }
-                Some(ChannelMsg::OpenFailure(reason)) => {
-                    return Err(crate::Error::ChannelOpenFailure(reason));
-                }
-                None => {
-                    debug!("channel confirmation sender was dropped");
-                    return Err(crate::Error::Disconnect);
-                }
-                msg => {
-                    debug!("msg = {msg:?}");
-                }
-            }
-        }
+        let opener = self.channel_opener();
+        opener.wait_channel_confirmation(receiver, window_size_ref).await
     }
 
     /// See [`Handle::best_supported_rsa_hash`].
@@ -849,16 +830,7 @@ impl<H: Handler> Handle<H> {
     /// usable when it's confirmed by the server, as indicated by the
     /// `confirmed` field of the corresponding `Channel`.
     pub async fn channel_open_session(&self) -> Result<Channel<Msg>, crate::Error> {
-        let (sender, receiver) = channel(self.channel_buffer_size);
-        let channel_ref = ChannelRef::new(sender);
-        let window_size_ref = channel_ref.window_size().clone();
-
-        self.sender
-            .send(Msg::ChannelOpenSession { channel_ref })
-            .await
-            .map_err(|_| crate::Error::SendError)?;
-        self.wait_channel_confirmation(receiver, window_size_ref)
-            .await
+        self.channel_opener().channel_open_session().await
     }
 
     /// Request an X11 channel, on which the X11 protocol may be tunneled.
@@ -898,21 +870,13 @@ impl<H: Handler> Handle<H> {
         originator_address: B,
         originator_port: u32,
     ) -> Result<Channel<Msg>, crate::Error> {
-        let (sender, receiver) = channel(self.channel_buffer_size);
-        let channel_ref = ChannelRef::new(sender);
-        let window_size_ref = channel_ref.window_size().clone();
-
-        self.sender
-            .send(Msg::ChannelOpenDirectTcpIp {
-                host_to_connect: host_to_connect.into(),
+        self.channel_opener()
+            .channel_open_direct_tcpip(
+                host_to_connect,
                 port_to_connect,
-                originator_address: originator_address.into(),
+                originator_address,
                 originator_port,
-                channel_ref,
-            })
-            .await
-            .map_err(|_| crate::Error::SendError)?;
-        self.wait_channel_confirmation(receiver, window_size_ref)
+            )
             .await
     }
 
@@ -1170,6 +1134,98 @@ impl<H: Handler> Handle<H> {
     }
 }
 
+/// Opens channels of one connection; see [`Handle::channel_opener`].
+///
+/// With [`Config::auth_in_one_flight`], a channel that is requested after the authentication request does not wait for
+/// the answer to it: RFC 4252, section 6, passes the request to the connection protocol if the authentication succeeds. If
+/// it fails, opening the channel fails with [`Error::Disconnect`](crate::Error::Disconnect).
+#[derive(Clone, Debug)]
+pub struct ChannelOpener {
+    sender: Sender<Msg>,
+    channel_buffer_size: usize,
+}
+
+impl ChannelOpener {
+    /// See [`Handle::channel_open_session`].
+    pub async fn channel_open_session(&self) -> Result<Channel<Msg>, crate::Error> {
+        let (sender, receiver) = channel(self.channel_buffer_size);
+        let channel_ref = ChannelRef::new(sender);
+        let window_size_ref = channel_ref.window_size().clone();
+
+        self.sender
+            .send(Msg::ChannelOpenSession { channel_ref })
+            .await
+            .map_err(|_| crate::Error::SendError)?;
+        self.wait_channel_confirmation(receiver, window_size_ref)
+            .await
+    }
+
+    /// See [`Handle::channel_open_direct_tcpip`].
+    pub async fn channel_open_direct_tcpip<A: Into<String>, B: Into<String>>(
+        &self,
+        host_to_connect: A,
+        port_to_connect: u32,
+        originator_address: B,
+        originator_port: u32,
+    ) -> Result<Channel<Msg>, crate::Error> {
+        let (sender, receiver) = channel(self.channel_buffer_size);
+        let channel_ref = ChannelRef::new(sender);
+        let window_size_ref = channel_ref.window_size().clone();
+
+        self.sender
+            .send(Msg::ChannelOpenDirectTcpIp {
+                host_to_connect: host_to_connect.into(),
+                port_to_connect,
+                originator_address: originator_address.into(),
+                originator_port,
+                channel_ref,
+            })
+            .await
+            .map_err(|_| crate::Error::SendError)?;
+        self.wait_channel_confirmation(receiver, window_size_ref)
+            .await
+    }
+
+    /// Wait for confirmation that a channel is open
+    async fn wait_channel_confirmation(
+        &self,
+        mut receiver: Receiver<ChannelMsg>,
+        window_size_ref: WindowSizeRef,
+    ) -> Result<Channel<Msg>, crate::Error> {
+        loop {
+            match receiver.recv().await {
+                Some(ChannelMsg::Open {
+                    id,
+                    max_packet_size,
+                    window_size,
+                }) => {
+                    window_size_ref.grow(window_size).await;
+
+                    return Ok(Channel {
+                        write_half: ChannelWriteHalf {
+                            id,
+                            sender: self.sender.clone(),
+                            max_packet_size,
+                            window_size: window_size_ref,
+                        },
+                        read_half: ChannelReadHalf { receiver },
+                    });
+                }
+                Some(ChannelMsg::OpenFailure(reason)) => {
+                    return Err(crate::Error::ChannelOpenFailure(reason));
+                }
+                None => {
+                    debug!("channel confirmation sender was dropped");
+                    return Err(crate::Error::Disconnect);
+                }
+                msg => {
+                    debug!("msg = {msg:?}");
+                }
+            }
+        }
+    }
+}
+
 impl<H: Handler> Future for Handle<H> {
     type Output = Result<(), H::Error>;
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context) -> Poll<Self::Output> {
@@ -1343,6 +1399,7 @@ impl Session {
             open_global_requests: VecDeque::new(),
             server_sig_algs: None,
             ext_info_count: 0,
+            service_accept_pending: false,
         }
     }
 
@@ -2775,6 +2832,10 @@ pub struct Config {
     pub gex: GexParams,
     /// If active, invoke `set_nodelay(true)` on the ssh socket; disabled by default (i.e. Nagle's algorithm is active).
     pub nodelay: bool,
+    /// Send the service request and the first authentication request together, and sign for a public key or certificate
+    /// whose private key is in memory at once, without first asking whether the server would accept it. Saves two round
+    /// trips. Disabled by default: for RSA keys the client should know `server-sig-algs` before it signs.
+    pub auth_in_one_flight: bool,
 }
 
 impl Default for Config {
@@ -2797,6 +2858,7 @@ impl Default for Config {
             anonymous: false,
             gex: Default::default(),
             nodelay: false,
+            auth_in_one_flight: false,
         }
     }
 }

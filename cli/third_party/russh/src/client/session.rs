@@ -17,7 +17,15 @@ impl Session {
     {
         let result = if let Some(ref mut enc) = self.common.encrypted {
             match enc.state {
-                EncryptedState::Authenticated => {
+                // RFC 4252, section 6: such a message is passed to the connection protocol after the authentication.
+                // With a deferred compression, it is not certain whether the server would expect it compressed.
+                EncryptedState::WaitingAuthRequest(_)
+                    if !self.common.config.auth_in_one_flight
+                        || enc.client_compression.is_deferred() =>
+                {
+                    return Err(crate::Error::NotAuthenticated);
+                }
+                EncryptedState::WaitingAuthRequest(_) | EncryptedState::Authenticated => {
                     let sender_channel = enc.new_channel(
                         self.common.config.window_size,
                         self.common.config.maximum_packet_size,

@@ -1,7 +1,7 @@
 //! Commands far from Vault, Postgres and the host, compared with the same commands near them.
 //!
 //! The difference divided by the round-trip time is the number of round trips that the user waits for. Requests that run
-//! side by side cost one. The numbers by server count each of them.
+//! side by side cost one. The numbers by server count each of them; flights count those that follow each other.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -108,7 +108,10 @@ impl Lines<'_> {
             .stderr(Stdio::null())
             .status()?;
         ensure!(status.success(), "`{at}` ended with {status}");
-        for (server, round_trips) in self.servers.take().round_trips() {
+        let crossings = self.servers.take();
+        let name = format!("{at}, flights");
+        findings.state(&name, f64::from(crossings.flights), "round trips");
+        for (server, round_trips) in crossings.round_trips() {
             let name = format!("{at}, to {server}");
             findings.state(&name, f64::from(round_trips), "round trips");
         }
