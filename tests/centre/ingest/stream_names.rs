@@ -56,6 +56,7 @@ fn a_rename_with_batches_in_the_stream_loses_none() {
     let mut ingest = fleet.nats.ingest(fleet.centre).unwrap();
     let mut source = fleet.source(old);
     let id = source.log_in(1).unwrap();
+    source.work(id, 1).unwrap();
     let shipper = fleet.ship(&source, old);
     fleet.ensure_has(old, &source);
     fleet.ensure_empty();
