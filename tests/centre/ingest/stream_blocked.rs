@@ -18,23 +18,26 @@ const OBSERVED: Duration = Duration::from_secs(3);
 
 #[test]
 fn a_refused_batch_delays_no_other_host() {
-    let (stuck, free) = ("js-stuck", "js-free");
-    let Some(fleet) = Fleet::of_spec("stuck", &[stuck, free]) else {
+    let (owner, stuck, free) = ("js-theirs", "js-stuck", "js-free");
+    let Some(fleet) = Fleet::of_spec("stuck", &[owner, stuck, free]) else {
         return;
     };
     let ingest = fleet.nats.ingest(fleet.centre).unwrap();
-    let mut source = fleet.source(stuck);
+    let mut source = fleet.source(owner);
     let id = source.log_in(1).unwrap();
     source.work(id, 1).unwrap();
-    let shipper = fleet.ship(&source, stuck);
-    fleet.ensure_has(stuck, &source);
+    let shipper = fleet.ship(&source, owner);
+    fleet.ensure_has(owner, &source);
     fleet.ensure_empty();
-    let away = format!("delete from vctl.servers where hostname = '{stuck}'");
-    fleet.centre.ask(&away).unwrap();
-    source.work(id, 10).unwrap();
-    Fleet::ensure_shipped(&shipper, &source);
+    drop((shipper, source));
+    // A batch with a session of another host is refused, and its spool has no cursor: the next ones are ahead.
+    let spool = fleet.dir.path().join(owner);
+    let _ = std::fs::remove_file(spool.join("shipped.json"));
+    std::fs::rename(&spool, fleet.dir.path().join(stuck)).unwrap();
+    let source = fleet.source(stuck);
+    let shipper = fleet.ship(&source, stuck);
     let said = eventually(PATIENCE, || {
-        Ok(ingest.logged()?.contains("not in the inventory"))
+        Ok(ingest.logged()?.contains("is of another host than"))
     });
     assert!(said.unwrap(), "{}", ingest.logged().unwrap());
     drop(shipper);
