@@ -10,6 +10,8 @@
 //! | no hook asks for a login: it cannot start, or was killed | the map `logins` | `LoginWithoutStamp` |
 //! | no probe was loaded | the time since the last event in the spool | `ProbeAway` |
 //! | the spool drops or cannot read a segment | the spool | `SpoolCap`, `SpoolDamaged` |
+//! | JetStream loses batches | no earlier message, and the cursor is before | `StreamLost` |
+//! | the centre loses batches that the spool has dropped | the cursor is before a shipped position | `CentreLost` |
 //! | a session is over its byte budget | no event is lost: argv is cut | `EXEC_OVER_BUDGET` on the exec |
 
 use std::collections::BTreeMap;

@@ -275,6 +275,8 @@ pub enum GapCause {
     SpoolDamaged,
     /// Lost: JetStream accepted batches of this host and no longer has them.
     StreamLost,
+    /// Lost: the central store no longer has events that this host had shipped and dropped.
+    CentreLost,
     /// Not lost: the central store has the events, and this host no longer stores them.
     Shipped,
 }

@@ -1,27 +1,31 @@
 //! Messages of one host, in their order: each is stored, tried again later, or refused.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{AckKind, Message as Delivered};
+use tokio::time::sleep;
 use tracing::{info, warn};
 use uuid::Uuid;
 use vctl_common::causes::WithCauses;
 use vctl_common::host::HostName;
 use vctl_common::pg::{Client, PgError, Pool};
 
+use super::pause::{Pauses, Reason};
 use super::place::{Place, after_a_loss, fit, place};
-use super::stream::{StreamError, has_earlier};
-use crate::store::{HostCursor, Message, MessageError, cursor_of_host, decode, store_of_host};
+use super::refusal::{Refusal, refusal};
+use super::stream::{StreamError, earlier, payload};
+use crate::store::{
+    HostCursor, Message, MessageError, cursor_of_host, decode, names_of_host, spool_of,
+    store_of_host,
+};
 
-/// Pause before a message that follows one which is not stored yet.
-const SOON: Duration = Duration::from_millis(200);
-/// Pause before a message that Postgres refuses.
-const LATER: Duration = Duration::from_mins(1);
 /// Attempts to store a message while other consumers move its cursor.
 const ATTEMPTS: u32 = 8;
+/// Stored messages that are remembered.
+const REMEMBERED: usize = 4096;
 
 /// The consumer cannot work. All unacknowledged messages are delivered again.
 #[derive(Debug, thiserror::Error)]
@@ -46,11 +50,18 @@ impl WorkError {
 
 /// The parts that all hosts share.
 pub(super) struct Work {
-    pub(super) pool: Pool,
-    pub(super) stream: Stream,
-    pub(super) counted: Mutex<Counted>,
+    pool: Pool,
+    stream: Stream,
+    /// Messages that have no answer yet, by their number in the stream.
+    held: Mutex<BTreeMap<u64, Delivered>>,
+    /// Newest messages that this consumer stored. A slow Postgres lets the server deliver them again.
+    stored: Mutex<BTreeSet<u64>>,
+    pauses: Mutex<Pauses>,
+    counted: Mutex<Counted>,
     /// Problems that were logged, by host, until the next success of the host.
-    pub(super) logged: Mutex<HashMap<HostName, String>>,
+    logged: Mutex<HashMap<HostName, String>>,
+    /// Other machines that were logged, by the host as which they report.
+    others: Mutex<HashMap<HostName, String>>,
 }
 
 /// Numbers since the last report.
@@ -66,45 +77,95 @@ pub(super) struct Counted {
 enum Done {
     Stored,
     /// It stays in the stream, and so do those that follow it.
-    Wait(Duration),
+    Wait(Reason),
     /// It can never be stored. The next message of the host shows a gap.
     Unusable,
 }
 
 impl Work {
+    pub(super) fn new(pool: Pool, stream: Stream) -> Self {
+        Self {
+            pool,
+            stream,
+            held: Mutex::default(),
+            stored: Mutex::default(),
+            pauses: Mutex::default(),
+            counted: Mutex::default(),
+            logged: Mutex::default(),
+            others: Mutex::default(),
+        }
+    }
+
+    /// Notes messages that will be handled.
+    pub(super) fn hold<'a>(&self, messages: impl Iterator<Item = &'a Delivered>) {
+        let messages = messages.map(|message| (sequence(message), message.clone()));
+        lock(&self.held).extend(messages);
+    }
+
+    /// Tells the server that the held messages are in work. Without it they go to another consumer when Postgres is slow.
+    pub(super) async fn report_progress(
+        &self,
+        every: Duration,
+    ) -> Result<std::convert::Infallible, WorkError> {
+        loop {
+            sleep(every).await;
+            let held: Vec<_> = lock(&self.held).values().cloned().collect();
+            for message in held {
+                let said = message.ack_with(AckKind::Progress).await;
+                said.map_err(WorkError::Ack)?;
+            }
+        }
+    }
+
     /// Handles messages of one host, in the order of the stream.
     pub(super) async fn handle(
         &self,
         host: &HostName,
         messages: Vec<Delivered>,
     ) -> Result<(), WorkError> {
-        let mut wait = None;
         for delivered in messages {
-            if let Some(wait) = wait {
-                answer(&delivered, AckKind::Nak(Some(wait))).await?;
-                continue;
-            }
-            match self.one(host, &delivered).await? {
-                Done::Stored => {
-                    self.works(host);
-                    answer(&delivered, AckKind::Ack).await?;
-                }
-                Done::Wait(pause) => {
-                    wait = Some(pause);
-                    answer(&delivered, AckKind::Nak(wait)).await?;
-                }
-                Done::Unusable => answer(&delivered, AckKind::Term).await?,
-            }
+            let number = sequence(&delivered);
+            let rest = lock(&self.pauses).rest(host, number, Instant::now());
+            let is_stored = lock(&self.stored).contains(&number);
+            let answer = match rest {
+                _ if is_stored => AckKind::Ack,
+                Some(rest) => AckKind::Nak(Some(rest)),
+                None => match self.one(host, &delivered).await? {
+                    Done::Stored => {
+                        lock(&self.pauses).end(host);
+                        self.works(host);
+                        let mut stored = lock(&self.stored);
+                        stored.insert(number);
+                        if stored.len() > REMEMBERED {
+                            stored.pop_first();
+                        }
+                        AckKind::Ack
+                    }
+                    Done::Wait(reason) => {
+                        let now = Instant::now();
+                        let pause = lock(&self.pauses).begin(host, number, reason, now);
+                        AckKind::Nak(Some(pause))
+                    }
+                    Done::Unusable => AckKind::Term,
+                },
+            };
+            delivered.ack_with(answer).await.map_err(WorkError::Ack)?;
+            lock(&self.held).remove(&number);
         }
         Ok(())
     }
 
     async fn one(&self, host: &HostName, delivered: &Delivered) -> Result<Done, WorkError> {
-        let message = match decode(&delivered.payload) {
+        let Some(payload) = payload(&self.stream, delivered, sequence(delivered)).await? else {
+            // Another consumer stored it, or an operator removed it: the server does not deliver it again. A leader of
+            // the stream that is behind does.
+            return Ok(Done::Wait(Reason::Soon));
+        };
+        let message = match decode(&payload) {
             Ok(message) => message,
             Err(error @ MessageError::Newer { .. }) => {
                 self.problem(host, &error.to_string(), "upgrade `vctl-agent` here");
-                return Ok(Done::Wait(LATER));
+                return Ok(Done::Wait(Reason::Refused));
             }
             Err(error) => {
                 let next = "its next batch shows a gap";
@@ -113,11 +174,19 @@ impl Work {
             }
         };
         let client = self.pool.get().await?;
-        match self.store(&client, host, message, delivered).await {
-            Err(WorkError::Pg(error)) if is_refusal(&error) => {
+        match self
+            .store(&client, host, message, sequence(delivered))
+            .await
+        {
+            Err(WorkError::Pg(error)) => {
+                let reason = match refusal(&error) {
+                    Refusal::OfEverything => return Err(error.into()),
+                    Refusal::OfBatch => Reason::Refused,
+                    Refusal::Now => Reason::Soon,
+                };
                 let hint = error.hint().unwrap_or_default();
                 self.problem(host, &WithCauses(&error).to_string(), &hint);
-                Ok(Done::Wait(LATER))
+                Ok(Done::Wait(reason))
             }
             other => other,
         }
@@ -128,16 +197,17 @@ impl Work {
         client: &Client,
         host: &HostName,
         mut message: Message,
-        delivered: &Delivered,
+        number: u64,
     ) -> Result<Done, WorkError> {
         let spool = message.sender.spool;
+        let unreadable = message.chunk.unreadable.clone();
         for _ in 0..ATTEMPTS {
             let mut cursor = cursor_of_host(client, host, spool).await?;
             let mut found = place(position(cursor), &message.chunk);
             let mut is_lost = false;
             if found == Place::Ahead {
-                if self.is_waited_for(delivered).await? {
-                    return Ok(Done::Wait(SOON));
+                if self.has_earlier(client, host, spool, number).await? {
+                    return Ok(Done::Wait(Reason::Soon));
                 }
                 // Read again: the predecessor may have been stored before it left the stream.
                 cursor = cursor_of_host(client, host, spool).await?;
@@ -155,13 +225,7 @@ impl Work {
                 fit(&mut message.chunk, found);
             }
             let answer = store_of_host(client, host, &mut message).await?;
-            if let Some(other) = &answer.other_machine {
-                self.problem(
-                    host,
-                    &format!("another machine reports as this host: {other}"),
-                    COPIED,
-                );
-            }
+            self.note_other_machine(host, answer.other_machine);
             if answer.cursor == message.chunk.to {
                 self.count(&message, found, is_lost);
                 if is_lost {
@@ -170,34 +234,49 @@ impl Work {
                 return Ok(Done::Stored);
             }
             // Another consumer moved the cursor.
-            message
-                .chunk
-                .unreadable
-                .retain(|gap| !is_lost || gap.cause != vctl_common::session::GapCause::StreamLost);
+            message.chunk.unreadable.clone_from(&unreadable);
             (message.chunk.from, message.chunk.to, message.chunk.blocks) = (from, to, blocks);
         }
-        Ok(Done::Wait(SOON))
+        Ok(Done::Wait(Reason::Soon))
     }
 
-    async fn is_waited_for(&self, delivered: &Delivered) -> Result<bool, WorkError> {
-        let Ok(info) = delivered.info() else {
-            return Ok(true);
-        };
-        Ok(has_earlier(&self.stream, &delivered.subject, info.stream_sequence).await?)
+    /// Returns whether the stream has an earlier message of the host. A stored message leaves the stream only after
+    /// Postgres has committed it.
+    async fn has_earlier(
+        &self,
+        client: &Client,
+        host: &HostName,
+        spool: Uuid,
+        number: u64,
+    ) -> Result<bool, WorkError> {
+        for name in names_of_host(client, host, spool).await? {
+            let first = earlier(&self.stream, &name, number).await?;
+            // Another machine may publish under a former name since.
+            let counts = |payload: &[u8]| name == host.as_str() || spool_of(payload) == Some(spool);
+            if first.is_some_and(|payload| counts(&payload)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn count(&self, message: &Message, found: Place, is_lost: bool) {
         let events = message.chunk.events().map(|(entry, _)| entry.count());
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = lock(&self.counted);
         counted.batches += 1;
         counted.events += events.sum::<u64>();
         counted.again += u64::from(matches!(found, Place::Again { .. }));
         counted.lost += u64::from(is_lost);
     }
 
+    /// Returns the numbers since the last call.
+    pub(super) fn take_counted(&self) -> Counted {
+        std::mem::take(&mut *lock(&self.counted))
+    }
+
     /// Logs a problem of a host, once until it changes.
     fn problem(&self, host: &HostName, what: &str, next: &str) {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = lock(&self.logged);
         if logged.get(host).is_none_or(|last| last != what) {
             warn!(%host, error = what, next, "A batch of this host is not stored.");
             logged.insert(host.clone(), what.to_owned());
@@ -205,9 +284,29 @@ impl Work {
     }
 
     fn works(&self, host: &HostName) {
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = lock(&self.logged);
         if logged.remove(host).is_some() {
             info!(%host, "Batches of this host are stored again.");
+        }
+    }
+
+    /// Logs another machine that reports as a host, once until it is another one.
+    fn note_other_machine(&self, host: &HostName, other: Option<String>) {
+        let mut others = lock(&self.others);
+        match other {
+            Some(other) if others.get(host) != Some(&other) => {
+                warn!(
+                    %host,
+                    other,
+                    next = "end the copied key: deploy/nats/README.md",
+                    "Another machine reports as this host."
+                );
+                others.insert(host.clone(), other);
+            }
+            Some(_) => {}
+            None => {
+                others.remove(host);
+            }
         }
     }
 }
@@ -221,29 +320,15 @@ fn report_loss(host: &HostName, spool: Uuid) {
     );
 }
 
-const COPIED: &str = "end the copied key: deploy/nats/README.md";
-
 fn position(cursor: Option<HostCursor>) -> Option<crate::spool::Position> {
     cursor.map(|cursor| cursor.position)
 }
 
-/// Returns whether Postgres refuses this batch, and not every batch.
-fn is_refusal(error: &PgError) -> bool {
-    match error {
-        PgError::NotInInventory(_) => true,
-        PgError::Failed(_) | PgError::Denied(_) => error.db_error().is_some_and(|db| {
-            let code = db.code().code();
-            // `permission denied` comes from Postgres itself, `is of another host` from the function.
-            let is_ours = code != "42501" || db.where_().is_some();
-            ["22", "23", "54", "P0", "VC", "42501"]
-                .iter()
-                .any(|class| code.starts_with(class))
-                && is_ours
-        }),
-        _ => false,
-    }
+/// Returns the number of a message in the stream.
+pub(super) fn sequence(delivered: &Delivered) -> u64 {
+    delivered.info().map_or(0, |info| info.stream_sequence)
 }
 
-async fn answer(delivered: &Delivered, kind: AckKind) -> Result<(), WorkError> {
-    delivered.ack_with(kind).await.map_err(WorkError::Ack)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,13 +7,17 @@
 //! Several of them may run. They share one consumer, and the cursor of each spool decides what is stored
 //! ([`place`]): each batch once and in order, also if JetStream delivers it twice or to another consumer.
 //! A message is acknowledged after Postgres has committed it.
+//!
+//! The server delivers messages without their payloads, and the consumer reads the payload of a message that it tries to
+//! store. So messages of a host that waits ([`pause`]) cost almost nothing.
 
 mod batch;
+mod pause;
 mod place;
+mod refusal;
 mod stream;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -33,7 +37,7 @@ use vctl_common::vault::Vault;
 
 use crate::centre::{Centre, LoginError};
 use crate::nats::{self, Nats, NatsError, host_of};
-use batch::{Counted, Work, WorkError};
+use batch::{Counted, Work, WorkError, sequence};
 pub use stream::StreamLimits;
 
 /// Number of hosts that are stored at the same time, each over its own connection.
@@ -161,6 +165,7 @@ async fn consume(
     let (stream, consumer) = stream::open(&client, limits)
         .await
         .map_err(WorkError::from)?;
+    let progress = consumer.cached_info().config.ack_wait / 3;
     let mut messages = consumer
         .stream()
         .max_messages_per_batch(TOGETHER)
@@ -176,23 +181,23 @@ async fn consume(
         "Storing the batches of the stream."
     );
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let work = Work {
-        pool,
-        stream,
-        counted: Mutex::default(),
-        logged: Mutex::new(HashMap::new()),
-    };
+    let work = Work::new(pool, stream);
     let mut reported = Instant::now();
     loop {
         let group = next_messages(&mut messages).await?;
         let hosts = by_host(group).await?;
-        futures::iter(hosts)
-            .map(Ok)
-            .try_for_each_concurrent(AT_ONCE, |(host, messages)| {
-                let work = &work;
-                async move { work.handle(&host, messages).await }
-            })
-            .await?;
+        work.hold(hosts.values().flatten());
+        let stored =
+            futures::iter(hosts)
+                .map(Ok)
+                .try_for_each_concurrent(AT_ONCE, |(host, messages)| {
+                    let work = &work;
+                    async move { work.handle(&host, messages).await }
+                });
+        tokio::select! {
+            stored = stored => stored?,
+            Err(error) = work.report_progress(progress) => return Err(error.into()),
+        }
         if reported.elapsed() >= REPORT {
             reported = Instant::now();
             report(&work);
@@ -255,20 +260,18 @@ async fn by_host(group: Vec<Message>) -> Result<BTreeMap<HostName, Vec<Message>>
         }
     }
     for messages in hosts.values_mut() {
-        messages.sort_by_key(|message| message.info().map_or(0, |info| info.stream_sequence));
+        messages.sort_by_key(sequence);
     }
     Ok(hosts)
 }
 
 fn report(work: &Work) {
-    let mut counted = work.counted.lock().unwrap_or_else(PoisonError::into_inner);
-    let now = std::mem::take(&mut *counted);
     let Counted {
         batches,
         events,
         again,
         lost,
-    } = now;
+    } = work.take_counted();
     if batches > 0 {
         info!(
             batches,

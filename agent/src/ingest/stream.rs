@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, StorageType, Stream,
+    Config, DiscardPolicy, LastRawMessageError, LastRawMessageErrorKind, RetentionPolicy,
+    StorageType, Stream,
 };
-use async_nats::jetstream::{self, Context};
+use async_nats::jetstream::{self, Context, Message as Delivered};
+use bytes::Bytes;
+use tracing::warn;
 use vctl_common::causes::WithCauses;
 
-use crate::nats::{CONSUMER, LEAST_PAYLOAD, REQUEST, STREAM, SUBJECT};
+use crate::nats::{CONSUMER, LARGEST_MESSAGE, LEAST_PAYLOAD, REQUEST, STREAM, SUBJECT};
 
 /// Limits of a stream that is created. An existing one keeps its own.
 #[derive(Clone, Copy, Debug)]
@@ -19,12 +23,12 @@ pub struct StreamLimits {
     pub max_bytes: u64,
 }
 
-/// Messages of one host that wait in the stream. Beyond it, this host's spool keeps its records.
-const PER_HOST: i64 = 10_000;
-/// After this time without an answer, a message is given to another consumer.
+/// Part of the stream that the messages of one host may fill. Beyond it, this host's spool keeps its records.
+const PART: u64 = 16;
+/// Messages of one host in a stream of any size.
+const LEAST_PER_HOST: u64 = 16;
+/// After this time without an answer, a message is given to another consumer. An existing consumer keeps its own.
 const ACK_WAIT: Duration = Duration::from_secs(30);
-/// Messages that consumers have, or that wait for an earlier one of their host.
-const IN_WORK: i64 = 100_000;
 
 /// The stream cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,8 @@ pub(super) enum StreamError {
     Request { why: String },
     #[error("the stream `{STREAM}` {what}, so batches could be lost or stored for another host")]
     Unsafe { what: String },
+    #[error("the consumer `{CONSUMER}` {what}, so batches could be lost")]
+    UnsafeConsumer { what: String },
     #[error("the server accepts messages of {most} bytes, and a batch may have {LEAST_PAYLOAD}")]
     SmallPayload { most: usize },
 }
@@ -46,6 +52,7 @@ impl StreamError {
             Self::Unsafe { .. } => {
                 "change it, or delete it when it is empty: it is then created again".to_owned()
             }
+            Self::UnsafeConsumer { .. } => "delete it: it is then created again".to_owned(),
             Self::SmallPayload { .. } => {
                 format!("set `max_payload` of the server to at least {LEAST_PAYLOAD}")
             }
@@ -65,14 +72,44 @@ pub(super) async fn open(
     let mut context = jetstream::new(client.clone());
     context.set_timeout(REQUEST);
     let stream = stream(&context, limits).await?;
-    check(&stream.cached_info().config)?;
-    let consumer = stream
-        .get_or_create_consumer(CONSUMER, wanted_consumer())
-        .await
-        .map_err(|error| StreamError::Request {
-            why: WithCauses(&error).to_string(),
-        })?;
+    let config = &stream.cached_info().config;
+    check(config)?;
+    if !limits_hosts(config) {
+        warn!(
+            max_bytes = config.max_bytes,
+            max_msgs_per_subject = config.max_messages_per_subject,
+            max_msg_size = config.max_message_size,
+            next = "set the limits of deploy/nats/README.md",
+            "One host can fill the stream."
+        );
+    }
+    let consumer = consumer(&stream).await?;
     Ok((stream, consumer))
+}
+
+/// Returns the consumer, with the settings that this version needs.
+async fn consumer(stream: &Stream) -> Result<PullConsumer, StreamError> {
+    let consumer = stream
+        .get_or_create_consumer(CONSUMER, wanted_consumer(ACK_WAIT))
+        .await
+        .map_err(|error| failed(&error))?;
+    let config = &consumer.cached_info().config;
+    check_consumer(config)?;
+    let wanted = wanted_consumer(config.ack_wait);
+    if config.headers_only
+        && config.max_ack_pending == wanted.max_ack_pending
+        && config.max_deliver == wanted.max_deliver
+    {
+        return Ok(consumer);
+    }
+    let updated = stream.update_consumer(wanted).await;
+    updated.map_err(|error| failed(&error))
+}
+
+fn failed(error: &(impl std::error::Error + 'static)) -> StreamError {
+    StreamError::Request {
+        why: WithCauses(error).to_string(),
+    }
 }
 
 async fn stream(context: &Context, limits: StreamLimits) -> Result<Stream, StreamError> {
@@ -84,7 +121,8 @@ async fn stream(context: &Context, limits: StreamLimits) -> Result<Stream, Strea
         // A full stream refuses: the spool of the host keeps the records.
         discard: DiscardPolicy::New,
         discard_new_per_subject: true,
-        max_messages_per_subject: PER_HOST,
+        max_messages_per_subject: per_host(limits.max_bytes),
+        max_message_size: i32::try_from(LARGEST_MESSAGE).unwrap_or(i32::MAX),
         max_messages: -1,
         max_bytes: i64::try_from(limits.max_bytes).unwrap_or(i64::MAX),
         storage: StorageType::File,
@@ -94,9 +132,22 @@ async fn stream(context: &Context, limits: StreamLimits) -> Result<Stream, Strea
     context
         .get_or_create_stream(wanted)
         .await
-        .map_err(|error| StreamError::Request {
-            why: WithCauses(&error).to_string(),
-        })
+        .map_err(|error| failed(&error))
+}
+
+/// Returns the number of messages that one host may have in a stream of this size.
+fn per_host(max_bytes: u64) -> i64 {
+    let most = max_bytes / PART / LARGEST_MESSAGE as u64;
+    i64::try_from(most.max(LEAST_PER_HOST)).unwrap_or(i64::MAX)
+}
+
+/// Returns whether the messages of one host leave room for those of others.
+fn limits_hosts(config: &Config) -> bool {
+    let most = config
+        .max_messages_per_subject
+        .checked_mul(i64::from(config.max_message_size));
+    let is_set = config.max_messages_per_subject > 0 && config.max_message_size > 0;
+    config.max_bytes <= 0 || is_set && most.is_some_and(|most| most <= config.max_bytes / 2)
 }
 
 /// Refuses a stream that drops messages, or lets a publisher remove those of others.
@@ -111,6 +162,10 @@ fn check(config: &Config) -> Result<(), StreamError> {
         (
             config.discard == DiscardPolicy::New,
             "discards old messages when it is full",
+        ),
+        (
+            config.max_messages_per_subject <= 0 || config.discard_new_per_subject,
+            "discards old messages of a host that has too many",
         ),
         (config.max_age.is_zero(), "discards messages by age"),
         (!config.allow_rollup, "accepts rollup headers"),
@@ -128,30 +183,77 @@ fn check(config: &Config) -> Result<(), StreamError> {
     }
 }
 
-fn wanted_consumer() -> pull::Config {
+fn wanted_consumer(ack_wait: Duration) -> pull::Config {
     pull::Config {
         durable_name: Some(CONSUMER.to_owned()),
         ack_policy: AckPolicy::Explicit,
-        ack_wait: ACK_WAIT,
+        ack_wait,
         max_deliver: -1,
-        max_ack_pending: IN_WORK,
+        // Messages of a host that waits are pending, and must not stop the delivery of others.
+        max_ack_pending: -1,
+        headers_only: true,
         ..pull::Config::default()
     }
 }
 
-/// Returns whether the stream has an earlier message of this subject. A stored message leaves the stream only after
-/// Postgres has committed it.
-pub(super) async fn has_earlier(
-    stream: &Stream,
-    subject: &str,
-    sequence: u64,
-) -> Result<bool, StreamError> {
-    match stream.get_first_raw_message_by_subject(subject, 1).await {
-        Ok(first) => Ok(first.sequence < sequence),
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
-        Err(error) => Err(StreamError::Request {
-            why: WithCauses(&error).to_string(),
+/// Refuses a consumer that leaves messages out.
+fn check_consumer(config: &consumer::Config) -> Result<(), StreamError> {
+    let rules = [
+        (
+            config.ack_policy == AckPolicy::Explicit,
+            "does not wait for each answer",
+        ),
+        (
+            config.deliver_policy == DeliverPolicy::All,
+            "begins after the first message",
+        ),
+        (
+            config.filter_subject.is_empty() && config.filter_subjects.is_empty(),
+            "takes messages of some hosts only",
+        ),
+        (config.deliver_subject.is_none(), "is not a pull consumer"),
+        (config.backoff.is_empty(), "has a backoff of its own"),
+    ];
+    match rules.into_iter().find(|(holds, _)| !holds) {
+        Some((_, what)) => Err(StreamError::UnsafeConsumer {
+            what: what.to_owned(),
         }),
+        None => Ok(()),
+    }
+}
+
+/// Returns the payload of a message; `None` if it has left the stream.
+pub(super) async fn payload(
+    stream: &Stream,
+    delivered: &Delivered,
+    sequence: u64,
+) -> Result<Option<Bytes>, StreamError> {
+    if !delivered.payload.is_empty() {
+        return Ok(Some(delivered.payload.clone()));
+    }
+    of_request(stream.get_raw_message(sequence).await)
+        .map(|message| message.map(|message| message.payload))
+}
+
+/// Returns the first message of a name, if it is before `sequence`.
+pub(super) async fn earlier(
+    stream: &Stream,
+    name: &str,
+    sequence: u64,
+) -> Result<Option<Bytes>, StreamError> {
+    let subject = format!("{SUBJECT}.{name}");
+    let first = stream.get_first_raw_message_by_subject(subject, 1).await;
+    let first = of_request(first)?.filter(|first| first.sequence < sequence);
+    Ok(first.map(|first| first.payload))
+}
+
+fn of_request(
+    answer: Result<StreamMessage, LastRawMessageError>,
+) -> Result<Option<StreamMessage>, StreamError> {
+    match answer {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(failed(&error)),
     }
 }
 
@@ -190,12 +292,60 @@ mod tests {
                 ..good.clone()
             },
             Config {
+                max_messages_per_subject: 10,
+                ..good.clone()
+            },
+            Config {
                 no_ack: true,
                 ..good
             },
         ] {
             let error = check(&bad).unwrap_err();
             assert!(matches!(error, StreamError::Unsafe { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_consumer_that_leaves_messages_out_is_refused() {
+        let good = consumer::Config {
+            ack_policy: AckPolicy::Explicit,
+            ..consumer::Config::default()
+        };
+        check_consumer(&good).unwrap();
+        for bad in [
+            consumer::Config {
+                filter_subject: "vctl.events.web-1".to_owned(),
+                ..good.clone()
+            },
+            consumer::Config {
+                deliver_policy: DeliverPolicy::New,
+                ..good.clone()
+            },
+            consumer::Config {
+                ack_policy: AckPolicy::All,
+                ..good
+            },
+        ] {
+            assert!(check_consumer(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_may_fill_a_sixteenth_of_the_stream() {
+        assert_eq!(per_host(10 << 30), 320);
+        assert_eq!(per_host(50 << 30), 1600);
+        assert_eq!(per_host(1 << 20), 16);
+        let limits = |messages, size| {
+            limits_hosts(&Config {
+                max_bytes: 10 << 30,
+                max_messages_per_subject: messages,
+                max_message_size: size,
+                ..Config::default()
+            })
+        };
+        assert!(limits(320, 2 << 20));
+        for (messages, size) in [(10_000, 2 << 20), (-1, 2 << 20), (320, -1)] {
+            assert!(!limits(messages, size), "{messages} of {size} bytes");
         }
     }
 }

@@ -242,6 +242,7 @@ fn name(cause: GapCause) -> &'static str {
         GapCause::SpoolCap => "spool_cap",
         GapCause::SpoolDamaged => "spool_damaged",
         GapCause::StreamLost => "stream_lost",
+        GapCause::CentreLost => "centre_lost",
         GapCause::Shipped => "shipped",
     }
 }

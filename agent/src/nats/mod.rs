@@ -21,8 +21,12 @@ pub const CONSUMER: &str = "vctl-ingest";
 /// Account of the stream.
 pub const ACCOUNT: &str = "VCTL";
 
-/// Smallest `max_payload` of a server: a single batch of the spool has up to 4 MiB.
-pub const LEAST_PAYLOAD: usize = 8_000_000;
+/// Largest message of the stream. An agent splits larger batches: [`crate::store`].
+pub const LARGEST_MESSAGE: usize = 2 << 20;
+/// Room in a message for the header of NATS.
+pub(crate) const HEADERS: usize = 64 << 10;
+/// Smallest `max_payload` of a server.
+pub const LEAST_PAYLOAD: usize = LARGEST_MESSAGE + HEADERS;
 
 /// Returns the name of the host in the subject of a stored message.
 pub fn host_of(subject: &str) -> Option<&str> {

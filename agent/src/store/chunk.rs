@@ -9,12 +9,15 @@ use vctl_common::time::WallOffset;
 
 use crate::spool::Position;
 
-/// Limits of one call. A single batch may be larger, and is then sent alone.
+/// Limits of one call. A batch that is larger is cut between two blocks; a single block may be larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     pub(super) events: u64,
     pub(super) bytes: usize,
 }
+
+/// Most blocks of one call: a message names a session for each of them.
+const MOST_BLOCKS: usize = 4096;
 
 /// Batches on their way to the centre.
 #[derive(Debug)]
@@ -43,6 +46,12 @@ impl Chunk {
 
     pub(super) fn journal(&self) -> impl Iterator<Item = (&BlockEntry, &[u8])> {
         self.whole().filter(|(entry, _)| entry.is_journal())
+    }
+
+    /// Returns the bytes of all payloads.
+    pub(super) fn payload_bytes(&self) -> usize {
+        let payloads = self.blocks.iter().filter_map(|block| block.payload.clone());
+        payloads.map(|payload| payload.len()).sum()
     }
 
     fn whole(&self) -> impl Iterator<Item = (&BlockEntry, &[u8])> {
@@ -75,58 +84,91 @@ impl Chunk {
 #[derive(Debug, Default)]
 pub(super) struct Batches {
     pub(super) blocks: Vec<Block>,
-    /// Length of the batches in bytes.
-    pub(super) len: usize,
-    /// Check number of the last batch.
+    /// End of the last block in the segment.
+    pub(super) end: u64,
+    /// Check number of the last batch, up to that block.
     pub(super) check: u32,
+    /// All journal blocks of a batch that was cut: they name the sessions of each of its parts.
+    pub(super) journal: Vec<Block>,
     /// Length of the next batch, when it is longer than the bytes at hand.
     pub(super) wants: Option<usize>,
     /// The following bytes are not a batch, or are damaged.
     pub(super) broken: bool,
 }
 
-/// Reads complete batches up to the limits from `bytes`, which lie at `at` in their segment.
-pub(super) fn batches(bytes: &[u8], at: u64, magic: u64, limits: Limits) -> Batches {
-    let mut read = Batches::default();
-    let mut events = 0;
-    while read.len < bytes.len() {
-        let rest = &bytes[read.len..];
+/// Reads batches up to the limits from `bytes`, which lie at `at` in their segment. Blocks before `from` are left out; it
+/// is in the first batch.
+pub(super) fn batches(bytes: &[u8], at: u64, from: u64, magic: u64, limits: Limits) -> Batches {
+    let mut read = Batches {
+        end: from,
+        ..Batches::default()
+    };
+    let (mut len, mut events) = (0, 0);
+    while len < bytes.len() {
+        let rest = &bytes[len..];
         let Some(header) = BatchHeader::decode(rest, magic) else {
             read.broken = rest.len() >= BatchHeader::LEN;
             read.wants = (!read.broken).then_some(BatchHeader::LEN);
             return read;
         };
-        let len = usize::try_from(header.len()).unwrap_or(usize::MAX);
-        let Some(batch) = rest.get(..len) else {
-            read.wants = Some(len);
+        let batch_len = usize::try_from(header.len()).unwrap_or(usize::MAX);
+        let Some(batch) = rest.get(..batch_len) else {
+            read.wants = Some(batch_len);
             return read;
         };
-        let Some(table) = table(batch, &header, at + read.len as u64) else {
+        let begin = at + len as u64;
+        let Some(table) = table(batch, &header, begin) else {
             read.broken = true;
             return read;
         };
-        let in_batch: u64 = table
-            .iter()
-            .filter(|entry| entry.is_events())
-            .map(BlockEntry::count)
-            .sum();
-        let full = events + in_batch > limits.events || read.len + len > limits.bytes;
-        if full && read.len > 0 {
+        let skip = table.iter().filter(|entry| entry.end() <= from).count();
+        let new = &table[skip..];
+        let in_batch: u64 = new.iter().map(events_of).sum();
+        let used = usize::try_from(begin.max(from) - from).unwrap_or(usize::MAX);
+        let size = usize::try_from(begin + header.len() - begin.max(from)).unwrap_or(usize::MAX);
+        let full = events + in_batch > limits.events
+            || used.saturating_add(size) > limits.bytes
+            || read.blocks.len() + new.len() > MOST_BLOCKS;
+        if full && !read.blocks.is_empty() {
             return read;
         }
-        for entry in &table {
-            // Within the batch: `table` has checked it.
+        let take = if full { part(new, limits) } else { new.len() };
+        // Within the batch: `table` has checked it.
+        let block = |entry: &BlockEntry| {
             let start = usize::try_from(entry.offset() - at).unwrap_or(usize::MAX);
-            read.blocks.push(Block {
+            Block {
                 entry: *entry,
                 payload: Some(start..start + entry.len()),
-            });
-        }
+            }
+        };
+        read.blocks.extend(new[..take].iter().map(block));
         events += in_batch;
-        read.len += len;
-        read.check = table_check(&table);
+        len += batch_len;
+        read.check = table_check(&table[..skip + take]);
+        if take < new.len() {
+            read.end = new[take].offset();
+            let journal = table.iter().filter(|entry| entry.is_journal());
+            read.journal = journal.map(block).collect();
+            return read;
+        }
+        read.end = begin + header.len();
     }
     read
+}
+
+fn events_of(entry: &BlockEntry) -> u64 {
+    if entry.is_events() { entry.count() } else { 0 }
+}
+
+/// Returns how many blocks of a batch fit into one call, at least one.
+fn part(blocks: &[BlockEntry], limits: Limits) -> usize {
+    let (mut events, mut bytes) = (0, 0);
+    let fits = |(n, entry): &(usize, &BlockEntry)| {
+        events += events_of(entry);
+        bytes += entry.len() + BlockEntry::LEN;
+        *n == 0 || (events <= limits.events && bytes <= limits.bytes && *n < MOST_BLOCKS)
+    };
+    blocks.iter().enumerate().take_while(fits).count()
 }
 
 /// Returns the table of a batch if all its bytes are undamaged.

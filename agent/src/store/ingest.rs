@@ -1,13 +1,12 @@
 //! The two database calls of a shipper, and the same two for a consumer of JetStream.
 
-use std::time::SystemTime;
-
 use uuid::Uuid;
 use vctl_common::host::HostName;
 use vctl_common::id::BootId;
 use vctl_common::pg::tokio_postgres::Row;
 use vctl_common::pg::tokio_postgres::types::{Json, ToSql};
 use vctl_common::pg::{Client, PgError};
+use vctl_common::time::BootNs;
 
 use super::chunk::Chunk;
 use super::columns::Columns;
@@ -47,11 +46,12 @@ pub(super) async fn store(
     call(client, sql, None, version, sender, chunk, columns).await
 }
 
-/// A cursor of a host, and when it moved.
+/// A cursor of a host, and the last event that is stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HostCursor {
     pub(crate) position: Position,
-    pub(crate) moved_at: SystemTime,
+    /// Boot and clock of the last stored event, if it is known.
+    pub(crate) stored_until: Option<(Uuid, BootNs)>,
 }
 
 /// Returns the centre's position in a host's spool; `None` when it has nothing of it.
@@ -66,12 +66,26 @@ pub(crate) async fn cursor_of_host(
         .query_opt(&statement, &[&host.as_str(), &spool])
         .await?;
     row.map(|row| {
+        let boot: Option<Uuid> = row.try_get("boot_id")?;
+        let until: Option<i64> = row.try_get("stored_until")?;
         Ok(HostCursor {
             position: position(&row)?,
-            moved_at: row.try_get("moved_at")?,
+            stored_until: boot.zip(until.map(|at| BootNs(at.cast_unsigned()))),
         })
     })
     .transpose()
+}
+
+/// Returns the names under which a host published: its present one, and former ones.
+pub(crate) async fn names_of_host(
+    client: &Client,
+    host: &HostName,
+    spool: Uuid,
+) -> Result<Vec<String>, PgError> {
+    let sql = include_str!("sql/stream_names.sql");
+    let statement = client.prepare_cached(sql).await?;
+    let rows = client.query(&statement, &[&host.as_str(), &spool]).await?;
+    rows.iter().map(|row| Ok(row.try_get("name")?)).collect()
 }
 
 /// Stores the chunk of a message for the host that the server named.

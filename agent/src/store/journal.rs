@@ -14,7 +14,7 @@ use vctl_common::spool::{JournalLine, journal_lines};
 use vctl_common::time::WallOffset;
 use vctl_common::wire::Mark;
 
-use super::chunk::Chunk;
+use super::chunk::{Block, Chunk};
 
 /// Sessions that the journal has named so far: blocks of events contain only marks.
 ///
@@ -87,8 +87,16 @@ impl Sessions {
 
     /// Learns the sessions that a chunk's journal names.
     pub(super) fn learn_all(&mut self, chunk: &Chunk) {
-        for (entry, payload) in chunk.journal() {
-            for line in journal_lines(entry.kind(), payload).flatten() {
+        self.learn_blocks(chunk, &chunk.blocks);
+    }
+
+    /// Learns the sessions that these journal blocks name; `chunk` has their payloads.
+    pub(super) fn learn_blocks(&mut self, chunk: &Chunk, blocks: &[Block]) {
+        for block in blocks.iter().filter(|block| block.entry.is_journal()) {
+            let entry = &block.entry;
+            let payload = block.payload.clone();
+            let payload = payload.and_then(|payload| chunk.bytes.get(payload));
+            for line in journal_lines(entry.kind(), payload.unwrap_or_default()).flatten() {
                 let boot_id = line.boot_id.unwrap_or(chunk.boot_id);
                 self.learn(&line.entry, boot_id, entry.wall_offset());
             }

@@ -14,6 +14,10 @@
 //! ([`crate::spool::Position`]). If the cursor is not a position of this spool, the spool gets a
 //! new id and is shipped again; the centre skips the records it has.
 //!
+//! A batch that is larger than a call may be is sent in parts, cut between two blocks. A position is then within a batch.
+//! The writer cannot make such a batch smaller: the head of a segment and the copies of a trim are one batch, because
+//! recovery after a crash must find all of it or nothing.
+//!
 //! The thread sleeps until the writer reports new records, then waits a moment for more. After some
 //! time without records it closes its connection, so an idle host holds nothing at the centre.
 
@@ -39,11 +43,9 @@ mod start;
 mod ship;
 mod shipper;
 
-#[cfg(test)]
-pub(crate) use chunk::Block;
-pub(crate) use chunk::Chunk;
-pub(crate) use ingest::{HostCursor, cursor_of_host, store_of_host};
-pub(crate) use message::{Message, MessageError, decode};
+pub(crate) use chunk::{Block, Chunk};
+pub(crate) use ingest::{HostCursor, cursor_of_host, names_of_host, store_of_host};
+pub(crate) use message::{Message, MessageError, decode, spool_of};
 pub use progress::Progress;
 pub use route::{JetStream, Route, ShipConfig};
 pub use shipper::Shipper;

@@ -26,11 +26,8 @@ use super::route::{JetStream, ShipConfig};
 use super::secret_id_care::SecretIdCare;
 use super::ship::oldest;
 use super::start::{announce, go_on_at};
-use crate::nats::{self, Link, REQUEST, SUBJECT};
+use crate::nats::{self, HEADERS, LARGEST_MESSAGE, Link, REQUEST, SUBJECT};
 use crate::spool::{Durable, Position};
-
-/// Room in a message for the header of NATS and ours, beside the batch.
-const HEADERS: usize = 64 << 10;
 
 /// The state of the loop.
 pub(super) struct Publish {
@@ -211,8 +208,9 @@ impl Publish {
 
 /// Publishes one message, and waits until the stream has stored it.
 async fn publish(link: &Link, message: Vec<u8>) -> Result<(), PublishError> {
-    let most = link.client.max_payload();
-    if message.len() + HEADERS > most {
+    let most = link.client.max_payload().saturating_sub(HEADERS);
+    let most = most.min(LARGEST_MESSAGE);
+    if message.len() > most {
         return Err(PublishError::TooLarge {
             len: message.len(),
             most,

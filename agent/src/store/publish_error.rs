@@ -8,7 +8,7 @@ use vctl_common::causes::WithCauses;
 use vctl_common::spool::SpoolReadError;
 
 use super::start::StartError;
-use crate::nats::{LEAST_PAYLOAD, NatsError, SUBJECT};
+use crate::nats::{LARGEST_MESSAGE, LEAST_PAYLOAD, NatsError, SUBJECT};
 
 /// Nothing was published. All of it is in the spool.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,8 @@ pub(super) enum PublishError {
     Silent { after: Duration },
     #[error("a batch has {len} bytes, and the server accepts {most}")]
     TooLarge { len: usize, most: usize },
+    #[error("a batch is too large for the stream: {why}")]
+    TooLargeForStream { why: String },
     #[error("cannot read the spool")]
     Spool(#[from] SpoolReadError),
     #[error(transparent)]
@@ -46,6 +48,13 @@ impl PublishError {
             }
             (_, Some(api)) if api.error_code() == jetstream::ErrorCode::STREAM_STORE_FAILED => {
                 Self::Full {
+                    why: api.to_string(),
+                }
+            }
+            (_, Some(api))
+                if api.error_code() == jetstream::ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM =>
+            {
+                Self::TooLargeForStream {
                     why: api.to_string(),
                 }
             }
@@ -76,12 +85,18 @@ impl PublishError {
             Self::TooLarge { .. } => {
                 format!("set `max_payload` of the server to at least {LEAST_PAYLOAD}")
             }
+            Self::TooLargeForStream { .. } => {
+                format!("set `max_msg_size` of the stream to at least {LARGEST_MESSAGE}: deploy/nats/README.md")
+            }
             _ => return None,
         })
     }
 
     /// Returns whether smaller batches may help.
     pub(super) fn is_too_much(&self) -> bool {
-        matches!(self, Self::Silent { .. } | Self::TooLarge { .. })
+        matches!(
+            self,
+            Self::Silent { .. } | Self::TooLarge { .. } | Self::TooLargeForStream { .. }
+        )
     }
 }

@@ -7,6 +7,8 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 use vctl_common::pg::Client;
+use vctl_common::session::{Gap, GapCause};
+use vctl_common::spool::BlockEntry;
 use vctl_common::status::Millis;
 use vctl_common::time::{BootNs, wall_now};
 
@@ -23,7 +25,7 @@ use super::reader::{Reader, Sought};
 use super::remembered::Remembered;
 use super::retry::Retry;
 use super::route::ShipConfig;
-use super::start::{announce, go_on_at};
+use super::start::{announce, go_on_at, is_dropped_between};
 use crate::centre::Centre;
 use crate::end_request::ShipperDesk;
 use crate::spool::{Durable, Position};
@@ -41,6 +43,8 @@ pub(super) struct Ship {
     /// The centre's position in the spool, once it is known.
     position: Option<Position>,
     remembered: Remembered,
+    /// The centre lost records that this spool has dropped. The next call stores a gap.
+    is_lost: bool,
     connection: Option<Connection>,
     client: Option<Client>,
     limits: BatchLimits,
@@ -62,6 +66,7 @@ impl Ship {
             reader: Reader::new(&config.spool_dir, config.boot_id),
             position: None,
             remembered: Remembered::new(config.shipped),
+            is_lost: false,
             connection: None,
             client: None,
             limits: BatchLimits::default(),
@@ -198,13 +203,26 @@ impl Ship {
     /// Continues at the centre's position. A centre without this spool gets all of it.
     fn go_on_at(&mut self, cursor: Option<Position>) -> Result<(), ShipError> {
         let durable = *self.durable.borrow_and_update();
+        let spool = self.config.spool_id;
+        let cursor = cursor.unwrap_or_default();
+        let shipped = self.progress.shipped().max(self.remembered.position());
+        self.is_lost |= is_dropped_between(&self.config.spool_dir, cursor, shipped)?;
         let position = go_on_at(
-            cursor.unwrap_or_default(),
+            cursor,
             durable,
             &mut self.reader,
             &mut self.config,
             &self.progress,
         )?;
+        if spool != self.config.spool_id {
+            // Another spool: what was shipped is of the one before.
+            self.is_lost = false;
+        } else if self.is_lost {
+            warn!(
+                cursor_segment = cursor.segment,
+                "The central store lost records that this host has dropped: a gap is recorded."
+            );
+        }
         self.position = Some(position);
         Ok(())
     }
@@ -219,11 +237,14 @@ impl Ship {
                 Some(chunk) => Some(chunk),
                 None => self.reader.next(position, durable, limits)?,
             };
-            let Some(chunk) = next else {
+            let Some(mut chunk) = next else {
                 self.progress
                     .tell(|shipping| shipping.oldest_unshipped_at = None);
                 return Ok(());
             };
+            if self.is_lost {
+                chunk.unreadable.push(centre_lost(&chunk));
+            }
             let oldest = oldest(&chunk);
             self.progress
                 .tell(|shipping| shipping.oldest_unshipped_at = oldest);
@@ -273,6 +294,7 @@ impl Ship {
             return self.go_on_at(Some(said.cursor));
         }
         self.retry.works_again();
+        self.is_lost = false;
         self.position = Some(chunk.to);
         self.progress.stored(chunk.to, events, wall_now());
         if self.remembered.is_due() {
@@ -298,10 +320,23 @@ impl Ship {
     }
 
     fn remember(&mut self) {
+        // The remembered position proves the loss until its gap is stored.
+        if self.is_lost {
+            return;
+        }
         let dir = &self.config.spool_dir;
         self.remembered
             .write(dir, self.config.spool_id, self.position);
     }
+}
+
+/// Returns the gap before a chunk that follows lost records. It begins with the boot: it is not known where the centre's
+/// records end.
+fn centre_lost(chunk: &Chunk) -> Gap {
+    let first = chunk.new_blocks().map(BlockEntry::first_at);
+    let to = first.filter(|at| *at != BootNs(0)).min();
+    let to = to.unwrap_or(BootNs(0));
+    Gap::new(GapCause::CentreLost, None, BootNs(0), to)
 }
 
 /// Returns the time of the first new event.

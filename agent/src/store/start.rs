@@ -1,9 +1,11 @@
 //! The position at which a shipper continues in the spool.
 
+use std::collections::HashSet;
 use std::io;
+use std::path::Path;
 
 use tracing::warn;
-use vctl_common::spool::SpoolReadError;
+use vctl_common::spool::{SpoolReadError, list};
 
 use super::progress::Progress;
 use super::reader::{Reader, Sought};
@@ -25,6 +27,26 @@ pub(super) fn announce(config: &ShipConfig, progress: &Progress) {
         shipping.spool_id = Some(config.spool_id);
         shipping.events_shipped = config.events_shipped;
     });
+}
+
+/// Returns whether the spool may have dropped records between the cursor and a position that was shipped before. The cursor
+/// is then of a Postgres that was restored from a backup: a cursor never moves back otherwise.
+pub(super) fn is_dropped_between(
+    dir: &Path,
+    cursor: Position,
+    shipped: Option<Position>,
+) -> Result<bool, SpoolReadError> {
+    let Some(shipped) = shipped
+        .filter(|shipped| (shipped.segment, shipped.offset) > (cursor.segment, cursor.offset))
+    else {
+        return Ok(false);
+    };
+    let here: HashSet<u64> = list(dir)?
+        .segments
+        .iter()
+        .map(|files| files.number)
+        .collect();
+    Ok((cursor.segment..=shipped.segment).any(|number| !here.contains(&number)))
 }
 
 /// Moves the reader to a position, and returns it. A spool without that position is not the one that was shipped: it gets

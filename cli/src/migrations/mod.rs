@@ -57,6 +57,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0026_revoke_role",
     "0027_former_names_kept",
     "0028_stream_ingest",
+    "0029_stream_blocked",
 ];
 
 impl Migration {

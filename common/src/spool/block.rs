@@ -344,6 +344,11 @@ pub fn table_check(table: &[BlockEntry]) -> u32 {
     crc32c::crc32c(BlockEntry::encoded(table)).max(1)
 }
 
+/// Returns the number of a batch's first entries, from that of fewer of them and the entries in between.
+pub fn table_check_from(check: u32, more: &[BlockEntry]) -> u32 {
+    crc32c::crc32c_append(check, BlockEntry::encoded(more)).max(1)
+}
+
 const _: () = {
     assert!(BatchHeader::LEN == 36, "part of the format");
     assert!(BlockEntry::LEN == 88, "part of the format");

@@ -54,6 +54,7 @@ mod follow;
 
 pub use block::{
     BatchHeader, BlockEntry, BlockFacts, BlockKind, BlockPlace, RingPosition, table_check,
+    table_check_from,
 };
 pub use completeness::{Completeness, MissingRange, completeness, counted};
 pub use dir::{DirError, Listing, SegmentFiles, list};

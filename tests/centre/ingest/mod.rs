@@ -1,5 +1,6 @@
 //! The path from the spool of a host to Postgres: every event arrives once, with credentials of the host.
 
+mod again;
 mod agent_check;
 mod credential;
 mod enroll;
@@ -15,5 +16,7 @@ mod ship_faults;
 mod ship_probe;
 mod ship_versions;
 mod stream;
+mod stream_blocked;
 mod stream_faults;
 mod stream_identity;
+mod stream_names;

@@ -71,6 +71,12 @@ impl Fleet {
         for host in hosts {
             centre.enroll(host).unwrap();
         }
+        Self::of_known(name, hosts)
+    }
+
+    /// Does the same as `of_spec`, for hosts that the spec adds to the inventory.
+    pub(super) fn of_known(name: &str, hosts: &[&str]) -> Option<Self> {
+        let centre = Centre::shared()?;
         let options = NatsOptions {
             hosts,
             ..NatsOptions::default()

@@ -99,6 +99,13 @@ fn a_purged_stream_leaves_a_gap() {
     source.sessions.remove(&lost);
     fleet.ensure_has(host, &source);
     assert_eq!(fleet.gaps(host), "stream_lost|t|1");
+    // From the last event that is stored, by the host's clock.
+    let from = format!(
+        "select g.from_at = (select max(e.at) from vctl.kernel_event e \
+         where e.host_id = g.host_id and e.at < g.to_at) from vctl.audit_gap g \
+         join vctl.audit_host h on h.id = g.host_id where h.hostname = '{host}'"
+    );
+    assert_eq!(fleet.centre.ask(&from).unwrap(), "t");
     let logged = ingest.logged().unwrap();
     assert!(
         logged.contains("JetStream lost batches of this host") && logged.contains(host),

@@ -59,6 +59,8 @@ fn a_batch_about_another_hosts_session_is_refused() {
     // The thief ships the spool of the owner, as itself.
     let copy = fleet.dir.path().join("stolen");
     copy_dir(&owner.dir, &copy);
+    // Written after some seconds: with it, the copy counts as shipped.
+    let _ = std::fs::remove_file(copy.join("shipped.json"));
     let mut stolen = Source::open(&copy, 256 << 10, 1 << 30).unwrap();
     let _thief: Shipper = fleet.ship(&stolen, "js-thief");
     let said = eventually(PATIENCE, || {

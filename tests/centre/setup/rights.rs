@@ -104,6 +104,7 @@ const FUNCTIONS: &str = "
 | `stream_host`      |     |     |          |          |              |              |        |        | x        |             |        |               |
 | `stream_ingest_v1` |     |     |          |          |              |              |        |        | x        |             |        | x             |
 | `stream_cursor_v1` |     |     |          |          |              |              |        |        | x        |             |        | x             |
+| `stream_names_v1`  |     |     |          |          |              |              |        |        | x        |             |        | x             |
 ";
 
 #[test]

@@ -118,9 +118,22 @@ impl Source {
 
     /// Writes one record as it is.
     pub fn event(&mut self, id: SessionId, record: &[u8]) -> Result<()> {
-        self.batch.push_event(id.mark(), None, record)?;
-        *self.sessions.entry(id).or_default() += 1;
+        self.events(id, &[record.to_vec()])
+    }
+
+    /// Writes records as they are, as one durable batch.
+    pub fn events(&mut self, id: SessionId, records: &[Vec<u8>]) -> Result<()> {
+        for record in records {
+            self.batch.push_event(id.mark(), None, record)?;
+            *self.sessions.entry(id).or_default() += 1;
+        }
         self.commit()
+    }
+
+    /// Sets the wall clock of the host back.
+    pub fn set_back(&mut self, by: Duration) {
+        let by = i64::try_from(by.as_nanos()).unwrap_or(i64::MAX);
+        self.wall = WallOffset::from_ns(self.wall.as_ns().saturating_sub(by));
     }
 
     /// Returns the clock of the next event.

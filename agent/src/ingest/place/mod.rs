@@ -5,11 +5,11 @@
 //! exist are left out by their keys, and rows of another history of the spool (restored from a copy) are not lost.
 
 use vctl_common::session::{Gap, GapCause};
-use vctl_common::spool::{BlockEntry, table_check};
+use vctl_common::spool::{BlockEntry, table_check, table_check_from};
 use vctl_common::time::BootNs;
 
 use crate::spool::Position;
-use crate::store::{Chunk, HostCursor};
+use crate::store::{Block, Chunk, HostCursor};
 
 /// How a message is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,8 @@ pub(super) fn place(cursor: Option<Position>, chunk: &Chunk) -> Place {
     if order(cursor) < order(from) {
         return Place::Ahead;
     }
-    if order(to) <= order(cursor) {
+    let is_same = cursor.check == to.check || cursor.check == 0 || to.check == 0;
+    if order(to) < order(cursor) || order(to) == order(cursor) && is_same {
         return Place::Again {
             from: cursor,
             to: cursor,
@@ -75,13 +76,14 @@ fn rest(cursor: Position, chunk: &Chunk) -> Option<usize> {
         .iter()
         .take_while(|entry| entry.end() <= cursor.offset);
     let skip = before.count();
-    let batch = entries[..skip].iter().rposition(|entry| entry.nth() == 0)?;
-    let stored = &entries[batch..skip];
-    let ends_here = stored
-        .last()
-        .is_some_and(|entry| entry.end() == cursor.offset);
-    let is_same = cursor.check == 0 || table_check(stored) == cursor.check;
-    (ends_here && is_same).then_some(skip)
+    let last = entries[..skip].last()?;
+    let check = match entries[..skip].iter().rposition(|entry| entry.nth() == 0) {
+        Some(batch) => table_check(&entries[batch..skip]),
+        // The chunk begins within this batch.
+        None => table_check_from(chunk.from.check, &entries[..skip]),
+    };
+    let is_same = cursor.check == 0 || check == cursor.check;
+    (last.end() == cursor.offset && is_same).then_some(skip)
 }
 
 /// Cuts a chunk to its place.
@@ -94,9 +96,15 @@ pub(super) fn fit(chunk: &mut Chunk, place: Place) {
         Place::Again { from, to } => {
             (chunk.from, chunk.to) = (from, to);
             // Events of no session have no key that finds their row.
-            chunk
-                .blocks
-                .retain(|block| !block.entry.is_events() || block.entry.mark() != 0);
+            let blocks = std::mem::take(&mut chunk.blocks);
+            let has_key = |block: &Block| !block.entry.is_events() || block.entry.mark() != 0;
+            let (keyed, rest): (Vec<_>, Vec<_>) = blocks.into_iter().partition(has_key);
+            chunk.blocks = keyed;
+            if from != to {
+                // Of another history, so they were not stored before.
+                let gap = |block: &Block| block.entry.gap(GapCause::StreamLost, None);
+                chunk.unreadable.extend(rest.iter().map(gap));
+            }
         }
         Place::Ahead => {}
     }
@@ -109,13 +117,11 @@ pub(super) fn after_a_loss(chunk: &mut Chunk, cursor: Option<HostCursor>) {
         .map(BlockEntry::first_at)
         .find(|at| *at != BootNs(0))
         .unwrap_or(BootNs(0));
-    // Events that were stored until then are not missing.
-    let from = cursor.map_or(BootNs(0), |cursor| {
-        let wall = cursor.moved_at.duration_since(std::time::UNIX_EPOCH);
-        let wall = wall.map_or(0, |wall| i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX));
-        let boot = wall.saturating_sub(chunk.wall().as_ns());
-        BootNs(u64::try_from(boot).unwrap_or(0)).min(to)
-    });
+    // Events that were stored until then are not missing. Of another boot, all events until then may be.
+    let from = cursor
+        .and_then(|cursor| cursor.stored_until)
+        .filter(|(boot, _)| *boot == chunk.boot_id.as_uuid())
+        .map_or(BootNs(0), |(_, at)| at.min(to));
     chunk
         .unreadable
         .push(Gap::new(GapCause::StreamLost, None, from, to));

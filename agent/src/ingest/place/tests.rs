@@ -1,5 +1,3 @@
-use std::time::{Duration, UNIX_EPOCH};
-
 use vctl_common::id::BootId;
 use vctl_common::spool::{BatchHeader, BlockFacts, BlockKind, BlockPlace};
 use vctl_common::time::WallOffset;
@@ -108,6 +106,54 @@ fn an_overlapping_batch_is_cut_at_the_cursor() {
 }
 
 #[test]
+fn a_part_of_a_batch_is_cut_at_the_cursor() {
+    let (mut whole, _) = chunk(at(SEGMENT - 1, 100), 4096, 4);
+    // One batch with four blocks, of which a chunk has the last three.
+    let mut entries = Vec::new();
+    for (nth, block) in (0..).zip(&whole.blocks) {
+        let payload = &whole.bytes[block.payload.clone().unwrap()];
+        let place = BlockPlace {
+            offset: u32::try_from(8192 + 100 * u64::from(nth)).unwrap(),
+            nth,
+            of: 4,
+        };
+        let facts = BlockFacts {
+            kind: BlockKind::Events,
+            mark: 99,
+            serial: None,
+            count: 1,
+            first_seq: 1,
+            last_seq: 1,
+            first_at: BootNs(1_000_000),
+            last_at: BootNs(1_000_000),
+            wall_offset: WallOffset::from_ns(5_000_000_000),
+        };
+        entries.push(BlockEntry::new(&facts, place, payload).unwrap());
+    }
+    let after = |blocks: usize| Position {
+        segment: SEGMENT,
+        offset: entries[blocks - 1].end(),
+        check: table_check(&entries[..blocks]),
+    };
+    (whole.from, whole.to) = (after(1), after(4));
+    whole.blocks.remove(0);
+    for (block, entry) in whole.blocks.iter_mut().zip(&entries[1..]) {
+        block.entry = *entry;
+    }
+    let expected = Place::Next {
+        from: after(3),
+        to: after(4),
+        skip: 2,
+    };
+    assert_eq!(place(Some(after(3)), &whole), expected);
+    let other = Position {
+        check: 1,
+        ..after(3)
+    };
+    assert!(matches!(place(Some(other), &whole), Place::Again { .. }));
+}
+
+#[test]
 fn a_passed_batch_is_sent_again_and_moves_no_cursor() {
     let (mut chunk, ends) = chunk(at(SEGMENT, 4096), 4096, 3);
     for cursor in [ends[2], at(SEGMENT, 90_000), at(SEGMENT + 1, 0)] {
@@ -138,7 +184,11 @@ fn another_history_of_the_spool_is_stored_as_a_whole() {
         check: 6,
         ..at(SEGMENT, 4096)
     };
-    for cursor in [other, beside, begin] {
+    let end = Position {
+        check: ends[2].check ^ 1,
+        ..ends[2]
+    };
+    for cursor in [other, beside, begin, end] {
         let found = place(Some(cursor), &chunk);
         assert_eq!(
             found,
@@ -149,18 +199,39 @@ fn another_history_of_the_spool_is_stored_as_a_whole() {
             "{cursor:?}"
         );
     }
+    // Its events of no session are not stored, and counted as missing.
+    let (mut chunk, _) = self::chunk(at(SEGMENT, 4096), 4096, 3);
+    let found = place(Some(other), &chunk);
+    fit(&mut chunk, found);
+    let missing: Vec<_> = chunk
+        .unreadable
+        .iter()
+        .map(|gap| (gap.cause, gap.events))
+        .collect();
+    assert_eq!(missing, [(GapCause::StreamLost, Some(1))]);
 }
 
 #[test]
-fn a_loss_becomes_a_gap_until_the_next_event() {
-    let (mut chunk, _) = chunk(at(SEGMENT, 4096), 4096, 1);
-    let cursor = HostCursor {
-        position: at(SEGMENT, 100),
-        moved_at: UNIX_EPOCH + Duration::from_micros(5_000_400),
-    };
-    after_a_loss(&mut chunk, Some(cursor));
-    assert_eq!(chunk.from, cursor.position);
-    let gap = &chunk.unreadable[0];
-    assert_eq!(gap.cause, GapCause::StreamLost);
-    assert_eq!((gap.from, gap.to), (BootNs(400_000), BootNs(1_000_000)));
+fn a_loss_becomes_a_gap_from_the_last_event_to_the_next() {
+    let (first, _) = chunk(at(SEGMENT, 4096), 4096, 1);
+    let boot = first.boot_id.as_uuid();
+    let other = uuid::Uuid::from_u128(7);
+    for (stored_until, from) in [
+        (Some((boot, BootNs(400_000))), 400_000),
+        // A clock that was ahead, another boot, and a cursor of an older schema.
+        (Some((boot, BootNs(9_000_000))), 1_000_000),
+        (Some((other, BootNs(400_000))), 0),
+        (None, 0),
+    ] {
+        let (mut chunk, _) = chunk(at(SEGMENT, 4096), 4096, 1);
+        let cursor = HostCursor {
+            position: at(SEGMENT, 100),
+            stored_until,
+        };
+        after_a_loss(&mut chunk, Some(cursor));
+        assert_eq!(chunk.from, cursor.position);
+        let gap = &chunk.unreadable[0];
+        assert_eq!(gap.cause, GapCause::StreamLost);
+        assert_eq!((gap.from, gap.to), (BootNs(from), BootNs(1_000_000)));
+    }
 }

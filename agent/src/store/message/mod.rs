@@ -93,7 +93,7 @@ pub(super) fn encode(sender: Sender, chunk: &Chunk, sessions: &Sessions) -> Vec<
         .iter()
         .filter_map(|block| chunk.bytes.get(block.payload.clone()?));
     let table = chunk.blocks.len() * BlockEntry::LEN;
-    let mut out = Vec::with_capacity(PREFIX + header.len() + table + chunk.bytes.len());
+    let mut out = Vec::with_capacity(PREFIX + header.len() + table + chunk.payload_bytes());
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
     out.extend_from_slice(&index(header.len()).to_le_bytes());
@@ -105,6 +105,11 @@ pub(super) fn encode(sender: Sender, chunk: &Chunk, sessions: &Sessions) -> Vec<
         out.extend_from_slice(payload);
     }
     out
+}
+
+/// Returns the spool of a message; `None` for other bytes.
+pub(crate) fn spool_of(bytes: &[u8]) -> Option<Uuid> {
+    Some(decode(bytes).ok()?.sender.spool)
 }
 
 /// Reads a message. A payload that does not fit its entry counts as damaged.
@@ -149,13 +154,18 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
 
 fn chunk(header: &Header, table: &[BlockEntry], payloads: &[u8]) -> Result<Chunk, MessageError> {
     let malformed = MessageError::Malformed;
+    // Each is compared with the next one only: a search in the list for each block would take minutes.
+    if !header.damaged.is_sorted_by(|a, b| a < b) {
+        return Err(malformed("its damaged blocks are not in order"));
+    }
+    let mut damaged = header.damaged.iter().copied().peekable();
     let mut blocks = Vec::new();
     let mut next = 0;
     for (n, entry) in (0..).zip(table) {
         if !entry.is_whole() {
             return Err(malformed("an entry of its table is damaged"));
         }
-        if header.damaged.contains(&n) {
+        if damaged.next_if_eq(&n).is_some() {
             blocks.push(Block {
                 entry: *entry,
                 payload: None,
@@ -171,6 +181,9 @@ fn chunk(header: &Header, table: &[BlockEntry], payloads: &[u8]) -> Result<Chunk
             entry: *entry,
             payload: entry.owns(payload).then_some(range),
         });
+    }
+    if damaged.peek().is_some() {
+        return Err(malformed("a damaged block is not in its table"));
     }
     if next != payloads.len() {
         return Err(malformed("bytes follow its payloads"));

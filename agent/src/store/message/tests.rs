@@ -142,3 +142,44 @@ proptest! {
         let _ = decode(&junk);
     }
 }
+
+#[test]
+fn a_long_list_of_damaged_blocks_is_read_at_once() {
+    let session = SessionId::from_mark(9);
+    let mut chunk = chunk(session, b"events");
+    let damaged = chunk.blocks.swap_remove(1);
+    // As many as fit into a message of 8 MB.
+    chunk.blocks = vec![damaged; 80_000];
+    let message = encode(sender(), &chunk, &Sessions::default());
+    let begun = std::time::Instant::now();
+    assert_eq!(decode(&message).unwrap().chunk.blocks.len(), 80_000);
+    // The square of 80,000 comparisons takes longer in a debug build.
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(2),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn damaged_blocks_are_named_once_and_in_order() {
+    let message = message(SessionId::from_mark(9));
+    for list in ["[1,1]", "[2,1]", "[1,9]"] {
+        let len = u32::from_le_bytes(message[8..12].try_into().unwrap()) as usize;
+        let header = String::from_utf8(message[12..12 + len].to_vec()).unwrap();
+        let header = header.replace("\"damaged\":[1]", &format!("\"damaged\":{list}"));
+        let len_field = u32::try_from(header.len()).unwrap().to_le_bytes();
+        let changed = [
+            &message[..8],
+            &len_field,
+            header.as_bytes(),
+            &message[12 + len..],
+        ]
+        .concat();
+        let error = decode(&changed).unwrap_err();
+        assert!(
+            matches!(error, MessageError::Malformed(_)),
+            "{list}: {error}"
+        );
+    }
+}

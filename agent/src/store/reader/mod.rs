@@ -1,7 +1,7 @@
 //! Reads the spool from the centre's position on, while the writer appends, without a lock.
 //!
 //! It reads batch after batch from the segment itself. The index is used only where the segment is
-//! damaged, and for entries before the position.
+//! damaged, for entries before the position, and to find the batch around a position.
 
 use std::fs::File;
 use std::io;
@@ -133,17 +133,18 @@ impl Reader {
                 } else {
                     begin
                 };
-                let chunk = if start < open.files.len {
+                let read = if start < open.files.len {
                     open.read(from, start, limits, boot_id)?
                 } else {
                     None
                 };
-                if chunk.is_some() {
+                if let Some((chunk, journal)) = read {
                     if self.sessions_of != number {
                         self.sessions.next_segment();
                         self.sessions_of = number;
                     }
-                    return Ok(chunk);
+                    self.sessions.learn_blocks(&chunk, &journal);
+                    return Ok(Some(chunk));
                 }
             }
             let listing = list(&self.dir)?;
@@ -205,52 +206,77 @@ impl Reader {
 }
 
 impl Open {
+    /// Reads a chunk, and the journal of the batch that it is a part of.
     fn read(
         &self,
         from: Position,
         start: u64,
         limits: Limits,
         boot_id: BootId,
-    ) -> Result<Option<Chunk>, SpoolReadError> {
+    ) -> Result<Option<(Chunk, Vec<Block>)>, SpoolReadError> {
         if let Some(header) = self.header {
-            let (bytes, read) = self.batches(start, &header, limits)?;
+            let (mut bytes, mut read) = self.batches(start, start, &header, limits)?;
+            if read.broken
+                && read.blocks.is_empty()
+                && let Some(begin) = self.batch_around(start)?
+            {
+                (bytes, read) = self.batches(begin, start, &header, limits)?;
+            }
             if !read.blocks.is_empty() {
-                return Ok(Some(Chunk {
+                let chunk = Chunk {
                     from,
                     to: Position {
                         segment: self.files.number,
-                        offset: start + read.len as u64,
+                        offset: read.end,
                         check: read.check,
                     },
                     boot_id: header.boot_id(),
                     bytes,
                     blocks: read.blocks,
                     unreadable: Vec::new(),
-                }));
+                };
+                return Ok(Some((chunk, read.journal)));
             }
         }
-        self.read_damaged(from, start, limits, boot_id)
+        let chunk = self.read_damaged(from, start, limits, boot_id)?;
+        Ok(chunk.map(|chunk| (chunk, Vec::new())))
+    }
+
+    /// Returns the beginning of the batch that has a block at `start`, and another one before.
+    fn batch_around(&self, start: u64) -> Result<Option<u64>, SpoolReadError> {
+        let Ok(segment) = Segment::load(&self.files, Look::Index, Vec::new())? else {
+            return Ok(None);
+        };
+        let entries = segment.entries();
+        let Some(here) = entries.iter().position(|entry| entry.offset() == start) else {
+            return Ok(None);
+        };
+        let first = entries[..here].iter().rfind(|entry| entry.nth() == 0);
+        Ok(first
+            .filter(|_| entries[here].nth() != 0)
+            .and_then(BlockEntry::batch_at))
     }
 
     fn batches(
         &self,
-        start: u64,
+        begin: u64,
+        from: u64,
         header: &FileHeader,
         limits: Limits,
     ) -> Result<(Vec<u8>, Batches), SpoolReadError> {
-        let rest = usize::try_from(self.files.len - start).unwrap_or(usize::MAX);
+        let rest = usize::try_from(self.files.len - begin).unwrap_or(usize::MAX);
         let mut window = rest.min(limits.bytes + BatchHeader::LEN);
         loop {
             let mut bytes = vec![0; window];
             self.file
-                .read_exact_at(&mut bytes, start)
+                .read_exact_at(&mut bytes, begin)
                 .or_else(|error| match error.kind() {
                     // The file ends after the durable position; the bytes after that are not a
                     // batch.
                     io::ErrorKind::UnexpectedEof => Ok(()),
                     _ => Err(read_error(&self.files.segment, error)),
                 })?;
-            let read = batches(&bytes, start, header.batch_magic(), limits);
+            let read = batches(&bytes, begin, from, header.batch_magic(), limits);
             match read.wants {
                 Some(wants) if read.blocks.is_empty() && window < wants && wants <= rest => {
                     window = wants;
@@ -294,10 +320,9 @@ impl Open {
         chunk.unreadable.clone_from(&segment.damage);
         let mut events = 0;
         for entry in segment.entries().iter().filter(|e| e.offset() >= start) {
-            let begins = entry.batch_at();
             let full = events >= limits.events || chunk.bytes.len() >= limits.bytes;
-            if full && let Some(offset) = begins {
-                chunk.to.offset = offset;
+            if full {
+                chunk.to.offset = entry.batch_at().unwrap_or(entry.offset());
                 break;
             }
             events += if entry.is_events() { entry.count() } else { 0 };

@@ -3,7 +3,8 @@ use std::fs;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use vctl_common::id::SessionId;
-use vctl_common::time::WallOffset;
+use vctl_common::session::{JournalEntry, SessionOpened};
+use vctl_common::time::{BootNs, WallOffset};
 use vctl_common::wire::{Exit, Header, KIND_EXIT};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -134,6 +135,70 @@ fn segments_dropped_before_they_were_read_are_passed_over() {
     assert!(!seqs.is_empty() && seqs.len() < 4000);
     assert_eq!(seqs.last(), Some(&4000));
     assert_eq!(reader.seek(at, durable).unwrap(), Sought::Here);
+}
+
+/// Writes one batch of sessions with one event each, then the journal that names them, as a trim copies them.
+fn write_large(writer: &mut SpoolWriter, marks: std::ops::Range<u64>) -> Vec<SessionId> {
+    let mut batch = BatchBuilder::new();
+    let ids: Vec<_> = marks.map(|_| SessionId::generate()).collect();
+    for (seq, id) in (1..).zip(&ids) {
+        let mut exit = Exit::new_zeroed();
+        exit.header = Header {
+            len: 80,
+            kind: KIND_EXIT,
+            session: id.mark(),
+            session_seq: seq,
+            at: 100 + seq,
+            ..Header::new_zeroed()
+        };
+        batch.push_event(id.mark(), None, exit.as_bytes()).unwrap();
+    }
+    for id in &ids {
+        let opened = SessionOpened::unknown(*id, BootNs(5));
+        batch
+            .push_journal(&JournalEntry::Opened(Box::new(opened)))
+            .unwrap();
+    }
+    let wall = WallOffset::from_ns(1_700_000_000_000_000_000);
+    writer.commit_durable(&mut batch, None, wall).unwrap();
+    ids
+}
+
+#[test]
+fn a_batch_above_the_limits_is_read_in_parts() {
+    let dir = dir();
+    let (mut writer, _) = SpoolWriter::open(&config(&dir)).unwrap();
+    let ids = write_large(&mut writer, 1..200);
+    write(&mut writer, 1..=5);
+    writer.sync().unwrap();
+    let durable = *writer.durable().borrow();
+    let (mut at, mut parts, mut found) = (Position::default(), 0, Vec::new());
+    let mut shipper = reader(&dir);
+    while let Some(chunk) = shipper.next(at, durable, LIMITS).unwrap() {
+        let columns = Columns::of(&chunk, &mut shipper.sessions);
+        assert!(columns.len() <= 20, "{} events", columns.len());
+        assert_eq!(columns.journal.gaps.len(), 0);
+        found.extend(columns.session.iter().flatten().copied());
+        at = chunk.to;
+        parts += 1;
+        // A shipper that starts again continues in the middle of the batch, and knows its sessions.
+        if parts % 3 == 0 {
+            shipper = reader(&dir);
+            assert_eq!(shipper.seek(at, durable).unwrap(), Sought::Here);
+            let other = Position {
+                check: at.check ^ 1,
+                ..at
+            };
+            assert_eq!(
+                reader(&dir).seek(other, durable).unwrap(),
+                Sought::Elsewhere
+            );
+        }
+    }
+    assert!(parts > 10, "{parts} parts");
+    let expected: Vec<_> = ids.iter().map(|id| id.as_uuid()).collect();
+    assert_eq!(found[..ids.len()], expected);
+    assert_eq!(found.len(), ids.len() + 5);
 }
 
 proptest! {

@@ -325,6 +325,7 @@ fn cause(cause: GapCause) -> &'static str {
         GapCause::SpoolCap => "dropped: the spool reached its size limit",
         GapCause::SpoolDamaged => "the spool is damaged",
         GapCause::StreamLost => "JetStream lost batches of this host",
+        GapCause::CentreLost => "the central store lost batches of this host",
         GapCause::Shipped => {
             "sent: the events are in the central store, and no longer on this host"
         }

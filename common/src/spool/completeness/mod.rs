@@ -298,6 +298,7 @@ fn takes_numbers(cause: GapCause) -> bool {
         | GapCause::SpoolCap
         | GapCause::SpoolDamaged
         | GapCause::StreamLost
+        | GapCause::CentreLost
         | GapCause::Shipped => true,
         GapCause::ProbeSkipped
         | GapCause::MarksFull

@@ -7,13 +7,13 @@ use vctl_tests::centre::{Centre, HostIdentity, Secret};
 use vctl_tests::lab::{Programs, skip};
 
 /// A central store, and the programs of an administrator and of a host.
-pub(super) struct Desk {
+pub(crate) struct Desk {
     pub(super) centre: &'static Centre,
     programs: Programs,
 }
 
 impl Desk {
-    pub(super) fn open() -> Option<Self> {
+    pub(crate) fn open() -> Option<Self> {
         match Programs::find() {
             Ok(programs) => Some(Self {
                 centre: Centre::shared()?,
@@ -58,11 +58,11 @@ impl Desk {
         self.centre.ask(sql).unwrap()
     }
 
-    pub(super) fn enrol(&self, name: &str) -> HostIdentity {
+    pub(crate) fn enrol(&self, name: &str) -> HostIdentity {
         self.credentials(name, &["enroll", name, "--create", "--ip", "10.0.0.7"])
     }
 
-    pub(super) fn rename(&self, old: &str, new: &str) -> HostIdentity {
+    pub(crate) fn rename(&self, old: &str, new: &str) -> HostIdentity {
         self.credentials(new, &["rename", old, new])
     }
 

@@ -1,6 +1,6 @@
 //! A renamed host stays one host: for its spool, its records and its credentials.
 
-mod desk;
+pub(super) mod desk;
 
 use serde_json::{Value, json};
 use vctl_tests::centre::DATABASE;

@@ -328,7 +328,7 @@ const SPOILED: &[(&str, &str)] = &[
     ),
     (
         "0028_stream_ingest",
-        "grant execute on function vctl.stream_host(text) to public",
+        "grant execute on function vctl.stream_host(text, uuid) to public",
     ),
     (
         "0028_stream_ingest",
@@ -341,6 +341,26 @@ const SPOILED: &[(&str, &str)] = &[
     (
         "0028_stream_ingest",
         "revoke usage on schema vctl from vctl_stream_ingest",
+    ),
+    (
+        "0029_stream_blocked",
+        "revoke execute on function vctl.stream_names_v1(text, uuid) from vctl_stream_ingest",
+    ),
+    (
+        "0029_stream_blocked",
+        "alter function vctl.stream_names_v1(text, uuid) security invoker",
+    ),
+    (
+        "0029_stream_blocked",
+        "grant execute on function vctl.stream_names_v1(text, uuid) to vctl_audit_ingest",
+    ),
+    (
+        "0029_stream_blocked",
+        "create function vctl.stream_host(text) returns text language sql as $$ select $1 $$",
+    ),
+    (
+        "0029_stream_blocked",
+        "alter table vctl.ingest_cursor drop column stored_until cascade",
     ),
 ];
 

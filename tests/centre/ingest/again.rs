@@ -1,0 +1,107 @@
+//! Batches that arrive again: nothing is stored twice.
+
+use std::fs;
+use std::time::Duration;
+
+use vctl_tests::centre::Centre;
+use vctl_tests::lab::{PATIENCE, eventually};
+use vctl_tests::ship::Source;
+
+#[test]
+fn events_with_a_wrong_clock_are_stored_once() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let host = "again-clock";
+    let identity = centre.enroll(host).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let way = centre.way(&identity, dir.path()).unwrap();
+    let spool = dir.path().join("spool");
+    let mut source = Source::open(&spool, 256 << 10, 1 << 30).unwrap();
+    // So far back that each row has the day of its arrival.
+    source.set_back(Duration::from_hours(100 * 24));
+    let id = source.log_in(1).unwrap();
+    source.work(id, 50).unwrap();
+    let shipper = source.ship(&way).unwrap();
+    centre.ensure_has(host, &source.sessions, PATIENCE).unwrap();
+    drop(shipper);
+    // The next arrival is on another day.
+    let of_host = format!("(select id from vctl.audit_host where hostname = '{host}')");
+    let yesterday = format!(
+        "do $$ begin perform vctl.ensure_event_day(((now() at time zone 'UTC')::date - 1)); end $$; \
+         update vctl.kernel_event set day = day - 1 where host_id = {of_host}; \
+         update vctl.audit_session set first_day = first_day - 1, last_day = last_day - 1 where host_id = {of_host}"
+    );
+    centre.ask(&yesterday).unwrap();
+
+    let truth = std::mem::take(&mut source.sessions);
+    drop(source);
+    // As a spool that was restored from a copy: it is shipped from its beginning.
+    fs::remove_file(spool.join("spool.id")).unwrap();
+    let mut source = Source::open(&spool, 256 << 10, 1 << 30).unwrap();
+    source.set_back(Duration::from_hours(100 * 24));
+    source.sessions = truth;
+    source.work(id, 5).unwrap();
+    let _shipper = source.ship(&way).unwrap();
+    centre.ensure_has(host, &source.sessions, PATIENCE).unwrap();
+    let spools =
+        format!("select count(*) from vctl.ingest_cursor where host_id = {of_host} and events > 0");
+    let both = eventually(PATIENCE, || Ok(centre.ask(&spools)? == "2"));
+    assert!(both.unwrap());
+}
+
+#[test]
+fn a_restored_postgres_gets_a_gap_for_dropped_records() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let host = "again-restored";
+    let identity = centre.enroll(host).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let way = centre.way(&identity, dir.path()).unwrap();
+    let spool = dir.path().join("spool");
+    let open = || Source::open(&spool, 64 << 10, 1 << 30).unwrap();
+    let mut source = open();
+    let dropped = source.log_in(1).unwrap();
+    source.work(dropped, 2000).unwrap();
+    let id = source.log_in(2).unwrap();
+    source.work(id, 10).unwrap();
+    let shipper = source.ship(&way).unwrap();
+    centre.ensure_has(host, &source.sessions, PATIENCE).unwrap();
+    drop(shipper);
+    let mut truth = std::mem::take(&mut source.sessions);
+    drop(source);
+
+    // The backup is from before the host's first record, and the host has dropped what it shipped first.
+    let of_host = format!("(select id from vctl.audit_host where hostname = '{host}')");
+    let restored = format!(
+        "delete from vctl.kernel_event where host_id = {of_host}; \
+         delete from vctl.audit_session where host_id = {of_host}; \
+         delete from vctl.ingest_cursor where host_id = {of_host}"
+    );
+    centre.ask(&restored).unwrap();
+    let files = fs::read_dir(&spool)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut segments: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|ext| ext == "seg"))
+        .collect();
+    segments.sort();
+    for segment in &segments[..2] {
+        fs::remove_file(segment).unwrap();
+    }
+
+    let mut source = open();
+    source.sessions = truth.clone();
+    source.work(id, 5).unwrap();
+    let _shipper = source.ship(&way).unwrap();
+    truth.remove(&dropped);
+    truth.insert(id, 15);
+    let stored = format!("select count(*) from vctl.kernel_event where session_id = '{id}'");
+    let came = eventually(PATIENCE, || Ok(centre.ask(&stored)? == "15"));
+    assert!(came.unwrap(), "{}", centre.ask(&stored).unwrap());
+    let gaps = format!(
+        "select cause, session_id is null, from_at < to_at from vctl.audit_gap where host_id = {of_host}"
+    );
+    assert_eq!(centre.ask(&gaps).unwrap(), "centre_lost|t|t");
+}
