@@ -35,6 +35,8 @@ pub struct PinnedState {
     pub ring_id: u64,
     /// All parts are in place, and the self-test has passed.
     pub complete: bool,
+    /// The probes at the exit of exec are attached, and belong to it.
+    pub exec_exits: bool,
     /// Whether the whole host is recorded; fixed when the probe is loaded.
     pub capture_all: bool,
     /// Boot clock when the probe was loaded.
@@ -188,7 +190,10 @@ impl Maps {
         for (index, word) in [
             (0, state.version),
             (1, state.ring_id),
-            (2, u64::from(state.complete)),
+            (
+                2,
+                u64::from(state.complete) | u64::from(state.exec_exits) << 1,
+            ),
             (3, u64::from(state.capture_all)),
             (4, state.loaded_at),
         ] {
@@ -220,7 +225,8 @@ fn read_state(state: &Array<MapData, u64>) -> PinnedState {
     PinnedState {
         version: word(0),
         ring_id: word(1),
-        complete: word(2) == 1,
+        complete: word(2) & 1 != 0,
+        exec_exits: word(2) & 2 != 0,
         capture_all: word(3) == 1,
         loaded_at: word(4),
     }
