@@ -12,7 +12,8 @@ use aya::Ebpf;
 use aya::programs::FExit;
 use aya::programs::links::{FdLink, PinnedLink};
 
-use super::ProbeError;
+use super::object::object;
+use super::{Maps, ProbeError, ProbeOptions, self_test};
 
 /// The one program of the object. It is loaded once for each function.
 const PROGRAM: &str = "exec_exit";
@@ -67,16 +68,16 @@ pub(super) struct ExecExits {
 }
 
 impl ExecExits {
-    /// Loads and attaches the probes, and pins the programs. The links are not pinned: without [`Self::pin`] the
-    /// probes end with this process.
+    /// Loads and attaches the probes. With a directory it pins the programs there, but not the links: without
+    /// [`Self::pin`] the probes end with this process.
     ///
     /// # Errors
-    /// The kernel refuses the first one; see [`remove`].
+    /// The kernel refuses a probe. Pins of programs stay: see [`remove`].
     pub(super) fn attach(
         ebpf: &mut Ebpf,
         btf: &aya::Btf,
         functions: &[&'static str],
-        dir: &Path,
+        dir: Option<&Path>,
     ) -> Result<Self, ProbeError> {
         let mut exits = Self::default();
         for &name in functions {
@@ -86,16 +87,18 @@ impl ExecExits {
                 .and_then(|program| program.try_into().ok())
                 .ok_or(ProbeError::Object { name: PROGRAM })?;
             program.load(name, btf).map_err(failed)?;
-            let pinned = program.pin(program_path(dir, name));
+            let link = program.attach().and_then(|id| program.take_link(id));
+            let pinned = dir.map(|dir| program.pin(program_path(dir, name)));
+            // The link keeps the program in the kernel.
             program.unload().map_err(failed)?;
-            pinned.map_err(|source| ProbeError::Pin { name, source })?;
-            let mut program = FExit::from_pin(program_path(dir, name)).map_err(failed)?;
-            let link = program
-                .attach()
-                .and_then(|id| program.take_link(id))
-                .map_err(failed)?;
-            exits.programs.push(program);
-            exits.links.push((name, link.into()));
+            exits.links.push((name, link.map_err(failed)?.into()));
+            pinned
+                .transpose()
+                .map_err(|source| ProbeError::Pin { name, source })?;
+            if let Some(dir) = dir {
+                let program = FExit::from_pin(program_path(dir, name));
+                exits.programs.push(program.map_err(failed)?);
+            }
         }
         Ok(exits)
     }
@@ -131,6 +134,18 @@ impl ExecExits {
         }
         Ok(exits)
     }
+}
+
+/// Records failed execs at the exit of exec, with maps of its own, and removes the probes again.
+///
+/// # Errors
+/// The kernel refuses a probe, or does not run it.
+pub fn try_exec_exits(options: &ProbeOptions) -> Result<(), ProbeError> {
+    let mut object = object(options, false)?;
+    let [native, ..] = TABLES;
+    let _attached = ExecExits::attach(&mut object.ebpf, &object.btf, &native, None)?;
+    let mut maps = Maps::of(&mut object.ebpf)?;
+    self_test::failed_exec::run(&mut maps, &options.self_test)
 }
 
 /// Removes the pins of all probes; links go first.

@@ -53,7 +53,7 @@ impl Probe {
         Ok(())
     }
 
-    /// Attaches the probes at the exit of exec if the kernel runs them. Tries once for each loaded probe.
+    /// Attaches the probes at the exit of exec if the kernel runs them. Each agent tries once: the reason may disappear.
     fn decide(&mut self) -> Result<(), ProbeError> {
         // The probes of an earlier agent stay until they rest: between them and others an exec would be lost, or
         // recorded twice.
@@ -84,7 +84,7 @@ impl Probe {
             ..
         } = &mut unfinished;
         let dir = &self.options.pin_dir;
-        let attached = ExecExits::attach(ebpf, btf, exec_functions, dir);
+        let attached = ExecExits::attach(ebpf, btf, exec_functions, Some(dir));
         self.unfinished = Some(unfinished);
         let exits = attached?;
         self_test::failed_exec::run(&mut self.maps, &self.options.self_test)?;

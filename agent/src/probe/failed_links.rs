@@ -23,8 +23,3 @@ pub(super) fn failed_links(dir: &Path) -> Vec<(&'static str, FdLink)> {
         .filter_map(|call| Some((call, open(call).ok()?.into())))
         .collect()
 }
-
-/// Returns whether an agent has loaded the program for the end of system calls.
-pub(super) fn has_decided(dir: &Path) -> bool {
-    dir.join(format!("prog_{FAILED_PROGRAM}")).exists()
-}

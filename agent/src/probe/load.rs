@@ -17,7 +17,7 @@ use uuid::Uuid;
 use vctl_common::wire;
 
 use super::exec_exits::ExecExits;
-use super::failed_links::{FAILED_CALLS, failed_links, has_decided};
+use super::failed_links::{FAILED_CALLS, failed_links};
 use super::maps::{Maps, PINNED, PinnedState, remove_pins};
 use super::object::{PROGRAMS, Unfinished, object};
 use super::watch::{Pins, Watch, belongs_together};
@@ -84,11 +84,10 @@ impl Probe {
             } else {
                 exits.links
             };
-            let is_of_this_version = maps.state().version == u64::from(wire::VERSION);
             return Ok(Self {
                 maps,
                 taken_over: true,
-                is_undecided: !is_of_this_version || exits.programs.is_empty() && !has_decided(dir),
+                is_undecided: exits.programs.is_empty(),
                 exits: exits.programs,
                 failed_attached,
                 failed,

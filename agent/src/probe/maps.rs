@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
+use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use vctl_common::id::AuditSessionId;
 use vctl_common::wire::{LOGIN_REFUSED, Mark, SeenLogin, SessionCounters, TaskMark};
@@ -61,8 +62,20 @@ impl Maps {
         Self::open(|name| MapData::from_pin(dir.join(name)))
     }
 
-    fn open(data: impl Fn(&'static str) -> Result<MapData, MapError>) -> Result<Self, ProbeError> {
-        let data =
+    /// Takes the maps of an object that is not pinned.
+    pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self, ProbeError> {
+        Self::open(|name| match ebpf.take_map(name) {
+            Some(Map::HashMap(data) | Map::Array(data) | Map::RingBuf(data)) => Ok(data),
+            _ => Err(MapError::InvalidName {
+                name: name.to_owned(),
+            }),
+        })
+    }
+
+    fn open(
+        mut data: impl FnMut(&'static str) -> Result<MapData, MapError>,
+    ) -> Result<Self, ProbeError> {
+        let mut data =
             |name: &'static str| data(name).map_err(|source| ProbeError::Map { name, source });
         let in_map = |name: &'static str| move |source| ProbeError::Map { name, source };
         let ring_data = data("ring")?;

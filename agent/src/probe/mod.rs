@@ -24,6 +24,7 @@ use aya::programs::links::LinkError;
 
 use crate::trusted_dir::UntrustedDir;
 
+pub use exec_exits::try_exec_exits;
 pub use failed::has_tracepoint;
 pub use load::Probe;
 pub use maps::Maps;
