@@ -134,6 +134,7 @@ pub(super) const CELLS: &[Cell] = &[
         },
         &LOGINS,
     ),
+    small("logins-newest", NEWEST, &LOGINS),
     small("failed-execs", LINUX_6_12, &FAILED_EXECS),
     small("no-btf", LINUX_6_12, &WITHOUT_BTF),
     small("lockdown", LINUX_6_12, &LOCKED_DOWN),

@@ -52,7 +52,7 @@ pub(super) const FAILED_EXECS: Small = Small {
     script: "guest-failed-exec\nvctl-agent check --local\n",
     expected: &[
         "@@failed execs: both probes wrote 26 equal records",
-        "@@replaced: 4 failed execs before and after, none missing and none twice",
+        "@@replaced: 16 failed execs before and after, none missing and none twice",
     ],
 };
 
