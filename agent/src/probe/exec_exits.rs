@@ -148,6 +148,26 @@ pub fn try_exec_exits(options: &ProbeOptions) -> Result<(), ProbeError> {
     self_test::failed_exec::run(&mut maps, &options.self_test)
 }
 
+/// Pins a program again if its pin was removed, and returns the name of that pin.
+pub(super) fn restore(
+    program: &mut FExit,
+    function: &'static str,
+    dir: &Path,
+) -> Result<Option<String>, ProbeError> {
+    let path = program_path(dir, function);
+    if path.exists() {
+        return Ok(None);
+    }
+    let name = format!("prog_{function}");
+    match program.pin(path) {
+        Ok(()) => Ok(Some(name)),
+        Err(source) => Err(ProbeError::Pin {
+            name: function,
+            source,
+        }),
+    }
+}
+
 /// Removes the pins of all probes; links go first.
 ///
 /// # Errors

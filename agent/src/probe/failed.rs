@@ -53,7 +53,7 @@ impl Probe {
         Ok(())
     }
 
-    /// Attaches the probes at the exit of exec if the kernel runs them. Each agent tries once: the reason may disappear.
+    /// Attaches the probes at the exit of exec if the kernel runs them. Tries once for each loaded probe.
     fn decide(&mut self) -> Result<(), ProbeError> {
         // The probes of an earlier agent stay until they rest: between them and others an exec would be lost, or
         // recorded twice.

@@ -16,6 +16,11 @@ pub(super) fn links() -> impl Iterator<Item = &'static str> {
     FAILED_CALLS.into_iter().chain([COMPAT_PROGRAM])
 }
 
+/// Returns whether an agent has loaded the program for the end of system calls.
+pub(super) fn is_loaded(dir: &Path) -> bool {
+    dir.join(format!("prog_{FAILED_PROGRAM}")).exists()
+}
+
 /// Opens the links of failed execs, so that they stay attached without their pins.
 pub(super) fn failed_links(dir: &Path) -> Vec<(&'static str, FdLink)> {
     let open = |call: &str| PinnedLink::from_pin(dir.join(format!("link_{call}")));

@@ -16,8 +16,8 @@ use tracing::{info, warn};
 use uuid::Uuid;
 use vctl_common::wire;
 
-use super::exec_exits::ExecExits;
-use super::failed_links::{FAILED_CALLS, failed_links};
+use super::exec_exits::{self, ExecExits};
+use super::failed_links::{FAILED_CALLS, failed_links, is_loaded};
 use super::maps::{Maps, PINNED, PinnedState, remove_pins};
 use super::object::{PROGRAMS, Unfinished, object};
 use super::watch::{Pins, Watch, belongs_together};
@@ -84,14 +84,23 @@ impl Probe {
             } else {
                 exits.links
             };
+            // An agent of this version that uses the end of system calls has tried the exit of exec.
+            let has_tried = maps.state().version == u64::from(wire::VERSION) && is_loaded(dir);
+            let is_undecided = exits.programs.is_empty() && !has_tried;
+            // Before the agent is ready: it takes as long as the rest of the start.
+            let unfinished = if options.failed_exec && is_undecided && !failed_attached {
+                Some(object(&options, true)?)
+            } else {
+                None
+            };
             return Ok(Self {
                 maps,
                 taken_over: true,
-                is_undecided: exits.programs.is_empty(),
+                is_undecided,
                 exits: exits.programs,
                 failed_attached,
                 failed,
-                unfinished: None,
+                unfinished,
                 is_failed_loaded: false,
                 failed_unseen: false,
                 compat_unseen: false,
@@ -141,6 +150,13 @@ impl Probe {
             Pins::Restored { names, was_off } => (names, was_off),
             _ => (Vec::new(), false),
         };
+        for (program, (function, _)) in self.exits.iter_mut().zip(&self.failed) {
+            names.extend(exec_exits::restore(
+                program,
+                function,
+                &self.options.pin_dir,
+            )?);
+        }
         for (call, link) in std::mem::take(&mut self.failed) {
             let name = format!("link_{call}");
             let path = self.options.pin_dir.join(&name);

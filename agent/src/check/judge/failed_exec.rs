@@ -22,10 +22,10 @@ pub(super) fn probes(facts: &HostFacts, config: &Config) -> Finding {
         ),
         ExecExitFact::Accepted {
             is_other_pinned: true,
-        } => Finding::pass(
+        } => Finding::warn(
             id,
-            "failed execs are recorded at the end of system calls; the collector changes to the exit of exec when it \
-             starts again, or when its last session ends",
+            "failed execs are recorded at the end of system calls, but the kernel runs probes at the exit of exec",
+            "when no session is open: vctl-agent detach, then start the collector again",
         ),
         ExecExitFact::Refused(why) => Finding::pass(
             id,
