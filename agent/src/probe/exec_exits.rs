@@ -12,8 +12,7 @@ use aya::Ebpf;
 use aya::programs::FExit;
 use aya::programs::links::{FdLink, PinnedLink};
 
-use super::object::object;
-use super::{Maps, ProbeError, ProbeOptions, self_test};
+use super::ProbeError;
 
 /// The one program of the object. It is loaded once for each function.
 const PROGRAM: &str = "exec_exit";
@@ -42,6 +41,12 @@ pub(super) fn functions(btf: &[u8]) -> Vec<&'static str> {
     let [native, others @ ..] = TABLES;
     let others = others.into_iter().filter(|[execve, _]| has(execve));
     std::iter::once(native).chain(others).flatten().collect()
+}
+
+/// Returns the functions of the native table, which every kernel has.
+pub(super) fn native() -> [&'static str; 2] {
+    let [native, ..] = TABLES;
+    native
 }
 
 /// Returns the number of scratch spaces that the programs for these functions need: the index of the last table's.
@@ -134,18 +139,6 @@ impl ExecExits {
         }
         Ok(exits)
     }
-}
-
-/// Records failed execs at the exit of exec, with maps of its own, and removes the probes again.
-///
-/// # Errors
-/// The kernel refuses a probe, or does not run it.
-pub fn try_exec_exits(options: &ProbeOptions) -> Result<(), ProbeError> {
-    let mut object = object(options, false)?;
-    let [native, ..] = TABLES;
-    let _attached = ExecExits::attach(&mut object.ebpf, &object.btf, &native, None)?;
-    let mut maps = Maps::of(&mut object.ebpf)?;
-    self_test::failed_exec::run(&mut maps, &options.self_test)
 }
 
 /// Pins a program again if its pin was removed, and returns the name of that pin.

@@ -1,5 +1,6 @@
 //! The probe in the kernel: find its offsets, load, pin and test it, read its ring.
 pub mod btf;
+mod exec_exit_trial;
 mod exec_exits;
 mod failed;
 mod failed_links;
@@ -24,7 +25,7 @@ use aya::programs::links::LinkError;
 
 use crate::trusted_dir::UntrustedDir;
 
-pub use exec_exits::try_exec_exits;
+pub use exec_exit_trial::try_exec_exits;
 pub use failed::has_tracepoint;
 pub use load::Probe;
 pub use maps::Maps;
