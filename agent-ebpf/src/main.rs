@@ -11,6 +11,7 @@
     reason = "atomic add exists for this target as an intrinsic only"
 )]
 
+mod attempt;
 mod cgroup;
 mod exec;
 mod exit;

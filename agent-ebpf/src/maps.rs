@@ -49,9 +49,9 @@ pub static STATE: Array<u64> = Array::with_max_entries(5, 0);
 #[map(name = "exec_scratch")]
 pub static EXEC_SCRATCH: Array<ExecScratch> = Array::with_max_entries(1, 0);
 
-/// The same for failed execs, which record less of argv.
+/// The same for failed execs, which record less of argv. One for each call of `attempt::Call`; the agent sets the number.
 #[map(name = "failed_scratch")]
-pub static FAILED_SCRATCH: PerCpuArray<FailedScratch> = PerCpuArray::with_max_entries(1, 0);
+pub static FAILED_SCRATCH: PerCpuArray<FailedScratch> = PerCpuArray::with_max_entries(6, 0);
 
 #[repr(C)]
 pub struct ExecScratch {
@@ -68,6 +68,8 @@ pub struct FailedScratch {
     pub exec: Exec,
     pub tail: [u8; FAILED_TAIL],
     pub walk: Walk,
+    /// Size of an address in argv.
+    pub width: u32,
 }
 
 /// Name and argv of a failed exec. A longer tail is cut, and the record says so.

@@ -142,11 +142,9 @@ pub fn place(owner: &Owner) -> Option<Place> {
     // SAFETY: a live map value.
     let session_seq = unsafe { add(&raw mut (*session).seq, 1) } + 1;
     let cpu = CPU_SEQ.get_ptr_mut(0)?;
-    // SAFETY: a live map value, written on this CPU only.
-    let cpu_seq = unsafe {
-        *cpu += 1;
-        *cpu
-    };
+    // Atomic, because the kernel may preempt a program by another one on this CPU.
+    // SAFETY: a live map value.
+    let cpu_seq = unsafe { add(cpu, 1) } + 1;
     Some(Place {
         session_seq,
         cpu_seq,

@@ -22,6 +22,19 @@ pub const FILE: &str = "collector.json";
 /// Far more than a status needs. Any other file of this name must not fill the memory.
 const FILE_MAX: u64 = 256 * 1024;
 
+/// Probes that watch failed execs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailedExecs {
+    /// Failed execs are not recorded.
+    Off,
+    /// At the exit of the kernel's exec functions: other system calls cost nothing.
+    ExecExit,
+    /// At the end of system calls, while a session is open. All earlier agents use these.
+    #[default]
+    SystemCallExit,
+}
+
 /// State and counters of one collector. Counters start at the host's boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -44,6 +57,8 @@ pub struct CollectorStatus {
     pub sessions_over_budget: u64,
     /// Pins of the probe that were removed or replaced, and restored.
     pub pins_restored: u64,
+    /// The probes that watch failed execs.
+    pub failed_execs: FailedExecs,
     /// Failed execs, all or those of the table of 32-bit system calls, cannot be recorded.
     pub failed_execs_unseen: bool,
     /// Losses that are final, by cause.

@@ -7,9 +7,13 @@
 //! A record is a [`Header`], the fixed part of its kind, and for exec a tail of byte strings. Its
 //! `len` counts all of them, without padding.
 
-/// Changes with the format or meaning of a record or a pinned map. An agent refuses pinned state of
-/// a newer version.
-pub const VERSION: u32 = 3;
+/// Changes with the format or meaning of a record or a pinned map, and with the probes that may be pinned. An agent
+/// refuses pinned state of a newer version: that of version 4 may watch failed execs by probes that version 3 does not
+/// know, and version 3 would record them twice.
+pub const VERSION: u32 = 4;
+
+/// The oldest version whose pinned state is taken over. Records and maps are those of [`VERSION`].
+pub const OLDEST_VERSION: u32 = 3;
 
 /// A session's number in the kernel: the low half of its id. 0 means no session.
 pub type Mark = u64;

@@ -67,6 +67,7 @@ pub(crate) const FOR_GUESTS: &[Need] = &[
     ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
     ("/usr/share/seabios/bios-256k.bin", "seabios"),
     ("/bin/busybox", "busybox-static"),
+    ("/usr/bin/cc", "gcc"),
 ];
 
 pub(crate) const FOR_TREES: &[Need] = &[

@@ -17,8 +17,8 @@ use nix::unistd::Group;
 use vctl_common::status;
 
 use super::facts::{
-    BreakGlass, CentreFact, DirectoryFact, HostFacts, LocalLogFact, PinFact, SocketFact, SpoolFact,
-    SshdFact,
+    BreakGlass, CentreFact, DirectoryFact, ExecExitFact, HostFacts, LocalLogFact, PinFact,
+    SocketFact, SpoolFact, SshdFact,
 };
 use super::judge::TRACEPOINTS;
 use super::sshd::settings;
@@ -48,6 +48,7 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
             .ok()
             .map(|btf| btf_tracepoints(&btf)),
         mountinfo: text("/proc/self/mountinfo").unwrap_or_default(),
+        exec_exits: ExecExitFact::default(),
         has_exec_tracepoint: probe::has_tracepoint(root),
         has_audit_ids: text("/proc/self/sessionid").is_some()
             && text("/proc/self/loginuid").is_some(),

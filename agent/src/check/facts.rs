@@ -19,6 +19,7 @@ pub struct HostFacts {
     pub btf_tracepoints: Option<Vec<&'static str>>,
     /// All of `/proc/self/mountinfo`.
     pub mountinfo: String,
+    pub exec_exits: ExecExitFact,
     /// Whether tracefs has the tracepoint of execve's result.
     pub has_exec_tracepoint: bool,
     /// Whether `/proc/self/loginuid` and `sessionid` exist: the kernel counts audit sessions.
@@ -43,6 +44,22 @@ pub struct HostFacts {
     pub centre: CentreFact,
     /// `None` unless `ship: jetstream`.
     pub stream: Option<StreamFact>,
+}
+
+/// Whether failed execs can be recorded at the exit of exec.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ExecExitFact {
+    #[default]
+    NotTried,
+    /// A collector has attached its probes.
+    Attached,
+    /// A trial has recorded a failed exec.
+    Accepted {
+        /// A collector has other probes attached.
+        is_other_pinned: bool,
+    },
+    /// The reason why a trial recorded none.
+    Refused(String),
 }
 
 /// The log daemon of the host.

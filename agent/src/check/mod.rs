@@ -5,6 +5,7 @@
 
 mod centre;
 mod collect;
+mod exec_exits;
 mod facts;
 mod judge;
 mod login;
@@ -49,6 +50,9 @@ pub(crate) fn sshd(sshd: &SshdFact) -> (Option<bool>, String) {
 /// Checks this host, and the centre unless `local`.
 pub fn run(config: &Config, local: bool) -> Report {
     let mut facts = collect::collect(Path::new("/"), config);
+    if facts.is_root {
+        facts.exec_exits = exec_exits::look(config);
+    }
     if !local {
         facts.centre = centre::look(config);
         facts.stream = stream::look(config);

@@ -97,9 +97,10 @@ pub static KEYS: &[Key<Config>] = &[
     key! { capture: "`sessions` or `all`" = "sessions", Raw::one, text,
     "Which processes are recorded: those of sessions, or all processes of the host." },
     key! { failed_exec: "`true` or `false`" = "true", Raw::boolean, text,
-    "Whether an exec that the kernel refused is recorded with its errno (in sessions only). Its \
-      tracepoint makes every system call of the host about 50 ns slower while a session is open, and for \
-      a minute after. Without it, sessions cost other processes nothing." },
+    "Whether an exec that the kernel refused is recorded with its errno (in sessions only). Most kernels \
+      show it at the exit of exec, which costs other system calls nothing. On the others its tracepoint makes \
+      every system call of the host about 50 ns slower while a session is open, and for a minute after: \
+      `vctl-agent check` says which." },
     key! { redact_flags: "list of text" = "", Raw::list, list,
     "Flags with a secret value, such as `--otp`, in addition to the built-in ones." },
     key! { redact_names: "list of text" = "", Raw::list, list,

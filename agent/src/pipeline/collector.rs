@@ -102,6 +102,7 @@ impl Collector {
     /// Does the part of the start for which a login need not wait.
     pub(super) fn finish_start(&mut self) {
         self.probe.finish();
+        self.write_status();
         give_memory_back();
     }
 
@@ -186,6 +187,7 @@ impl Collector {
             written_at: Millis::from_time(wall_now()),
             mode: self.mode.to_string(),
             problem: self.problem(),
+            failed_execs: self.probe.failed_execs(),
             failed_execs_unseen: self.probe.misses_failed_execs(),
             ring_bytes: u64::from(self.probe.maps.ring_bytes),
             spool_cap_bytes: self.spool_cap_bytes,

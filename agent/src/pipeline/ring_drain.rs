@@ -11,8 +11,8 @@ use vctl_common::time::BootNs;
 use vctl_common::wire::{self, Header, Mark, SessionCounters};
 
 use crate::enrich::{cut, procfs, record};
-use crate::probe::Probe;
 use crate::probe::maps::HostCounters;
+use crate::probe::{Probe, self_test};
 use crate::session::boot_now;
 use crate::session::login::LoginReader;
 use crate::session::registry::Cut;
@@ -120,8 +120,11 @@ impl RingDrain {
         sessions: &mut Sessions,
         out: &mut SpoolOut,
     ) -> Result<(), DecodeError> {
-        self.events_captured += 1;
         let header = record::header(bytes)?;
+        if header.session == self_test::MARK {
+            return Ok(());
+        }
+        self.events_captured += 1;
         if header.session != 0 && sessions.registry().get(header.session).is_none() {
             sessions.adopt(header.session, out);
         }

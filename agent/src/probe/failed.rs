@@ -1,5 +1,7 @@
-//! The probes for failed execs. They are on system calls, so they are attached only while a session
-//! is open.
+//! The probes for failed execs: at the exit of exec where the kernel runs such probes, else at the end of system calls.
+//!
+//! Probes on system calls cost every process of the host, so they are attached only while a session is open. Never are
+//! both kinds attached: each would record the same exec.
 
 use std::error::Error;
 use std::fs;
@@ -10,11 +12,15 @@ use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, TracePoint};
 use tracing::{info, warn};
 use vctl_common::causes::WithCauses;
+use vctl_common::status::FailedExecs;
+use vctl_common::wire;
 
-use super::ProbeError;
+use super::exec_exits::{self, ExecExits, is_ftrace_on};
 use super::failed_links::{COMPAT_PROGRAM, FAILED_CALLS, FAILED_PROGRAM, failed_links, links};
 use super::load::Probe;
-use super::object::Unfinished;
+use super::maps::PinnedState;
+use super::object::{Unfinished, has_compat_table, object};
+use super::{ProbeError, self_test};
 
 /// The end of every system call.
 const COMPAT_TRACEPOINT: &str = "sys_exit";
@@ -27,24 +33,108 @@ pub fn has_tracepoint(root: &Path) -> bool {
 }
 
 impl Probe {
-    /// Loads the program for failed execs into the kernel. This takes a third of the whole start,
-    /// so the agent is ready before it: the program is attached only with the first session.
+    /// Loads the programs for failed execs into the kernel. This takes longer than the rest of the start, so the agent
+    /// is ready before it.
     pub fn finish(&mut self) {
-        if let Err(error) = self.load_failed() {
+        if let Err(error) = self.prepare() {
             self.failed_unseen(&error);
+        }
+        self.unfinished = None;
+    }
+
+    fn prepare(&mut self) -> Result<(), ProbeError> {
+        if !self.options.failed_exec {
+            return self.remove_exits();
+        }
+        self.decide()?;
+        if self.exits.is_empty() {
+            self.load_failed()?;
+        }
+        Ok(())
+    }
+
+    /// Attaches the probes at the exit of exec if the kernel runs them. Tries once for each loaded probe.
+    fn decide(&mut self) -> Result<(), ProbeError> {
+        // The probes of an earlier agent stay until they rest: between them and others an exec would be lost, or
+        // recorded twice.
+        if !self.is_undecided || self.failed_attached {
+            return Ok(());
+        }
+        // Rests of an agent that was killed while it attached or detached.
+        self.detach_failed();
+        exec_exits::remove(&self.options.pin_dir)?;
+        if let Err(error) = self.attach_exits() {
+            info!(error = %WithCauses(&error), "This kernel runs no probes at the exit of exec; failed execs are watched at the end of system calls.");
+            exec_exits::remove(&self.options.pin_dir)?;
+        }
+        self.is_undecided = false;
+        self.maps.set_state(PinnedState {
+            version: u64::from(wire::VERSION),
+            exec_exits: !self.exits.is_empty(),
+            ..self.maps.state()
+        })
+    }
+
+    fn attach_exits(&mut self) -> Result<(), ProbeError> {
+        let mut unfinished = self.take_unfinished()?;
+        let Unfinished {
+            ebpf,
+            btf,
+            exec_functions,
+            ..
+        } = &mut unfinished;
+        let dir = &self.options.pin_dir;
+        let attached = ExecExits::attach(ebpf, btf, exec_functions, Some(dir));
+        self.unfinished = Some(unfinished);
+        let exits = attached?;
+        self_test::failed_exec::run(&mut self.maps, &self.options.self_test)?;
+        let exits = exits.pin(dir)?;
+        (self.exits, self.failed) = (exits.programs, exits.links);
+        Ok(())
+    }
+
+    /// Removes the probes at the exit of exec of an agent that recorded failed execs.
+    fn remove_exits(&mut self) -> Result<(), ProbeError> {
+        if self.exits.is_empty() {
+            return Ok(());
+        }
+        let state = self.maps.state();
+        self.maps.set_state(PinnedState {
+            exec_exits: false,
+            ..state
+        })?;
+        self.exits.clear();
+        self.failed.clear();
+        exec_exits::remove(&self.options.pin_dir)
+    }
+
+    /// Returns the loaded object. Loads it again, with the pinned maps, if that was not at this start.
+    fn take_unfinished(&mut self) -> Result<Unfinished, ProbeError> {
+        match self.unfinished.take() {
+            Some(unfinished) => Ok(unfinished),
+            None => object(&self.options, true),
         }
     }
 
     /// Tries once: the next agent loads a program that the kernel has refused.
     fn load_failed(&mut self) -> Result<(), ProbeError> {
-        let Some(unfinished) = self.unfinished.take() else {
+        if std::mem::replace(&mut self.is_failed_loaded, true) {
             return Ok(());
-        };
+        }
+        let is_pinned = |name: &str| self.program(name).exists();
+        // Older agents did not watch the other tables and have not pinned that program.
+        if is_pinned(FAILED_PROGRAM)
+            && (is_pinned(COMPAT_PROGRAM)
+                || !has_compat_table(&fs::read(&self.options.btf).unwrap_or_default()))
+        {
+            return Ok(());
+        }
         let Unfinished {
             mut ebpf,
             btf,
             has_compat_table,
-        } = unfinished;
+            ..
+        } = self.take_unfinished()?;
         let name = FAILED_PROGRAM;
         if !self.program(name).exists() {
             let program: &mut TracePoint = ebpf
@@ -101,36 +191,65 @@ impl Probe {
         self.failed_unseen || self.compat_unseen
     }
 
+    /// Returns the probes that watch failed execs.
+    pub fn failed_execs(&self) -> FailedExecs {
+        if !self.options.failed_exec {
+            FailedExecs::Off
+        } else if !self.exits.is_empty() {
+            FailedExecs::ExecExit
+        } else {
+            FailedExecs::SystemCallExit
+        }
+    }
+
     /// Attaches the probes for failed execs unless they are attached. A failure is logged once. The caller calls this
     /// again from time to time, because the reason may disappear: tracefs may be mounted later.
     pub fn watch_failed_execs(&mut self) {
         if !self.options.failed_exec || self.failed_attached {
             return;
         }
-        match self.load_failed().and_then(|()| self.attach_failed()) {
+        match self.prepare().and_then(|()| self.attach_failed()) {
             Ok(()) => {
-                self.failed_attached = true;
                 if std::mem::take(&mut self.failed_unseen) {
                     info!("Failed execs are recorded.");
                 }
             }
             Err(error) => {
-                // The first of two links would cost every process of the host, and record a half.
-                self.detach_failed();
+                if self.exits.is_empty() {
+                    // The first of two links would cost every process of the host, and record a half.
+                    self.detach_failed();
+                }
                 self.failed_unseen(&error);
             }
         }
     }
 
-    /// Detaches the probes for failed execs: as probes on system calls they cost every process of the host a little.
+    /// Detaches the probes on system calls, which cost every process of the host a little. No session may be open. If
+    /// an earlier agent attached them, probes at the exit of exec then replace them.
     pub fn rest_failed_execs(&mut self) {
         if self.failed_attached {
             self.detach_failed();
             self.failed_attached = false;
+            if self.is_undecided {
+                self.finish();
+            }
         }
     }
 
+    /// Returns whether probes of an earlier agent are to be replaced as soon as no session is open.
+    pub fn is_replacing(&self) -> bool {
+        self.failed_attached && self.is_undecided
+    }
+
     fn attach_failed(&mut self) -> Result<(), ProbeError> {
+        if !self.exits.is_empty() {
+            let is_on = is_ftrace_on(Path::new("/"));
+            return if is_on {
+                Ok(())
+            } else {
+                Err(ProbeError::FtraceOff)
+            };
+        }
         // aya looks for tracefs once per process, and would not see it when it is mounted later.
         if !has_tracepoint(Path::new("/")) {
             return Err(ProbeError::NoTracepoint);
@@ -156,6 +275,7 @@ impl Probe {
         }
         self.watch_compat();
         self.failed = failed_links(&self.options.pin_dir);
+        self.failed_attached = true;
         Ok(())
     }
 

@@ -10,13 +10,14 @@ use std::path::Path;
 
 use aya::Ebpf;
 use aya::programs::links::FdLink;
-use aya::programs::{BtfTracePoint, ProgramFd, ProgramInfo};
+use aya::programs::{BtfTracePoint, FExit, ProgramFd, ProgramInfo};
 use nix::fcntl::{Flock, FlockArg};
 use tracing::{info, warn};
 use uuid::Uuid;
 use vctl_common::wire;
 
-use super::failed_links::{FAILED_CALLS, failed_links, unfinished};
+use super::exec_exits::{self, ExecExits};
+use super::failed_links::{FAILED_CALLS, failed_links, is_loaded};
 use super::maps::{Maps, PINNED, PinnedState, remove_pins};
 use super::object::{PROGRAMS, Unfinished, object};
 use super::watch::{Pins, Watch, belongs_together};
@@ -27,15 +28,22 @@ use crate::trusted_dir::{self, UntrustedDir};
 pub struct Probe {
     pub maps: Maps,
     pub taken_over: bool,
+    /// The probes at the exit of exec, if failed execs are watched by them.
+    pub(super) exits: Vec<FExit>,
+    /// Whether it is open how failed execs are watched: at the exit of exec, or at the end of system calls.
+    pub(super) is_undecided: bool,
+    /// Whether failed execs are watched at the end of system calls now.
     pub(super) failed_attached: bool,
-    /// The loaded object, until the program that is not needed at start is in the kernel.
+    /// The loaded object, until the programs that are not needed at start are in the kernel.
     pub(super) unfinished: Option<Unfinished>,
+    /// Whether the programs for the end of system calls are loaded, or were refused.
+    pub(super) is_failed_loaded: bool,
     /// Whether the last try to load or attach the probes for failed execs failed.
     pub(super) failed_unseen: bool,
     /// Whether the kernel has a table of 32-bit calls whose failed execs cannot be watched.
     pub(super) compat_unseen: bool,
     watch: Watch,
-    /// Links for failed execs while they are attached, held like those of `watch`.
+    /// Links for failed execs while they are attached, held like those of `watch`; also those of `exits`.
     pub(super) failed: Vec<(&'static str, FdLink)>,
     pub(super) options: ProbeOptions,
     _lock: Flock<File>,
@@ -66,17 +74,34 @@ impl Probe {
                     "The probe in the kernel keeps its configuration until `vctl-agent detach`."
                 );
             }
+            let exits = if maps.state().exec_exits {
+                ExecExits::open(dir)?
+            } else {
+                ExecExits::default()
+            };
             let failed = if failed_attached {
                 failed_links(dir)
             } else {
-                Vec::new()
+                exits.links
+            };
+            // An agent of this version that uses the end of system calls has tried the exit of exec.
+            let has_tried = maps.state().version == u64::from(wire::VERSION) && is_loaded(dir);
+            let is_undecided = exits.programs.is_empty() && !has_tried;
+            // Before the agent is ready: it takes as long as the rest of the start.
+            let unfinished = if options.failed_exec && is_undecided && !failed_attached {
+                Some(object(&options, true)?)
+            } else {
+                None
             };
             return Ok(Self {
                 maps,
                 taken_over: true,
+                is_undecided,
+                exits: exits.programs,
                 failed_attached,
                 failed,
-                unfinished: unfinished(&options)?,
+                unfinished,
+                is_failed_loaded: false,
                 failed_unseen: false,
                 compat_unseen: false,
                 watch: Watch::open(dir)?,
@@ -95,8 +120,11 @@ impl Probe {
         Ok(Self {
             maps,
             taken_over: false,
+            exits: Vec::new(),
+            is_undecided: true,
             failed_attached: false,
             unfinished: options.failed_exec.then_some(unfinished),
+            is_failed_loaded: false,
             failed_unseen: false,
             compat_unseen: false,
             watch,
@@ -122,6 +150,13 @@ impl Probe {
             Pins::Restored { names, was_off } => (names, was_off),
             _ => (Vec::new(), false),
         };
+        for (program, (function, _)) in self.exits.iter_mut().zip(&self.failed) {
+            names.extend(exec_exits::restore(
+                program,
+                function,
+                &self.options.pin_dir,
+            )?);
+        }
         for (call, link) in std::mem::take(&mut self.failed) {
             let name = format!("link_{call}");
             let path = self.options.pin_dir.join(&name);
@@ -156,9 +191,10 @@ impl Probe {
 
     /// Returns how often the kernel skipped a probe because it was already running on that CPU.
     pub fn skipped(&self) -> u64 {
-        self.watch
-            .programs()
-            .filter_map(|program| skipped(program.fd().ok()?).ok())
+        let always = self.watch.programs().map(BtfTracePoint::fd);
+        always
+            .chain(self.exits.iter().map(FExit::fd))
+            .filter_map(|program| skipped(program.ok()?).ok())
             .sum()
     }
 }
@@ -216,8 +252,8 @@ fn pinned(dir: &Path) -> Result<Option<Maps>, ProbeError> {
         });
     }
     // A link was removed: the rest records no events or only a part.
-    let attached = belongs_together(dir);
-    if !state.complete || !attached || state.version < u64::from(wire::VERSION) {
+    let attached = belongs_together(dir) && (!state.exec_exits || ExecExits::open(dir).is_ok());
+    if !state.complete || !attached || state.version < u64::from(wire::OLDEST_VERSION) {
         info!(
             version = state.version,
             complete = state.complete,
@@ -262,6 +298,7 @@ fn load(options: &ProbeOptions) -> Result<(Maps, Unfinished), ProbeError> {
         version: u64::from(wire::VERSION),
         ring_id,
         complete: false,
+        exec_exits: false,
         capture_all: options.capture_all,
         loaded_at: crate::session::boot_now().0,
     })?;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
+use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use vctl_common::id::AuditSessionId;
 use vctl_common::wire::{LOGIN_REFUSED, Mark, SeenLogin, SessionCounters, TaskMark};
@@ -35,6 +36,8 @@ pub struct PinnedState {
     pub ring_id: u64,
     /// All parts are in place, and the self-test has passed.
     pub complete: bool,
+    /// The probes at the exit of exec are attached, and belong to it.
+    pub exec_exits: bool,
     /// Whether the whole host is recorded; fixed when the probe is loaded.
     pub capture_all: bool,
     /// Boot clock when the probe was loaded.
@@ -59,8 +62,20 @@ impl Maps {
         Self::open(|name| MapData::from_pin(dir.join(name)))
     }
 
-    fn open(data: impl Fn(&'static str) -> Result<MapData, MapError>) -> Result<Self, ProbeError> {
-        let data =
+    /// Takes the maps of an object that is not pinned.
+    pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self, ProbeError> {
+        Self::open(|name| match ebpf.take_map(name) {
+            Some(Map::HashMap(data) | Map::Array(data) | Map::RingBuf(data)) => Ok(data),
+            _ => Err(MapError::InvalidName {
+                name: name.to_owned(),
+            }),
+        })
+    }
+
+    fn open(
+        mut data: impl FnMut(&'static str) -> Result<MapData, MapError>,
+    ) -> Result<Self, ProbeError> {
+        let mut data =
             |name: &'static str| data(name).map_err(|source| ProbeError::Map { name, source });
         let in_map = |name: &'static str| move |source| ProbeError::Map { name, source };
         let ring_data = data("ring")?;
@@ -188,7 +203,10 @@ impl Maps {
         for (index, word) in [
             (0, state.version),
             (1, state.ring_id),
-            (2, u64::from(state.complete)),
+            (
+                2,
+                u64::from(state.complete) | u64::from(state.exec_exits) << 1,
+            ),
             (3, u64::from(state.capture_all)),
             (4, state.loaded_at),
         ] {
@@ -220,7 +238,8 @@ fn read_state(state: &Array<MapData, u64>) -> PinnedState {
     PinnedState {
         version: word(0),
         ring_id: word(1),
-        complete: word(2) == 1,
+        complete: word(2) & 1 != 0,
+        exec_exits: word(2) & 2 != 0,
         capture_all: word(3) == 1,
         loaded_at: word(4),
     }

@@ -1,5 +1,7 @@
 //! The probe in the kernel: find its offsets, load, pin and test it, read its ring.
 pub mod btf;
+mod exec_exit_trial;
+mod exec_exits;
 mod failed;
 mod failed_links;
 pub mod kernel;
@@ -23,6 +25,7 @@ use aya::programs::links::LinkError;
 
 use crate::trusted_dir::UntrustedDir;
 
+pub use exec_exit_trial::try_exec_exits;
 pub use failed::has_tracepoint;
 pub use load::Probe;
 pub use maps::Maps;
@@ -91,6 +94,10 @@ pub enum ProbeError {
          `failed_exec: false` if the kernel has none"
     )]
     NoTracepoint,
+    #[error(
+        "`kernel.ftrace_enabled` is 0, so the kernel does not run the probes at the exit of exec"
+    )]
+    FtraceOff,
     #[error("cannot keep the probe `{name}` attached without the agent")]
     Link {
         name: &'static str,

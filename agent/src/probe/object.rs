@@ -6,6 +6,7 @@ use aya::{Ebpf, EbpfLoader, Endianness};
 use vctl_common::layout::LAYOUT_LEN;
 
 use super::btf::{self, Btf};
+use super::exec_exits;
 use super::maps::PINNED;
 use super::{ProbeError, ProbeOptions};
 
@@ -31,12 +32,14 @@ const COMPAT_FUNCTIONS: [&str; 3] = [
 /// The native system call, by architecture.
 const NATIVE_FUNCTIONS: [&str; 2] = ["__x64_sys_execve", "__arm64_sys_execve"];
 
-/// The loaded object, with programs that are not needed at start.
+/// The loaded object, with the programs that are not needed at start.
 pub(super) struct Unfinished {
     pub(super) ebpf: Ebpf,
     pub(super) btf: aya::Btf,
     /// Whether the kernel has another table of system calls besides its native one.
     pub(super) has_compat_table: bool,
+    /// The kernel's functions whose exit shows failed execs.
+    pub(super) exec_functions: Vec<&'static str>,
 }
 
 /// Creates the object's maps, or uses the pinned ones.
@@ -50,6 +53,7 @@ pub(super) fn object(options: &ProbeOptions, pinned: bool) -> Result<Unfinished,
     let btf = aya::Btf::parse(&bytes, Endianness::default())
         .map_err(|source| ProbeError::Btf { source })?;
     let has_compat_table = has_compat_table(&bytes);
+    let exec_functions = exec_exits::functions(&bytes);
     drop(bytes);
     let capture_all = u32::from(options.capture_all);
     let log_level = if options.log { 5_u8 } else { 0 };
@@ -62,7 +66,8 @@ pub(super) fn object(options: &ProbeOptions, pinned: bool) -> Result<Unfinished,
         .override_global("CAPTURE_ALL", &capture_all, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries("ring", options.ring_bytes)
-        .map_max_entries("exec_scratch", cpus);
+        .map_max_entries("exec_scratch", cpus)
+        .map_max_entries("failed_scratch", exec_exits::scratch_count(&exec_functions));
     if pinned {
         for name in PINNED {
             loader.map_pin_path(name, options.pin_dir.join(name));
@@ -76,6 +81,7 @@ pub(super) fn object(options: &ProbeOptions, pinned: bool) -> Result<Unfinished,
         ebpf,
         btf,
         has_compat_table,
+        exec_functions,
     })
 }
 

@@ -13,16 +13,11 @@ use vctl_common::event::{EventKind, ExitStatus};
 use vctl_common::spool::Filter;
 use vctl_tests::fixture::{exec_of, identity, is_process};
 use vctl_tests::lab::{PATIENCE, Recorded, eventually, read};
-use vctl_tests::load::guest::start_agent;
+use vctl_tests::load::guest::{PINS, await_failed_execs, log_in, start_agent};
 use vctl_tests::truth::{self, CASE, FILE, Running, Truth};
 
 const TRUTH: &str = "/tmp/truth";
-const PINS: &str = "/sys/fs/bpf/vctl";
 const SPOOL: &str = "/var/lib/vctl/spool";
-
-/// Certificates as sshd passes them to PAM. The agent does not judge them; sshd does.
-const CERTIFICATES: &str =
-    include_str!("../../../agent/src/session/testdata/auth_info/certificates.txt");
 
 /// Work of one login. Each line writes the truth about itself.
 const WORK: &str = "
@@ -40,7 +35,7 @@ for i in $(seq 40); do exec-target loop $i; done
 /// Compare the record of two logins with what they wrote
 #[derive(Debug, Parser)]
 struct Options {
-    /// Expect that failed execs are missing, because this guest has no tracepoints of system calls
+    /// Expect that failed execs are missing, because this guest has no probes that see them
     #[arg(long)]
     without_failed_execs: bool,
     /// Serial of the certificate; this process becomes its login
@@ -51,48 +46,15 @@ struct Options {
 fn main() -> Result<()> {
     let options = Options::parse();
     match options.login {
-        Some(serial) => login(serial),
+        Some(serial) => log_in(serial, WORK),
         None => compare(options.without_failed_execs),
     }
-}
-
-/// Runs the hook as sshd does, and then the work of the login.
-fn login(serial: u64) -> Result<()> {
-    let hook = Command::new("vctl-agent")
-        .arg("stamp")
-        .env("PAM_TYPE", "open_session")
-        .env("PAM_SERVICE", "sshd")
-        .env("PAM_USER", "root")
-        .env("PAM_RHOST", "127.0.0.1")
-        .env("SSH_CONNECTION", "127.0.0.1 40000 127.0.0.1 22")
-        .env("SSH_AUTH_INFO_0", auth_info(serial)?)
-        .status();
-    let status = hook.context("cannot run `vctl-agent`")?;
-    ensure!(status.success(), "the hook ended with {status}");
-    let status = Command::new("sh").args(["-c", WORK]).status()?;
-    ensure!(status.success(), "the work ended with {status}");
-    Ok(())
-}
-
-fn auth_info(serial: u64) -> Result<&'static str> {
-    let (_, rest) = CERTIFICATES
-        .split_once(&format!("\nserial {serial}\n"))
-        .with_context(|| format!("no certificate has serial {serial}"))?;
-    let line = rest.lines().find_map(|line| line.strip_prefix("info "));
-    line.context("the certificate has no line `info`")
 }
 
 fn compare(is_without_failed: bool) -> Result<()> {
     fs::write(TRUTH, "")?;
     let mut agent = start_agent()?;
-    // The agent loads them after its start, for many seconds in an emulator, and does not answer a hook meanwhile.
-    let programs = ["prog_exec_failed", "prog_compat_failed"];
-    let loaded = eventually(PATIENCE, || {
-        Ok(programs
-            .iter()
-            .all(|name| Path::new(PINS).join(name).exists()))
-    })?;
-    ensure!(loaded, "the programs for failed execs are not loaded");
+    await_failed_execs(Path::new(PINS))?;
     let serials = [12_u64, 13];
     let logins = serials.map(start_login);
     for login in logins {

@@ -4,8 +4,9 @@
 #![allow(clippy::print_stdout, reason = "its stdout is the result")]
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -85,9 +86,9 @@ fn agent(options: &Options) -> Result<Watched> {
     let ready = begin.elapsed();
     let idle_memory = Memory::read(agent.id())?;
     options.spawn(options.count, true)?;
-    // The agent detaches the programs for open sessions some time after the last session.
-    std::thread::sleep(Duration::from_mins(1));
+    let idle = options.idle_session()?;
     let outside = options.rounds(false)?;
+    idle.end()?;
     let with = options.rounds(true)?;
     let before = ProcessCost::read(agent.id())?;
     let cpu_load = options.spawn(options.cpu_count, true)?;
@@ -118,7 +119,52 @@ fn agent(options: &Options) -> Result<Watched> {
     })
 }
 
+/// A session whose only process waits.
+struct IdleSession(Child);
+
+impl IdleSession {
+    /// Ends the session. Its end is not measured.
+    fn end(mut self) -> Result<()> {
+        drop(self.0.stdin.take());
+        self.0.wait()?;
+        settle();
+        Ok(())
+    }
+}
+
 impl Options {
+    fn idle_session(&self) -> Result<IdleSession> {
+        let script = "vctl-agent stamp && echo open && read line; true";
+        let mut shell = Command::new("sh");
+        self.log_in(shell.args(["-c", script]))?;
+        let mut shell = shell
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot run `sh`")?;
+        let mut said = [0; 4];
+        let stdout = shell.stdout.as_mut().context("no pipe")?;
+        stdout
+            .read_exact(&mut said)
+            .context("no session was opened")?;
+        Ok(IdleSession(shell))
+    }
+
+    /// Sets the environment in which sshd runs the PAM hook.
+    fn log_in(&self, command: &mut Command) -> Result<()> {
+        command
+            .env("PAM_TYPE", "open_session")
+            .env("PAM_SERVICE", "sshd")
+            .env("PAM_USER", "root")
+            .env("PAM_RHOST", "127.0.0.1")
+            .env("SSH_CONNECTION", "127.0.0.1 40000 127.0.0.1 22")
+            .env(
+                "SSH_AUTH_INFO_0",
+                fs::read_to_string(&self.auth_info)?.trim(),
+            );
+        Ok(())
+    }
+
     fn rounds(&self, in_session: bool) -> Result<Vec<Outcome>> {
         (0..self.rounds)
             .map(|_| self.spawn(self.count, in_session))
@@ -131,17 +177,7 @@ impl Options {
             .args(["--child", "/srv/bench/child", "--count", &count.to_string()])
             .current_dir("/srv/bench/work");
         if in_session {
-            command
-                .args(["--stamp", "/bin/vctl-agent"])
-                .env("PAM_TYPE", "open_session")
-                .env("PAM_SERVICE", "sshd")
-                .env("PAM_USER", "root")
-                .env("PAM_RHOST", "127.0.0.1")
-                .env("SSH_CONNECTION", "127.0.0.1 40000 127.0.0.1 22")
-                .env(
-                    "SSH_AUTH_INFO_0",
-                    fs::read_to_string(&self.auth_info)?.trim(),
-                );
+            self.log_in(command.args(["--stamp", "/bin/vctl-agent"]))?;
         }
         let output = command
             .stdin(Stdio::null())

@@ -14,8 +14,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::journal::Journal;
-use super::recorded::{PATIENCE, eventually, slowness};
+use super::recorded::{PATIENCE, slowness};
 use super::undo::Undo;
+use crate::load::guest::await_failed_execs;
 
 /// One agent with its own configuration, pins and spool.
 pub struct Agent {
@@ -102,18 +103,10 @@ impl Agent {
         self.spawn()?;
         self.await_ready()?;
         if slowness() > 1 {
-            self.await_failed_execs()?;
+            // In an emulator this takes longer than a hook waits, and the first login would be late.
+            await_failed_execs(&self.pin_dir)?;
         }
         Ok(())
-    }
-
-    /// Waits for the programs that the agent loads after its start. In an emulator this takes longer than a hook waits,
-    /// and the first login would be late.
-    fn await_failed_execs(&self) -> Result<()> {
-        let programs = ["prog_exec_failed", "prog_compat_failed"];
-        let are_loaded = || Ok(programs.iter().all(|name| self.pin_dir.join(name).exists()));
-        // A kernel without a 32-bit table has only the first.
-        eventually(PATIENCE, are_loaded).map(drop)
     }
 
     /// Starts the agent without waiting.

@@ -1,15 +1,24 @@
 //! Programs inside a guest: how they start the agent, and the results that they send to the program outside.
 
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::bpf_cost::BpfCost;
 use super::process_cost::{Memory, ProcessCost};
 use super::spawn::Outcome;
+use crate::lab::{PATIENCE, eventually};
+
+/// Directory of the probe's pins.
+pub const PINS: &str = "/sys/fs/bpf/vctl";
+
+/// Certificates as sshd passes them to PAM. The agent does not judge them; sshd does.
+const CERTIFICATES: &str =
+    include_str!("../../../agent/src/session/testdata/auth_info/certificates.txt");
 
 /// One watcher in a separate boot. A nanosecond is an instruction.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,4 +68,45 @@ pub fn start_agent() -> Result<Child> {
             return Ok(agent);
         }
     }
+}
+
+/// Waits until the agent has loaded the probes for failed execs. It does so after its start, for many seconds in an
+/// emulator, and does not answer a hook meanwhile.
+pub fn await_failed_execs(pins: &Path) -> Result<()> {
+    let is_pinned = |name: &str| pins.join(name).exists();
+    let ready = eventually(PATIENCE, || {
+        let are_exits = ["link___x64_sys_execve", "link___arm64_sys_execve"]
+            .into_iter()
+            .any(is_pinned);
+        // A kernel without a 32-bit table has only the first of these.
+        Ok(are_exits || is_pinned("prog_exec_failed") && is_pinned("prog_compat_failed"))
+    })?;
+    ensure!(ready, "the programs for failed execs are not loaded");
+    Ok(())
+}
+
+/// Runs the hook as sshd does, and then the shell script of the login in this process's session.
+pub fn log_in(serial: u64, script: &str) -> Result<()> {
+    let hook = Command::new("vctl-agent")
+        .arg("stamp")
+        .env("PAM_TYPE", "open_session")
+        .env("PAM_SERVICE", "sshd")
+        .env("PAM_USER", "root")
+        .env("PAM_RHOST", "127.0.0.1")
+        .env("SSH_CONNECTION", "127.0.0.1 40000 127.0.0.1 22")
+        .env("SSH_AUTH_INFO_0", auth_info(serial)?)
+        .status();
+    let status = hook.context("cannot run `vctl-agent`")?;
+    ensure!(status.success(), "the hook ended with {status}");
+    let status = Command::new("sh").args(["-c", script]).status()?;
+    ensure!(status.success(), "the work ended with {status}");
+    Ok(())
+}
+
+fn auth_info(serial: u64) -> Result<&'static str> {
+    let (_, rest) = CERTIFICATES
+        .split_once(&format!("\nserial {serial}\n"))
+        .with_context(|| format!("no certificate has serial {serial}"))?;
+    let line = rest.lines().find_map(|line| line.strip_prefix("info "));
+    line.context("the certificate has no line `info`")
 }

@@ -6,11 +6,13 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use super::kernel::{Packages, Series};
+use super::tree;
 use crate::command::{Built, build, cargo, run, say};
 
-const OF_THE_GUEST: [&str; 5] = [
+const OF_THE_GUEST: [&str; 6] = [
     "vctl-agent",
     "guest-session",
+    "guest-failed-exec",
     "exec-target",
     "odd-exec",
     "odd-exit",
@@ -26,13 +28,21 @@ pub(super) struct Programs {
 impl Programs {
     /// Builds the programs for this machine. With `of_all_tests`, in the build of `cargo xtask test`: CI has just run it,
     /// and another selection of packages would build most dependencies again.
-    pub(super) fn build(of_all_tests: bool) -> Result<Self> {
+    pub(super) fn build(of_all_tests: bool, directory: &Path) -> Result<Self> {
         let built = if of_all_tests {
             build(&["test", "--workspace", "--no-run"])?
         } else {
             build(&[&["build"], OPTIONS].concat())?
         };
-        Self::of(PathBuf::from("/bin/busybox"), &built)
+        let mut programs = Self::of(PathBuf::from("/bin/busybox"), &built)?;
+        // Callers of the 32-bit table of system calls.
+        for width in ["-m32", "-m64"] {
+            let name = format!("compat{width}");
+            let path = directory.join(&name);
+            tree::build_caller(width, &path)?;
+            programs.of_the_guest.push((name, path));
+        }
+        Ok(programs)
     }
 
     /// Takes the programs from a build of all.
@@ -97,6 +107,8 @@ const OPTIONS: &[&str] = &[
     "vctl-agent",
     "--bin",
     "guest-session",
+    "--bin",
+    "guest-failed-exec",
     "--bin",
     "exec-target",
     "--bin",

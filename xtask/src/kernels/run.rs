@@ -58,7 +58,8 @@ impl Runner {
             None
         };
         let small = if needs(|place| matches!(place, Place::Small { .. })) {
-            Some(Programs::build(is_short)?)
+            fs::create_dir_all(CACHE)?;
+            Some(Programs::build(is_short, Path::new(CACHE))?)
         } else {
             None
         };

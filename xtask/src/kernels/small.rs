@@ -46,6 +46,16 @@ pub(super) const LOGINS: Small = Small {
     expected: &["@@recorded 2 sessions, 90 execs, 4 failed execs and 36 exits"],
 };
 
+pub(super) const FAILED_EXECS: Small = Small {
+    promise: "failed execs: equal records at the exit of exec and at the end of system calls",
+    arguments: "",
+    script: "guest-failed-exec\nvctl-agent check --local\n",
+    expected: &[
+        "@@failed execs: both probes wrote 26 equal records",
+        "@@replaced: 16 failed execs before and after, none missing and none twice",
+    ],
+};
+
 pub(super) const WITHOUT_BTF: Small = Small {
     promise: "no BTF: is refused, and the error names the option of the kernel",
     arguments: "",
@@ -91,9 +101,10 @@ echo \"@@collect $?\"
 };
 
 pub(super) const WITHOUT_TRACEFS: Small = Small {
-    promise: "no tracefs: failed execs are missing and named, everything else is complete",
+    promise: "no ftrace and no tracefs: failed execs are missing and named, everything else is complete",
     arguments: "",
-    script: "umount /sys/kernel/tracing
+    script: "echo 0 > /proc/sys/kernel/ftrace_enabled
+umount /sys/kernel/tracing
 vctl-agent check --local
 guest-session --without-failed-execs
 ",

@@ -161,7 +161,7 @@ pub(super) fn programs(
 }
 
 /// The first line of the source is the compiler with its options.
-fn build_caller(width: &str, to: &Path) -> Result<()> {
+pub(super) fn build_caller(width: &str, to: &Path) -> Result<()> {
     let source = fs::read_to_string(COMPAT_SOURCE)?;
     let mut words = source.lines().next().unwrap_or_default().split(' ').skip(1);
     let compiler = words

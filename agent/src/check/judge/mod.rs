@@ -1,6 +1,7 @@
 //! Turns facts into findings. No I/O; all decisions of `vctl-agent check` are here or in `login`.
 
 mod centre;
+mod failed_exec;
 
 use std::path::Path;
 
@@ -32,7 +33,8 @@ pub fn judge(facts: &HostFacts, config: &Config) -> Report {
         tracepoints(facts),
         bpffs(facts, config),
         pins(facts, config),
-        failed_exec(facts, config),
+        failed_exec::probes(facts, config),
+        failed_exec::tracefs(facts, config),
         cgroup(facts),
         audit_ids(facts),
         login::sshd(facts),
@@ -195,21 +197,6 @@ fn mounted_on<'a>(mountinfo: &'a str, path: &Path) -> Option<&'a str> {
         .filter(|(point, _)| path.starts_with(point))
         .max_by_key(|(point, _)| Path::new(point).components().count())
         .map(|(_, fs)| fs)
-}
-
-fn failed_exec(facts: &HostFacts, config: &Config) -> Finding {
-    let id = "tracefs";
-    if !config.failed_exec {
-        return Finding::pass(id, "not needed: `failed_exec` is off");
-    }
-    if facts.has_exec_tracepoint {
-        return Finding::pass(id, "failed execs can be recorded");
-    }
-    Finding::warn(
-        id,
-        "no syscall tracepoints: an exec that fails is not recorded",
-        "mount -t tracefs tracefs /sys/kernel/tracing, or set `failed_exec: false`",
-    )
 }
 
 fn cgroup(facts: &HostFacts) -> Finding {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::check::facts::ExecExitFact;
 use crate::check::{BreakGlass, SocketFact, SpoolFact, SshdFact, Status};
 use crate::config::Mode;
 use crate::pam::PamFiles;
@@ -25,6 +26,7 @@ fn debian() -> HostFacts {
                     30 22 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
                     31 22 0:27 / /sys/fs/bpf rw - bpf bpf rw\n"
             .to_owned(),
+        exec_exits: ExecExitFact::Refused("EPERM".to_owned()),
         has_exec_tracepoint: true,
         has_audit_ids: true,
         sshd: SshdFact::Effective("usepam yes\n".to_owned()),
@@ -107,7 +109,7 @@ fn every_finding_that_is_no_pass_has_a_fix_of_one_line() {
 #[test]
 fn each_broken_requirement_is_named() {
     type Break = fn(&mut HostFacts);
-    let breaks: [(&str, Status, Break); 23] = [
+    let breaks: [(&str, Status, Break); 24] = [
         ("root", Status::Fail, |f| f.is_root = false),
         ("kernel", Status::Fail, |f| {
             f.kernel = Some("4.19.0-26-amd64".to_owned());
@@ -136,6 +138,9 @@ fn each_broken_requirement_is_named() {
         }),
         ("bpffs", Status::Fail, |f| {
             f.mountinfo = f.mountinfo.replace("- bpf", "- tmpfs");
+        }),
+        ("failed_exec", Status::Warn, |f| {
+            f.exec_exits = ExecExitFact::NotTried;
         }),
         ("tracefs", Status::Warn, |f| f.has_exec_tracepoint = false),
         ("cgroup", Status::Warn, |f| {
@@ -320,6 +325,27 @@ fn lines_that_the_log_daemon_did_not_take_are_a_warning() {
             ..log
         });
         assert_eq!(status(&facts, &config(), "local_log"), expected);
+    }
+}
+
+#[test]
+fn tracefs_is_needed_only_without_probes_at_the_exit_of_exec() {
+    let accepted = |is_other_pinned| ExecExitFact::Accepted { is_other_pinned };
+    for (exec_exits, expected) in [
+        (ExecExitFact::Attached, Status::Pass),
+        (accepted(false), Status::Pass),
+        (accepted(true), Status::Warn),
+        (ExecExitFact::Refused("EPERM".to_owned()), Status::Warn),
+    ] {
+        let facts = HostFacts {
+            exec_exits,
+            has_exec_tracepoint: false,
+            ..debian()
+        };
+        assert_eq!(status(&facts, &config(), "tracefs"), expected);
+        let is_worse = facts.exec_exits == accepted(true);
+        let expected = if is_worse { Status::Warn } else { Status::Pass };
+        assert_eq!(status(&facts, &config(), "failed_exec"), expected);
     }
 }
 

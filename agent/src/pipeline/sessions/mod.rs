@@ -198,7 +198,7 @@ impl Sessions {
 
     /// Attaches the probes for failed execs while a session is open, if that failed before, and detaches them after
     /// a minute without one. Not at once: the kernel needs a tenth of a second for it, in which the next login would
-    /// have to wait.
+    /// have to wait. Probes at the exit of exec are always attached.
     pub(super) fn watch_or_rest(&mut self, probe: &mut Probe) {
         if !self.registry.is_empty() {
             self.quiet_since = None;
@@ -206,7 +206,7 @@ impl Sessions {
             return;
         }
         let since = *self.quiet_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= REST_AFTER {
+        if since.elapsed() >= REST_AFTER || probe.is_replacing() {
             probe.rest_failed_execs();
         }
     }

@@ -4,6 +4,7 @@
 //! its mark at fork. The probe's records of that process's exec and exit are compared with /proc,
 //! field by field. A wrong offset ends the agent with the field's name.
 
+pub(super) mod failed_exec;
 mod phase;
 mod stand_out;
 
@@ -25,7 +26,7 @@ use crate::enrich::parse;
 use crate::session::login;
 
 /// No session id has this mark: the top bits of a UUID's low half are never 00.
-const MARK: wire::Mark = 1;
+pub(crate) const MARK: wire::Mark = 1;
 const FIRST: &str = "probe-self-test-first";
 const SECOND: &str = "probe-self-test-second";
 /// Argv that only a list can represent: an empty item, and one that is not UTF-8.
@@ -56,6 +57,10 @@ pub fn child(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
             let _ = io::stdin().read(&mut go);
             Some(ExitCode::from(EXIT_CODE))
         }
+        failed_exec::FAILS => Some(match failed_exec::fail_both() {
+            Some(()) => ExitCode::SUCCESS,
+            None => ExitCode::FAILURE,
+        }),
         role => phase::is_one(role).then_some(ExitCode::SUCCESS),
     }
 }

@@ -1,7 +1,8 @@
 //! Cost of an open session for the system calls of a process outside of all sessions.
 //!
-//! The probes for failed execs run on system calls. The agent attaches them with the first session and detaches them
-//! some time after the last one, so each round starts a separate agent.
+//! Where the kernel runs no probes at the exit of exec, the probes for failed execs run on system calls. The agent
+//! attaches them with the first session and detaches them some time after the last one, so each round starts a separate
+//! agent.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -95,17 +96,22 @@ fn pin_directory(rig: &Rig) -> Result<PathBuf> {
     Ok(directory.context("the agent has no `pin_dir`")?.into())
 }
 
+/// Waits until the agent has attached its probes for failed execs.
 fn await_probes(pins: &Path) -> Result<()> {
-    let pinned = |name: &str| {
-        let pin = pins.join(format!("link_{name}"));
-        move || Ok(pin.exists().then_some(()))
+    let is_pinned = |name: &str| pins.join(format!("link_{name}")).exists();
+    let are_attached = || {
+        let at_exec = is_pinned("__x64_sys_execve") || is_pinned("__arm64_sys_execve");
+        Ok((at_exec || is_pinned("sys_exit_execve")).then_some(()))
     };
     wait_for(
         "attaching the probes",
         Duration::from_secs(30),
-        pinned("sys_exit_execve"),
+        are_attached,
     )?;
-    // This program is attached last, and only on a kernel with a 32-bit table of system calls.
-    let _ = wait_for(PROGRAM, Duration::from_secs(3), pinned(PROGRAM));
+    if is_pinned("sys_exit_execve") {
+        // This program is attached last, and only on a kernel with a 32-bit table of system calls.
+        let are_all = || Ok(is_pinned(PROGRAM).then_some(()));
+        let _ = wait_for(PROGRAM, Duration::from_secs(3), are_all);
+    }
     Ok(())
 }
