@@ -312,7 +312,7 @@ fn every_variable_reaches_its_key() {
             "`https://host:port`" => "https://other",
             "absolute path" => "/other",
             "port" | "number, 1 to 128" => "77",
-            "time" => "77s",
+            "time" | "time, `0s` to disable" => "77s",
             "`true` or `false`" => "false",
             kind if kind.starts_with("days") => "77",
             kind if kind.starts_with("list") => "[{name: other, prefixes: [a]}]",
