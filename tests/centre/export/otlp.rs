@@ -181,7 +181,9 @@ fn a_receiver_gets_each_event_once_after_an_outage() {
     );
     // A restart sends nothing again.
     assert!(run(&receiver.url()).status.success());
-    assert_eq!(receiver.stored().len(), stored.len());
+    // Other specs ship under this host at the same time.
+    let again = receiver.stored();
+    assert_eq!(again.iter().filter(ours).count(), ids.len());
 }
 
 #[test]
