@@ -12,9 +12,31 @@ use super::kernel::Kernel;
 /// Limit of one guest. The emulator is ten times slower than the machine, which may be busy too.
 const WITHIN: Duration = Duration::from_mins(90);
 
-/// The clock of a guest counts instructions: 2 ns each, and idle time passes at once. So the two seconds that the PAM
-/// hook waits are the same work on a busy machine and on an idle one.
-const CLOCK: &str = "shift=1,sleep=off";
+/// The clock of a guest.
+#[derive(Clone, Copy)]
+pub(super) enum Clock {
+    /// That of this machine.
+    Machine,
+    /// It counts instructions, 2 ns each, and idle time passes at once. So the two seconds that the PAM hook waits are
+    /// the same work on a busy machine and on an idle one. It is several times slower.
+    Instructions,
+}
+
+impl Clock {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Machine => &["-accel", "tcg,thread=multi"],
+            Self::Instructions => &[
+                "-accel",
+                "tcg,thread=single",
+                "-icount",
+                "shift=1,sleep=off",
+                "-rtc",
+                "clock=vm",
+            ],
+        }
+    }
+}
 
 /// A guest to boot.
 pub(super) struct Guest<'a> {
@@ -25,6 +47,7 @@ pub(super) struct Guest<'a> {
     pub(super) archives: &'a [PathBuf],
     /// Arguments of the kernel.
     pub(super) arguments: &'a str,
+    pub(super) clock: Clock,
     pub(super) directory: &'a Path,
 }
 
@@ -52,8 +75,8 @@ impl Guest<'_> {
         };
         let mut guest = Command::new(program)
             .args(machine)
-            .args(["-accel", "tcg,thread=single", "-icount", CLOCK])
-            .args(["-rtc", "clock=vm", "-smp", "2", "-m", "2048"])
+            .args(self.clock.arguments())
+            .args(["-smp", "2", "-m", "2048"])
             .args(["-nic", "none", "-display", "none", "-monitor", "none"])
             .args(["-no-reboot", "-serial"])
             .arg(format!("file:{}", console.display()))

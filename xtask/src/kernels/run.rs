@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use super::boot::{Guest, value};
+use super::boot::{Clock, Guest, value};
 use super::kernel::{Kernel, Series};
 use super::matrix::{Cell, Place, SPECS};
 use super::programs::Programs;
@@ -156,6 +156,7 @@ impl Runner {
             architecture: series.architecture,
             archives: &[release, programs.clone()],
             arguments: "",
+            clock: Clock::Instructions,
             directory,
         };
         let console = guest.run()?;

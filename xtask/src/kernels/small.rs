@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::boot::Guest;
+use super::boot::{Clock, Guest};
 use super::image::Image;
 use super::kernel::Kernel;
 use super::programs::Programs;
@@ -162,6 +162,7 @@ impl Small {
             architecture,
             archives: &[archive],
             arguments: self.arguments,
+            clock: Clock::Machine,
             directory,
         };
         let console = guest.run()?;
