@@ -60,7 +60,7 @@ impl Probe {
         if !self.is_undecided || self.failed_attached {
             return Ok(());
         }
-        // Rests of an agent that was killed while it attached or detached.
+        // Left by an agent that was killed while it attached or detached.
         self.detach_failed();
         exec_exits::remove(&self.options.pin_dir)?;
         if let Err(error) = self.attach_exits() {

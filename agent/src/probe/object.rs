@@ -38,7 +38,7 @@ pub(super) struct Unfinished {
     pub(super) btf: aya::Btf,
     /// Whether the kernel has another table of system calls besides its native one.
     pub(super) has_compat_table: bool,
-    /// The kernel's functions whose exit shows failed execs.
+    /// Functions of the kernel that return the result of an exec.
     pub(super) exec_functions: Vec<&'static str>,
 }
 

@@ -33,6 +33,14 @@ const LEAST_REST: Duration = Duration::from_mins(2);
 const PATIENCE: Duration = Duration::from_secs(3);
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
+/// The roles with shared logins, and the first part of the names of their logins, as deploy/vault/username.tmpl writes
+/// it.
+const SHARED: [(DbRole, &str); 3] = [
+    (DbRole::Ro, "ro"),
+    (DbRole::AuditRo, "audit-ro"),
+    (DbRole::AuditWriter, "audit-wr"),
+];
+
 /// The logins of one token.
 #[derive(Debug)]
 pub(crate) struct DbLogins {
@@ -181,7 +189,7 @@ impl SharedLogins for DbLogins {
 pub(crate) async fn hold_all(state: &StateDir) -> Vec<File> {
     let since = Instant::now();
     let mut held = Vec::new();
-    for role in [DbRole::Ro, DbRole::AuditRo, DbRole::AuditWriter] {
+    for (role, _) in SHARED {
         for number in 0..MOST_LOGINS {
             let path = state.file(&lock_name(&role, number));
             // A command that creates the lock later finds no token.
@@ -203,15 +211,10 @@ pub(crate) async fn hold_all(state: &StateDir) -> Vec<File> {
     held
 }
 
-/// Returns the first part of the names of a role's logins, as deploy/vault/username.tmpl writes it; `None` for a role
-/// whose logins are not shared.
+/// Returns the first part of the names of a role's logins; `None` for a role without shared logins.
 fn purpose(role: &DbRole) -> Option<&'static str> {
-    match role {
-        DbRole::Ro => Some("ro"),
-        DbRole::AuditRo => Some("audit-ro"),
-        DbRole::AuditWriter => Some("audit-wr"),
-        _ => None,
-    }
+    let mut shared = SHARED.into_iter();
+    shared.find_map(|(of, purpose)| (of == *role).then_some(purpose))
 }
 
 /// Returns whether this is the name of a login of this user for this purpose: `<purpose>/<person>~<hash>/<random>`.

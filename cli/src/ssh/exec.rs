@@ -13,7 +13,7 @@ use super::access_end::End;
 use super::confirmation::Confirmation;
 use super::error::SshError;
 use super::route_plan::{RoutePlan, Target};
-use super::run::{ConnectionUse, INBOUND, SshRequest, find, log_in};
+use super::run::{Attempt, ConnectionUse, INBOUND, SshRequest, find, log_in};
 use super::session::{self, CaptureEnd, CommandState, OutputStream};
 use crate::centre::context::Context;
 use crate::config::Config;
@@ -72,8 +72,12 @@ pub(crate) async fn exec(
         // Held until the login at the target, and not only at the jump host: the sshd of the target has the same limit,
         // and calls to one target behind a jump host share these places.
         let _place = places.acquire().await;
-        let parts = (plan, Confirmation::GIVEN, inbound);
-        Box::pin(log_in(context, config, request, access, parts)).await
+        let attempt = Attempt {
+            plan,
+            confirmation: Confirmation::GIVEN,
+            inbound,
+        };
+        Box::pin(log_in(context, config, request, access, attempt)).await
     };
     let reached = tokio::select! {
         reached = access.while_connecting(connecting) => reached,

@@ -112,8 +112,12 @@ pub(crate) async fn run(
     let connecting = async {
         let log_in = async |plan: &RoutePlan, confirmation: Confirmation<'_>| {
             planned.replace(Some(plan.clone()));
-            let parts = (plan, confirmation, inbound.clone());
-            log_in(context, config, request, &access, parts).await
+            let attempt = Attempt {
+                plan,
+                confirmation,
+                inbound: inbound.clone(),
+            };
+            log_in(context, config, request, &access, attempt).await
         };
         let lookup = find(config, request, &access);
         match cached(context, config, request) {
@@ -174,13 +178,20 @@ fn cached(context: &Context, config: &Config, request: &SshRequest) -> Option<Ro
     Some(plan)
 }
 
+/// One attempt to connect: the plan, whether the lookup has confirmed it, and where messages of the host go.
+pub(super) struct Attempt<'a> {
+    pub(super) plan: &'a RoutePlan,
+    pub(super) confirmation: Confirmation<'a>,
+    pub(super) inbound: mpsc::Sender<Inbound>,
+}
+
 /// Connects to the host of a plan, and logs in with a certificate for this request.
 pub(super) async fn log_in(
     context: &Context,
     config: &Config,
     request: &SshRequest,
     access: &AccessLog<'_>,
-    (plan, confirmation, inbound): (&RoutePlan, Confirmation<'_>, mpsc::Sender<Inbound>),
+    attempt: Attempt<'_>,
 ) -> Result<LoggedInHost, Stop> {
     let forwards = &request.forwards;
     let stdio = matches!(request.what, ConnectionUse::Stdio(_));
@@ -196,12 +207,12 @@ pub(super) async fn log_in(
                 agent_forwarding: forwards.agent,
             },
         },
-        confirmation,
+        confirmation: attempt.confirmation,
         first_channel: request.what.first_channel(),
-        inbound,
+        inbound: attempt.inbound,
         keepalive: config.ssh_keepalive.0,
     };
-    Ok(Box::pin(connect::log_in(plan, &connect_context)).await?)
+    Ok(Box::pin(connect::log_in(attempt.plan, &connect_context)).await?)
 }
 
 /// Runs the request, and serves the forwarded ports meanwhile.

@@ -14,7 +14,7 @@ fn connections(host: &Host) -> usize {
     host.log().matches("Connection closed by").count()
 }
 
-/// Waits until sshd has seen the end of a connection on which nobody tried to log in.
+/// Waits until sshd has seen the end of a connection, and checks that no user tried to log in on it.
 fn saw_only_a_connection(host: &Host) {
     await_that("sshd sees a connection", || connections(host) > 0);
     let log = host.log();
@@ -28,6 +28,13 @@ fn saw_only_a_connection(host: &Host) {
     ] {
         assert!(!log.contains(sign), "`{sign}`: {log}");
     }
+}
+
+fn own_centre() -> Option<Centre> {
+    Centre::or_skip(&Options {
+        host: true,
+        ..Options::default()
+    })
 }
 
 fn results(rows: &[Value]) -> Vec<(&str, Option<&str>)> {
@@ -72,6 +79,40 @@ fn a_moved_host_is_reached_and_its_old_address_gets_nothing() {
 }
 
 #[test]
+fn a_row_on_this_machine_is_no_answer_of_the_lookup() {
+    // The lock below would hold up all specs of a shared centre.
+    let Some(centre) = own_centre() else { return };
+    let operator = Operator::new(&centre, "ssh-slow-lookup");
+    let host = centre.host.as_ref().unwrap();
+    let old = centre.another_host("slow-lookup-old").unwrap();
+    operator.knows("slow-lookup-1", &old);
+    operator.remembers(&format!("slow-lookup-1 {}\n", host.public_key()));
+    assert_eq!(operator.at.run(&["list"]).code, 0);
+    let moved = format!(
+        "update vctl.servers set ssh_port = {}, ssh_user = '{}' where hostname = 'slow-lookup-1'",
+        host.port(),
+        host.user()
+    );
+    centre.postgres.psql(DATABASE, &moved).unwrap();
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        // Longer than the wait for the row, which is then stored on this machine, and shorter than that of the lookup.
+        let lock = "begin; lock table vctl.servers; select pg_sleep(7); commit";
+        let locked = scope.spawn(|| centre.postgres.psql(DATABASE, lock));
+        await_that("the lookup cannot read", || {
+            let waits = "select count(*) > 0 from pg_locks where relation = 'vctl.servers'::regclass \
+                         and mode = 'AccessExclusiveLock' and granted";
+            centre.postgres.psql(DATABASE, waits).unwrap() == "t"
+        });
+        let said = operator.ssh(&["slow-lookup-1", "--", "exit 4"]);
+        assert_eq!(said.code, 4, "{said:?}");
+        locked.join().unwrap().unwrap();
+    });
+    assert!(begun.elapsed() > Duration::from_secs(6));
+    saw_only_a_connection(&old);
+}
+
+#[test]
 fn another_user_in_the_inventory_is_never_logged_in_before() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-other-user");
@@ -113,13 +154,7 @@ fn a_deleted_host_gets_no_login() {
 
 #[test]
 fn a_refused_user_connects_at_most_once_after_the_refusal() {
-    let options = Options {
-        host: true,
-        ..Options::default()
-    };
-    let Some(centre) = Centre::or_skip(&options) else {
-        return;
-    };
+    let Some(centre) = own_centre() else { return };
     let operator = Operator::new(&centre, "ssh-refused-early");
     let host = centre.another_host("refused-early").unwrap();
     operator.knows("refused-early-1", &host);
