@@ -57,6 +57,10 @@ pub enum SetupError {
     #[error("the collector does not answer at `{socket}`, so nothing would record the next login")]
     SilentCollector { socket: String },
     #[error(
+        "the host is set up, but the collector has not opened the wrapped secret id in `{path}`"
+    )]
+    StaysWrapped { path: String },
+    #[error(
         "this machine has no systemctl to enable the collector in the image, so `mode: strict` would refuse every login"
     )]
     NoSystemctl,
@@ -142,6 +146,9 @@ impl SetupError {
             }
             Self::SilentCollector { .. } => {
                 "systemctl status vctl-collect.service; journalctl -u vctl-collect.service"
+            }
+            Self::StaysWrapped { .. } => {
+                "journalctl -u vctl-collect.service; if the secret id has expired or was used: vctl host enroll HOST"
             }
             Self::NoCollector { .. } => "start it first: /usr/sbin/vctl-agent collect --local",
             Self::NoSystemctl => "install systemd on this machine, or run setup on the host itself",

@@ -9,6 +9,7 @@ mod enrolment;
 mod error;
 mod host;
 mod journal;
+mod opened;
 mod plan;
 mod preflight;
 mod roll_back;
@@ -20,6 +21,7 @@ mod wanted;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::check::{self, Report};
 use crate::config::Config;
@@ -54,10 +56,14 @@ pub trait User {
     fn confirm(&mut self) -> Answer;
 }
 
+/// Time in which a running collector opens the secret id of an enrolment.
+const OPENED_WITHIN: Duration = Duration::from_secs(10);
+
 /// Sets the host up; returns the result of `vctl-agent check`, except for an image.
 ///
 /// # Errors
-/// The host was refused and not changed, or a step failed and the steps before it are undone.
+/// The host was refused and not changed, a step failed and the steps before it are undone, or the host is set up and
+/// the secret id of its enrolment could not be opened.
 pub fn run(options: &SetupOptions, user: &mut dyn User) -> Result<Option<Report>, SetupError> {
     let host = Host::lock(&options.root)?;
     let journal = Journal::load(&host)?;
@@ -86,7 +92,17 @@ pub fn run(options: &SetupOptions, user: &mut dyn User) -> Result<Option<Report>
         return Ok(None);
     }
     let config = host.config()?;
-    Ok(Some(check::run(&config, !plan.ships)))
+    let secret_id = &config.centre.secret_id_file;
+    // Only a collector that systemd has started opens it.
+    let is_due = options.enroll.is_some() && systemd::runs(&host);
+    let is_open = !is_due || opened::within(secret_id, OPENED_WITHIN);
+    let report = check::run(&config, !plan.ships);
+    // The report has the better reason, such as a Vault that is away.
+    if !is_open && !report.failed() {
+        let path = secret_id.display().to_string();
+        return Err(SetupError::StaysWrapped { path });
+    }
+    Ok(Some(report))
 }
 
 /// Restores the host to its state before the first setup.
