@@ -25,11 +25,17 @@ begin
         raise exception '0029_stream_blocked: the names of a host can be asked for: %', wrong;
     end if;
     if exists (select from pg_proc p
-               where p.pronamespace = 'vctl'::regnamespace and p.proname in ('stream_host', 'stream_ingest_v1')
-                 and p.prosrc not like '%p_spool%')
+               where p.pronamespace = 'vctl'::regnamespace
+                 and (p.proname = 'stream_host' and p.prosrc not like '%p_spool%'
+                      or p.proname = 'stream_ingest_v1' and p.prosrc not like '%stream_host(p_host, p_spool)%'))
         or (select count(*) from pg_proc p
             where p.pronamespace = 'vctl'::regnamespace and p.proname = 'stream_host') <> 1 then
         raise exception '0029_stream_blocked: a former name is accepted for every spool';
+    end if;
+    if not exists (select from pg_proc p
+                   where p.oid::regproc::text = 'vctl.store_batch'
+                     and p.prosrc like '%is_seen_before%' and p.prosrc like '%stored_until%') then
+        raise exception '0029_stream_blocked: a batch that arrives on another day doubles its rows';
     end if;
     if (select count(*) from pg_attribute
         where attrelid = 'vctl.ingest_cursor'::regclass and attname in ('boot_id', 'stored_until')

@@ -1,6 +1,6 @@
 //! Messages of one host, in their order: each is stored, tried again later, or refused.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,6 @@ use crate::store::{
 
 /// Attempts to store a message while other consumers move its cursor.
 const ATTEMPTS: u32 = 8;
-/// Stored messages that are remembered.
-const REMEMBERED: usize = 4096;
 
 /// The consumer cannot work. All unacknowledged messages are delivered again.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +52,6 @@ pub(super) struct Work {
     stream: Stream,
     /// Messages that have no answer yet, by their number in the stream.
     held: Mutex<BTreeMap<u64, Delivered>>,
-    /// Newest messages that this consumer stored. A slow Postgres lets the server deliver them again.
-    stored: Mutex<BTreeSet<u64>>,
     pauses: Mutex<Pauses>,
     counted: Mutex<Counted>,
     /// Problems that were logged, by host, until the next success of the host.
@@ -88,7 +84,6 @@ impl Work {
             pool,
             stream,
             held: Mutex::default(),
-            stored: Mutex::default(),
             pauses: Mutex::default(),
             counted: Mutex::default(),
             logged: Mutex::default(),
@@ -102,7 +97,8 @@ impl Work {
         lock(&self.held).extend(messages);
     }
 
-    /// Tells the server that the held messages are in work. Without it they go to another consumer when Postgres is slow.
+    /// Tells the server that the held messages are in work: otherwise they go to another consumer when Postgres is slow.
+    /// Messages that the client library has ahead are not among them; the cursor decides which copy is stored.
     pub(super) async fn report_progress(
         &self,
         every: Duration,
@@ -126,19 +122,12 @@ impl Work {
         for delivered in messages {
             let number = sequence(&delivered);
             let rest = lock(&self.pauses).rest(host, number, Instant::now());
-            let is_stored = lock(&self.stored).contains(&number);
             let answer = match rest {
-                _ if is_stored => AckKind::Ack,
                 Some(rest) => AckKind::Nak(Some(rest)),
                 None => match self.one(host, &delivered).await? {
                     Done::Stored => {
                         lock(&self.pauses).end(host);
                         self.works(host);
-                        let mut stored = lock(&self.stored);
-                        stored.insert(number);
-                        if stored.len() > REMEMBERED {
-                            stored.pop_first();
-                        }
                         AckKind::Ack
                     }
                     Done::Wait(reason) => {
@@ -157,7 +146,7 @@ impl Work {
 
     async fn one(&self, host: &HostName, delivered: &Delivered) -> Result<Done, WorkError> {
         let Some(payload) = payload(&self.stream, delivered, sequence(delivered)).await? else {
-            // Another consumer stored it, or an operator removed it: the server does not deliver it again. A leader of
+            // It was stored, or removed from the stream: the server does not deliver it again. A leader of
             // the stream that is behind does.
             return Ok(Done::Wait(Reason::Soon));
         };

@@ -13,7 +13,7 @@ use vctl_common::host::HostName;
 pub(super) enum Reason {
     /// An earlier message is not stored yet, or Postgres was disturbed: it passes by itself.
     Soon,
-    /// Postgres refuses the batch, or this version cannot read it: an operator must act.
+    /// Postgres refuses the batch, or this version cannot read it: it does not pass by itself.
     Refused,
 }
 
@@ -33,6 +33,8 @@ struct Pause {
     from: u64,
     length: Duration,
     until: Instant,
+    /// The same for the messages that follow it.
+    later_until: Instant,
 }
 
 /// The waiting hosts, as far as this consumer knows.
@@ -43,7 +45,12 @@ impl Pauses {
     /// Returns how long a message waits; `None` if it may be tried.
     pub(super) fn rest(&self, host: &HostName, message: u64, now: Instant) -> Option<Duration> {
         let pause = self.0.get(host)?;
-        (message >= pause.from && now < pause.until).then(|| pause.until - now)
+        let until = if message > pause.from {
+            pause.later_until
+        } else {
+            pause.until
+        };
+        (message >= pause.from && now < until).then(|| until - now)
     }
 
     /// Notes that a message cannot be stored, and returns how long it waits.
@@ -55,12 +62,22 @@ impl Pauses {
         now: Instant,
     ) -> Duration {
         let (least, most) = reason.limits();
+        if let Some(pause) = self.0.get_mut(host)
+            && message > pause.from
+            && pause.length > most
+        {
+            // The refused message comes after this one, and its pause keeps its length.
+            pause.later_until = now + most;
+            return most;
+        }
         let last = self.0.get(host).map_or(Duration::ZERO, |last| last.length);
         let length = (last * 2).clamp(least, most);
+        let until = now + length;
         let pause = Pause {
             from: message,
             length,
-            until: now + length,
+            until,
+            later_until: until,
         };
         self.0.insert(host.clone(), pause);
         length
@@ -109,7 +126,15 @@ mod tests {
             (0..6).map(pause).collect()
         };
         assert_eq!(lengths(Reason::Refused), [60, 120, 240, 480, 600, 600]);
-        assert_eq!(lengths(Reason::Soon), [10; 6]);
+        // A later message that comes first does not make the refused one frequent.
+        let after = now + Duration::from_mins(10);
+        assert_eq!(pauses.begin(&web, 8, Reason::Soon, after), 10 * SECOND);
+        assert_eq!(pauses.rest(&web, 9, after), Some(10 * SECOND));
+        assert_eq!(pauses.rest(&web, 7, after), None);
+        let refused = pauses.begin(&web, 7, Reason::Refused, after);
+        assert_eq!(refused, Duration::from_mins(10));
+        let soon = pauses.begin(&web, 7, Reason::Soon, after);
+        assert_eq!(soon, 10 * SECOND);
         pauses.end(&web);
         let first = pauses.begin(&web, 7, Reason::Soon, now);
         assert_eq!(first, Duration::from_millis(200));

@@ -5,9 +5,9 @@ use vctl_common::pg::PgError;
 /// Reach of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Postgres refuses this batch, and would refuse it again.
+    /// Postgres refuses this batch, and would refuse it again; or each attempt takes as long as a statement may.
     OfBatch,
-    /// This attempt failed, and the next one may not: a deadlock, a lock or the time limit.
+    /// This attempt failed, and the next one may not: a deadlock or a lock.
     Now,
     /// No batch can be stored.
     OfEverything,
@@ -33,9 +33,9 @@ fn of_code(code: &str, in_function: bool) -> Refusal {
         return Refusal::OfEverything;
     }
     let is = |classes: &[&str]| classes.iter().any(|class| code.starts_with(class));
-    if is(&["22", "23", "54", "P0", "VC", "42501"]) {
+    if is(&["22", "23", "54", "57014", "P0", "VC", "42501"]) {
         Refusal::OfBatch
-    } else if is(&["40", "55P03", "57014"]) {
+    } else if is(&["40", "55P03"]) {
         Refusal::Now
     } else {
         Refusal::OfEverything
@@ -48,11 +48,12 @@ mod tests {
 
     #[test]
     fn an_error_about_one_batch_stops_no_other_host() {
-        for code in ["22003", "23514", "54000", "VC002", "42501"] {
+        // The last is statement_timeout: all hosts wait for each attempt.
+        for code in ["22003", "23514", "54000", "VC002", "42501", "57014"] {
             assert_eq!(of_code(code, true), Refusal::OfBatch, "{code}");
         }
-        // Deadlock, serialization, lock_timeout, statement_timeout.
-        for code in ["40P01", "40001", "55P03", "57014"] {
+        // Deadlock, serialization, lock_timeout.
+        for code in ["40P01", "40001", "55P03"] {
             assert_eq!(of_code(code, true), Refusal::Now, "{code}");
         }
         for (code, in_function) in [("42501", false), ("53100", true), ("57P01", true)] {

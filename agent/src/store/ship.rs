@@ -43,8 +43,8 @@ pub(super) struct Ship {
     /// The centre's position in the spool, once it is known.
     position: Option<Position>,
     remembered: Remembered,
-    /// The centre lost records that this spool has dropped. The next call stores a gap.
-    is_lost: bool,
+    /// The centre's position when it had lost records that this spool has dropped. The next call stores a gap.
+    lost_at: Option<Position>,
     connection: Option<Connection>,
     client: Option<Client>,
     limits: BatchLimits,
@@ -66,7 +66,7 @@ impl Ship {
             reader: Reader::new(&config.spool_dir, config.boot_id),
             position: None,
             remembered: Remembered::new(config.shipped),
-            is_lost: false,
+            lost_at: None,
             connection: None,
             client: None,
             limits: BatchLimits::default(),
@@ -206,7 +206,11 @@ impl Ship {
         let spool = self.config.spool_id;
         let cursor = cursor.unwrap_or_default();
         let shipped = self.progress.shipped().max(self.remembered.position());
-        self.is_lost |= is_dropped_between(&self.config.spool_dir, cursor, shipped)?;
+        // Stored, if the cursor has moved since: the answer to that call was lost.
+        self.lost_at = self.lost_at.filter(|at| *at == cursor);
+        if is_dropped_between(&self.config.spool_dir, cursor, shipped)? {
+            self.lost_at = Some(cursor);
+        }
         let position = go_on_at(
             cursor,
             durable,
@@ -216,8 +220,8 @@ impl Ship {
         )?;
         if spool != self.config.spool_id {
             // Another spool: what was shipped is of the one before.
-            self.is_lost = false;
-        } else if self.is_lost {
+            self.lost_at = None;
+        } else if self.lost_at.is_some() {
             warn!(
                 cursor_segment = cursor.segment,
                 "The central store lost records that this host has dropped: a gap is recorded."
@@ -242,7 +246,7 @@ impl Ship {
                     .tell(|shipping| shipping.oldest_unshipped_at = None);
                 return Ok(());
             };
-            if self.is_lost {
+            if self.lost_at.is_some() {
                 chunk.unreadable.push(centre_lost(&chunk));
             }
             let oldest = oldest(&chunk);
@@ -294,7 +298,7 @@ impl Ship {
             return self.go_on_at(Some(said.cursor));
         }
         self.retry.works_again();
-        self.is_lost = false;
+        self.lost_at = None;
         self.position = Some(chunk.to);
         self.progress.stored(chunk.to, events, wall_now());
         if self.remembered.is_due() {
@@ -321,7 +325,7 @@ impl Ship {
 
     fn remember(&mut self) {
         // The remembered position proves the loss until its gap is stored.
-        if self.is_lost {
+        if self.lost_at.is_some() {
             return;
         }
         let dir = &self.config.spool_dir;

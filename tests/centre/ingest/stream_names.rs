@@ -1,6 +1,7 @@
 //! Hosts that were renamed publish under two names, and another machine may have the former one.
 
 use vctl_tests::lab::{PATIENCE, eventually};
+use vctl_tests::ship::Source;
 
 use super::rename::desk::Desk;
 use super::stream::Fleet;
@@ -75,4 +76,36 @@ fn a_rename_with_batches_in_the_stream_loses_none() {
     fleet.ensure_has(new, &source);
     fleet.ensure_empty();
     assert_eq!(fleet.gaps(new), "", "{}", ingest.logged().unwrap());
+}
+
+#[test]
+fn messages_of_before_a_rename_hold_up_none_of_after_it() {
+    let (old, new) = ("js-unknown-1", "js-unknown-2");
+    let Some((fleet, desk)) = fleet("unknown", &[old, new]) else {
+        return;
+    };
+    fleet.nats.create_stream(1 << 30, 1).unwrap();
+    let mut source = fleet.source(old);
+    let id = source.log_in(1).unwrap();
+    source.work(id, 10).unwrap();
+    let shipper = fleet.ship(&source, old);
+    Fleet::ensure_shipped(&shipper, &source);
+    drop(shipper);
+    // A restarted agent continues where the last one stopped.
+    let (spool, truth) = (source.dir.clone(), std::mem::take(&mut source.sessions));
+    drop(source);
+    let mut source = Source::open(&spool, 1 << 20, 1 << 30).unwrap();
+    source.sessions = truth;
+    // No batch was stored, so the former name cannot be proven and its message is refused.
+    desk.rename(old, new);
+    let shipper = fleet.ship(&source, new);
+    source.work(id, 10).unwrap();
+    Fleet::ensure_shipped(&shipper, &source);
+    let ingest = fleet.nats.ingest(fleet.centre).unwrap();
+    let stored = format!(
+        "select count(*) from vctl.kernel_event where session_id = '{id}' and seq between 11 and 20"
+    );
+    let came = eventually(PATIENCE, || Ok(fleet.centre.ask(&stored)? == "10"));
+    assert!(came.unwrap(), "{}", ingest.logged().unwrap());
+    assert_eq!(fleet.gaps(new), "stream_lost|t|1");
 }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use uuid::Uuid;
 use vctl_agent::centre::Centre as Where;
 use vctl_agent::machine_id;
-use vctl_agent::spool::{BatchBuilder, SpoolConfig, SpoolWriter};
+use vctl_agent::spool::{BatchBuilder, SpoolConfig, SpoolError, SpoolWriter};
 use vctl_agent::store::{Route, ShipConfig, Shipper};
 use vctl_common::centre::{DbSettings, Settings, VaultSettings};
 use vctl_common::id::{BootId, CertSerial, ProcessId, SessionId};
@@ -30,7 +30,7 @@ pub use proxy::Proxy;
 pub use random::Random;
 
 use crate::centre::{Centre, DATABASE, HostIdentity};
-use crate::lab::eventually;
+use crate::lab::{PATIENCE, eventually};
 
 /// A host that writes sessions into a spool and remembers them.
 pub struct Source {
@@ -56,7 +56,15 @@ impl Source {
             host: "synthetic".to_owned(),
             boot_id: BOOT.parse::<BootId>()?,
         };
-        let (writer, _) = SpoolWriter::open(&config)?;
+        // A process that another spec starts at this moment has a copy of each lock until its exec.
+        let mut opened = SpoolWriter::open(&config);
+        eventually(PATIENCE, || {
+            if matches!(opened, Err(SpoolError::InUse { .. })) {
+                opened = SpoolWriter::open(&config);
+            }
+            Ok(!matches!(opened, Err(SpoolError::InUse { .. })))
+        })?;
+        let (writer, _) = opened?;
         let wall = WallOffset::between(BootNs(100_000 * SECOND), wall_now());
         Ok(Self {
             dir: dir.to_owned(),

@@ -117,7 +117,7 @@ pub(super) fn after_a_loss(chunk: &mut Chunk, cursor: Option<HostCursor>) {
         .map(BlockEntry::first_at)
         .find(|at| *at != BootNs(0))
         .unwrap_or(BootNs(0));
-    // Events that were stored until then are not missing. Of another boot, all events until then may be.
+    // Events that were stored until then are not missing. If the cursor is of another boot, all events until then may be missing.
     let from = cursor
         .and_then(|cursor| cursor.stored_until)
         .filter(|(boot, _)| *boot == chunk.boot_id.as_uuid())
