@@ -36,6 +36,23 @@ const FOR_IMAGE: &[packages::Need] = &[
     ("/usr/bin/ssh-keygen", "openssh-client"),
 ];
 
+/// Options of a build: the test builds images with options of its own.
+const OF_A_BUILD: [&str; 13] = [
+    "package",
+    "ca",
+    "vault_ca",
+    "db_ca",
+    "overlay",
+    "include",
+    "strict",
+    "authorized_keys",
+    "packages",
+    "mirror",
+    "security_mirror",
+    "out",
+    "check",
+];
+
 /// Build a Debian image that records SSH sessions, without any secret
 ///
 /// The image contains systemd, sshd, the package `vctl-agent` and the public key of the SSH CA. Two builds on one state of
@@ -94,10 +111,10 @@ pub(crate) struct Options {
     #[arg(long)]
     check: bool,
     /// Build and boot images of this clone in QEMU, for an hour
-    #[arg(long, conflicts_with_all = ["package", "ca", "out", "check"])]
+    #[arg(long, conflicts_with_all = OF_A_BUILD)]
     test: bool,
     /// Test, copy the report to docs/bench and write the tables in docs/image.md
-    #[arg(long, conflicts_with_all = ["package", "ca", "out", "check"])]
+    #[arg(long, conflicts_with_all = OF_A_BUILD)]
     record: bool,
     /// Install missing packages without asking
     #[arg(long)]

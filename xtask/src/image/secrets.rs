@@ -82,13 +82,23 @@ pub(super) fn refuse(root: &Path, allows_authorized_keys: bool) -> Result<()> {
 fn of_file(root: &Path, path: &Path, allows_authorized_keys: bool) -> Result<Option<String>> {
     let name = PathBuf::from("/").join(path.strip_prefix(root)?);
     let name = name.to_string_lossy().into_owned();
-    if allows_authorized_keys && name.ends_with("/.ssh/authorized_keys") {
-        return Ok(None);
-    }
     let mut bytes = Vec::new();
     let file = File::open(path).with_context(|| format!("cannot read `{name}`"))?;
     file.take(READ_MAX).read_to_end(&mut bytes)?;
-    Ok(kind(&name, &bytes).map(|kind| format!("{name}: {kind}")))
+    // A private key or a token in such a file is refused all the same.
+    let kind = if allows_authorized_keys && is_authorized_keys(&name) {
+        by_form(&bytes)
+    } else {
+        kind(&name, &bytes)
+    };
+    Ok(kind.map(|kind| format!("{name}: {kind}")))
+}
+
+/// Returns whether sshd reads this file for keys that may log in.
+fn is_authorized_keys(path: &str) -> bool {
+    ["/.ssh/authorized_keys", "/.ssh/authorized_keys2"]
+        .iter()
+        .any(|end| path.ends_with(end))
 }
 
 /// Returns the kind of the secret in a file of this path in the image.
@@ -120,7 +130,7 @@ fn by_name(path: &str, bytes: &[u8]) -> Option<&'static str> {
         {
             return Some("a credential of one host");
         }
-        (directory, "authorized_keys" | "authorized_keys2") if directory.ends_with("/.ssh") => {
+        _ if is_authorized_keys(path) => {
             return has_key(bytes)
                 .then_some("a key that may log in; `--authorized-keys` accepts it");
         }
@@ -328,7 +338,12 @@ mod tests {
         fs::create_dir_all(&home).unwrap();
         refuse(root.path(), false).unwrap();
         fs::write(home.join("authorized_keys"), "ssh-ed25519 AAAA admin\n").unwrap();
+        fs::write(home.join("authorized_keys2"), "ssh-ed25519 AAAA admin\n").unwrap();
         refuse(root.path(), true).unwrap();
+        let private = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n";
+        fs::write(home.join("authorized_keys2"), private).unwrap();
+        refuse(root.path(), true).unwrap_err();
+        fs::remove_file(home.join("authorized_keys2")).unwrap();
         let refused = refuse(root.path(), false).unwrap_err().to_string();
         assert!(
             refused.contains("\n  /root/.ssh/authorized_keys: "),
