@@ -16,6 +16,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.macos {
         return macos::run();
     }
+    // It takes a second, and clippy minutes.
+    tidy::run(&tidy::Options::default())?;
     command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
     command::run(&mut cargo(&[
         "clippy",
@@ -26,6 +28,5 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "-D",
         "warnings",
     ]))?;
-    tidy::run(&tidy::Options::default())?;
     third_party::run(&third_party::Options::default())
 }

@@ -340,7 +340,8 @@ mod tests {
         fs::write(home.join("authorized_keys"), "ssh-ed25519 AAAA admin\n").unwrap();
         fs::write(home.join("authorized_keys2"), "ssh-ed25519 AAAA admin\n").unwrap();
         refuse(root.path(), true).unwrap();
-        let private = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n";
+        let private = "-----BEGIN OPENSSH PRIVATE KEY-----\n\
+            b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtz\n";
         fs::write(home.join("authorized_keys2"), private).unwrap();
         refuse(root.path(), true).unwrap_err();
         fs::remove_file(home.join("authorized_keys2")).unwrap();
