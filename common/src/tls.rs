@@ -6,9 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, NamedGroup, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
 use crate::foreign_file::{self, Pipes};
@@ -60,7 +61,25 @@ impl Trust {
 pub fn client_config(trust: &Trust) -> Result<ClientConfig, TlsSetupError> {
     // Set for each configuration and not for the process: a library must not decide for the
     // process, and it has no default.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    with_provider(trust, ring::default_provider())
+}
+
+/// Returns the client configuration for Postgres servers that `trust` accepts.
+pub fn postgres_config(trust: &Trust) -> Result<ClientConfig, TlsSetupError> {
+    let mut provider = ring::default_provider();
+    // The first group is that of the key in the first message. Postgres before 18 accepts only this one, and would ask for
+    // another message.
+    provider
+        .kx_groups
+        .sort_by_key(|group| group.name() != NamedGroup::secp256r1);
+    let mut config = with_provider(trust, provider)?;
+    // Postgres requires it for TLS without a request for it.
+    config.alpn_protocols = vec![b"postgresql".to_vec()];
+    Ok(config)
+}
+
+fn with_provider(trust: &Trust, provider: CryptoProvider) -> Result<ClientConfig, TlsSetupError> {
+    let provider = Arc::new(provider);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(TlsSetupError::System)?;

@@ -66,6 +66,7 @@ fn exit_of(error: &PgError) -> Exit {
         PgError::Unreachable { .. }
         | PgError::Timeout { .. }
         | PgError::Plaintext { .. }
+        | PgError::Unproven { .. }
         | PgError::Tls { .. } => Exit::Unavailable,
         PgError::TooManyConnections { .. } | PgError::Busy { .. } | PgError::Broken(_) => {
             Exit::TryAgain

@@ -17,11 +17,12 @@ use tokio::time::sleep;
 use vctl_common::centre::{DbRole, Settings};
 use vctl_common::file_lock::{self, Tried};
 use vctl_common::hex;
-use vctl_common::pg::{MOST_LOGINS, SharedLogins, Turn};
+use vctl_common::pg::{MOST_LOGINS, SharedLogins, ShortcutStore, Shortcuts, Turn};
 use vctl_common::vault::{Lease, StoredLease};
 
 use super::cache::{CachedToken, TokenCache};
 use super::db_login_file::{LoginScope, StoredLogin, VERSION, file_name, lock_name, read};
+use super::db_server_file;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
 use crate::ui::notice;
@@ -77,15 +78,20 @@ impl DbLogins {
     }
 
     fn scope(&self, role: &DbRole) -> LoginScope {
-        let (vault, db) = (&self.settings.vault, &self.settings.db);
+        let vault = &self.settings.vault;
         let (vault_addr, vault_namespace) = self.token.scope();
         LoginScope {
             vault_addr: vault_addr.to_owned(),
             vault_namespace: vault_namespace.map(str::to_owned),
             accessor: self.token.accessor.clone(),
             role: format!("{}/{}", vault.database_mount, role.vault_role(&vault.roles)),
-            database: format!("{}:{}/{}", db.host, db.port, db.name),
+            database: self.database(),
         }
+    }
+
+    fn database(&self) -> String {
+        let db = &self.settings.db;
+        format!("{}:{}/{}", db.host, db.port, db.name)
     }
 
     fn is_ours(&self, role: &DbRole, username: &str) -> bool {
@@ -102,6 +108,16 @@ impl DbLogins {
     fn is_current(&self) -> bool {
         let current = self.cache.read().ok().flatten();
         current.is_some_and(|token| token.accessor == self.token.accessor)
+    }
+}
+
+impl ShortcutStore for DbLogins {
+    fn shortcuts(&self) -> Shortcuts {
+        db_server_file::read(&self.state, &self.database())
+    }
+
+    fn keep_shortcuts(&self, shortcuts: Shortcuts) {
+        db_server_file::write(&self.state, &self.database(), shortcuts);
     }
 }
 

@@ -4,6 +4,7 @@ mod announce;
 mod approle;
 mod cache;
 mod db_login_file;
+mod db_server_file;
 mod denied;
 mod env_token;
 mod last_method;

@@ -13,39 +13,51 @@ pub const READER_PROTOCOL: u32 = 1;
 /// Protocol version of the functions that this `vctl-agent` calls.
 pub const AGENT_PROTOCOL: u32 = 1;
 
+/// Asks for the versions of the schema, in the simple protocol: a prepared statement would take two round trips.
+pub(super) const QUERY: &str = "select schema_version, reader_min, agent_min from vctl.compat_v1()";
+
 /// Versions that the schema states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Compat {
+pub(super) struct Compat {
     schema_version: u32,
     reader_min: u32,
     agent_min: u32,
 }
 
+impl Compat {
+    /// Reads the columns of [`QUERY`].
+    pub(super) fn of(columns: &[Option<&str>]) -> Self {
+        let number = |column: usize| columns.get(column).copied()??.parse().ok();
+        Self {
+            schema_version: number(0).unwrap_or(0),
+            // A schema without a bound accepts all versions.
+            reader_min: number(1).unwrap_or(0),
+            agent_min: number(2).unwrap_or(0),
+        }
+    }
+}
+
 /// Checks the schema once per connection, in one round trip, so that no statement runs on a schema
-/// that changed.
+/// that changed. A login at a known server checks it without a round trip.
 ///
 /// # Errors
 /// `SchemaTooOld` for a schema that has no such function, `ProgramTooOld` for one that no longer
 /// has what this program needs.
 pub(super) async fn check(client: &ClientWrapper, role: &DbRole) -> Result<(), PgError> {
-    // The simple protocol takes one round trip; a prepared statement takes two.
-    let query = "select schema_version, reader_min, agent_min from vctl.compat_v1()";
-    let answer = client.simple_query(query).await?;
+    let answer = client.simple_query(QUERY).await?;
     let row = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     });
-    let number = |column| row?.get(column)?.parse().ok();
-    let compat = Compat {
-        schema_version: number(0).unwrap_or(0),
-        // A schema without a bound accepts all versions.
-        reader_min: number(1).unwrap_or(0),
-        agent_min: number(2).unwrap_or(0),
-    };
-    judge(role, compat)
+    let columns: Vec<_> = (0..3).map(|column| row?.get(column)).collect();
+    judge(role, Compat::of(&columns))
 }
 
-fn judge(role: &DbRole, compat: Compat) -> Result<(), PgError> {
+/// Returns whether a program may use a schema with these versions.
+///
+/// # Errors
+/// `ProgramTooOld`.
+pub(super) fn judge(role: &DbRole, compat: Compat) -> Result<(), PgError> {
     let (program, has, needs) = match role {
         DbRole::AuditIngest(_) | DbRole::Status(_) => {
             (Program::Agent, AGENT_PROTOCOL, compat.agent_min)

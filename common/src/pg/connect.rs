@@ -1,14 +1,16 @@
 //! Opens one connection: TCP, TLS with a verified server, a credential, a login.
 //!
-//! `tokio_postgres::Config::connect` is not used, for three reasons. Vault makes the credential
+//! `tokio_postgres::Config::connect` is not used, for four reasons. Vault makes the credential
 //! during the TLS handshake, so the connection must be open before a credential is needed. The
-//! verified name can differ from the dialled one. And each step that fails has its own error.
+//! verified name can differ from the dialled one. Each step that fails has its own error. And a known server needs fewer
+//! round trips ([`Shortcuts`](super::Shortcuts)).
 
-use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use deadpool_postgres::ClientWrapper;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,13 +18,18 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::tls::TlsConnect;
+use tokio_rustls::TlsConnector;
 use tracing::Instrument as _;
 
+use super::compat::Compat;
 use super::error::{PgError, Statement};
 use super::limits::PoolLimits;
+use super::login::{self, Ended, Login, LoginError};
+use super::replay::Replay;
 use super::revoker::Revocable;
+use super::shortcuts::{ShortcutStore, Shortcuts};
+use super::tls_stream::Tls;
 use crate::centre::DbRole;
 use crate::centre::DbSettings;
 use crate::dial;
@@ -31,16 +38,26 @@ use crate::tls::{self, TlsProblem};
 use crate::vault::Lease;
 use crate::waits::{self, Kind};
 
-type Tls = <MakeRustlsConnect as MakeTlsConnect<TcpStream>>::Stream;
-
 /// Address of the server, and the name and authorities to verify it with.
 pub(super) struct Server {
     settings: DbSettings,
-    tls: MakeRustlsConnect,
+    tls: TlsConnector,
+    shortcuts: Arc<dyn ShortcutStore>,
+}
+
+/// A new connection.
+pub(super) struct Connected {
+    pub(super) client: ClientWrapper,
+    pub(super) lease: Revocable,
+    /// Versions of the schema, if the login already asked for them.
+    pub(super) compat: Option<Compat>,
 }
 
 impl Server {
-    pub(super) fn new(settings: &DbSettings) -> Result<Self, PgError> {
+    pub(super) fn new(
+        settings: &DbSettings,
+        shortcuts: Arc<dyn ShortcutStore>,
+    ) -> Result<Self, PgError> {
         let bad = |what, value: &str| PgError::Setting {
             what,
             value: value.to_owned(),
@@ -53,13 +70,14 @@ impl Server {
         if ServerName::try_from(name).is_err() {
             return Err(bad("name that a TLS certificate can have", name));
         }
-        let tls = tls::client_config(&settings.trust).map_err(|source| PgError::Setup {
+        let tls = tls::postgres_config(&settings.trust).map_err(|source| PgError::Setup {
             addr: addr(settings),
             source,
         })?;
         Ok(Self {
             settings: settings.clone(),
-            tls: MakeRustlsConnect::new(tls),
+            tls: TlsConnector::from(Arc::new(tls)),
+            shortcuts,
         })
     }
 
@@ -73,58 +91,90 @@ impl Server {
         role: &DbRole,
         limits: &PoolLimits,
         lease: impl Future<Output = Result<Revocable, PgError>>,
-    ) -> Result<(ClientWrapper, Revocable), PgError> {
-        let tcp = self.within(self.dial()).await?;
+    ) -> Result<Connected, PgError> {
         // Both run to their end, even if one fails: otherwise a credential that Vault has just made
         // would be lost and stay valid.
-        let (stream, lease) = tokio::join!(self.within(self.handshake(tcp)), lease);
+        let (stream, lease) = tokio::join!(self.open(), lease);
         let (stream, lease) = (stream?, lease?);
-        let client = Box::pin(self.within(self.log_in(stream, role, limits, lease.lease())));
-        Ok((client.await?, lease))
+        let (client, compat) = Box::pin(self.log_in(stream, role, limits, lease.lease())).await?;
+        Ok(Connected {
+            client,
+            lease,
+            compat,
+        })
+    }
+
+    /// Opens a stream to the verified server.
+    async fn open(&self) -> Result<Tls, PgError> {
+        let known = self.shortcuts.shortcuts();
+        if known.direct_tls == Some(true) {
+            let tcp = self.within(self.dial()).await?;
+            let opened = self.within(self.handshake(tcp)).await;
+            let refused = |direct_tls| Shortcuts {
+                direct_tls,
+                ..known
+            };
+            match opened {
+                // A pooler, or the server is an older one again. It closes the connection, or answers in plain text.
+                Err(
+                    PgError::Unreachable { .. }
+                    | PgError::Tls {
+                        problem: TlsProblem::NoTls,
+                        ..
+                    },
+                ) => self.shortcuts.keep_shortcuts(refused(Some(false))),
+                Err(error @ PgError::Timeout { .. }) => {
+                    self.shortcuts.keep_shortcuts(refused(None));
+                    return Err(error);
+                }
+                done => return done,
+            }
+        }
+        let tcp = self.within(self.dial()).await?;
+        self.within(async { self.handshake(self.ask_for_tls(tcp).await?).await })
+            .await
     }
 
     async fn dial(&self) -> Result<TcpStream, PgError> {
         let DbSettings { host, port, .. } = &self.settings;
-        let unreachable = |source| PgError::Unreachable {
-            addr: self.addr(),
-            source,
-        };
-        let tcp = dial::tcp(host, *port).await.map_err(unreachable)?;
-        tcp.set_nodelay(true).map_err(unreachable)?;
+        let broken = |source| self.broken(source);
+        let tcp = dial::tcp(host, *port).await.map_err(broken)?;
+        tcp.set_nodelay(true).map_err(broken)?;
         let socket = socket2::SockRef::from(&tcp);
         // A peer that vanished without closing the connection is noticed within two minutes.
         let keepalive = socket2::TcpKeepalive::new()
             .with_time(Duration::from_secs(30))
             .with_interval(Duration::from_secs(10))
             .with_retries(6);
-        socket.set_tcp_keepalive(&keepalive).map_err(unreachable)?;
+        socket.set_tcp_keepalive(&keepalive).map_err(broken)?;
         #[cfg(target_os = "linux")]
         socket
             .set_tcp_user_timeout(Some(Duration::from_secs(90)))
-            .map_err(unreachable)?;
+            .map_err(broken)?;
         Ok(tcp)
     }
 
-    async fn handshake(&self, mut tcp: TcpStream) -> Result<Tls, PgError> {
+    async fn ask_for_tls(&self, mut tcp: TcpStream) -> Result<TcpStream, PgError> {
         // SSLRequest: its length and its code.
         let request = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
         let mut answer = [0];
-        let unreachable = |source| PgError::Unreachable {
-            addr: self.addr(),
-            source,
-        };
-        tcp.write_all(&request).await.map_err(unreachable)?;
-        tcp.read_exact(&mut answer).await.map_err(unreachable)?;
+        let broken = |source| self.broken(source);
+        tcp.write_all(&request).await.map_err(broken)?;
+        tcp.read_exact(&mut answer).await.map_err(broken)?;
         if answer != *b"S" {
             return Err(PgError::Plaintext { addr: self.addr() });
         }
+        Ok(tcp)
+    }
+
+    async fn handshake(&self, tcp: TcpStream) -> Result<Tls, PgError> {
         let server_name = self.settings.tls_name();
-        let connector =
-            MakeTlsConnect::<TcpStream>::make_tls_connect(&mut self.tls.clone(), server_name);
-        let connector = connector.unwrap_or_else(|never: Infallible| match never {});
-        connector
-            .connect(tcp)
-            .await
+        // `new` has checked the name.
+        let name = ServerName::try_from(server_name.to_owned())
+            .map_err(|error| self.broken(io::Error::other(error)))?;
+        let connected = self.tls.connect(name, tcp).await;
+        connected
+            .map(Tls::new)
             .map_err(|source| match TlsProblem::find(&source) {
                 Some(problem) => PgError::Tls {
                     addr: self.addr(),
@@ -132,31 +182,106 @@ impl Server {
                     problem,
                     source,
                 },
-                None => unreachable(source),
+                None => self.broken(source),
             })
+    }
+
+    fn broken(&self, source: io::Error) -> PgError {
+        PgError::Unreachable {
+            addr: self.addr(),
+            source,
+        }
     }
 
     async fn log_in(
         &self,
-        stream: Tls,
+        mut stream: Tls,
         role: &DbRole,
         limits: &PoolLimits,
+        lease: &Lease,
+    ) -> Result<(ClientWrapper, Option<Compat>), PgError> {
+        let options = session_settings(limits);
+        let mut login = Login {
+            parameters: vec![
+                ("client_encoding", "UTF8"),
+                ("user", &lease.username),
+                ("database", &self.settings.name),
+                ("application_name", &self.settings.application_name),
+            ],
+            password: lease.password.expose().as_bytes(),
+            asks_versions: !limits.any_schema,
+            end_point: stream.end_point(),
+        };
+        // A connection pooler refuses this parameter, also if it is empty.
+        if !options.is_empty() {
+            login.parameters.push(("options", &options));
+        }
+        let known = self.shortcuts.shortcuts();
+        let mut ended = self.try_login(&mut stream, &login, known.scram).await;
+        if known.scram && !matches!(ended, Ok(Ended::Ready { .. } | Ended::Said(_))) {
+            self.shortcuts.keep_shortcuts(Shortcuts {
+                scram: false,
+                ..known
+            });
+        }
+        if matches!(ended, Ok(Ended::NoScram)) {
+            stream = self.open().await?;
+            ended = self.try_login(&mut stream, &login, false).await;
+        }
+        let (said, compat) = match ended? {
+            Ended::Ready {
+                said,
+                server_version,
+                compat,
+            } => {
+                let kept = self.shortcuts.shortcuts();
+                let learned = kept.after_login(&server_version);
+                if learned != kept {
+                    self.shortcuts.keep_shortcuts(learned);
+                }
+                (said, compat)
+            }
+            Ended::Said(said) => (said, None),
+            Ended::NoScram => (Bytes::new(), None),
+        };
+        let stream = Replay::new(stream, said);
+        let client = self.within(self.client(stream, role, lease)).await?;
+        Ok((client, compat))
+    }
+
+    async fn try_login(
+        &self,
+        stream: &mut Tls,
+        login: &Login<'_>,
+        at_once: bool,
+    ) -> Result<Ended, PgError> {
+        self.within(async {
+            let ended = login::log_in(stream, login, at_once).await;
+            ended.map_err(|error| match error {
+                LoginError::Io(source) => self.broken(source),
+                LoginError::Unproven(source) => PgError::Unproven {
+                    addr: self.addr(),
+                    source,
+                },
+            })
+        })
+        .await
+    }
+
+    /// Returns the client of a stream, after the login or to make it.
+    async fn client(
+        &self,
+        stream: Replay<Tls>,
+        role: &DbRole,
         lease: &Lease,
     ) -> Result<ClientWrapper, PgError> {
         let mut config = tokio_postgres::Config::new();
         config
             .user(&lease.username)
             .password(lease.password.expose())
-            .dbname(&self.settings.name)
-            .application_name(&self.settings.application_name)
             // TLS is already in place; `Require` only passes it on, for channel binding.
             .ssl_mode(SslMode::Require)
             .ssl_negotiation(SslNegotiation::Direct);
-        let settings = session_settings(limits);
-        // A connection pooler refuses this parameter, also if it is empty.
-        if !settings.is_empty() {
-            config.options(settings);
-        }
         let connected = config.connect_raw(stream, Established).await;
         let (client, connection) =
             connected.map_err(|error| self.not_let_in(error, role, lease))?;
@@ -230,12 +355,12 @@ fn addr(settings: &DbSettings) -> String {
 /// Passes an existing TLS stream on unchanged.
 struct Established;
 
-impl TlsConnect<Tls> for Established {
-    type Stream = Tls;
+impl TlsConnect<Replay<Tls>> for Established {
+    type Stream = Replay<Tls>;
     type Error = io::Error;
-    type Future = Ready<io::Result<Tls>>;
+    type Future = Ready<io::Result<Replay<Tls>>>;
 
-    fn connect(self, stream: Tls) -> Self::Future {
+    fn connect(self, stream: Replay<Tls>) -> Self::Future {
         ready(Ok(stream))
     }
 }

@@ -62,6 +62,13 @@ pub enum PgError {
         #[source]
         source: io::Error,
     },
+    /// It does not have the login's verifier: another server, or one that only relays.
+    #[error("Postgres at `{addr}` did not prove that it knows the password of the login")]
+    Unproven {
+        addr: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("Postgres at `{addr}` refuses the login `{login}`")]
     Login {
         addr: String,
@@ -242,6 +249,9 @@ impl PgError {
                 "check `VCTL_DB_HOST` and `VCTL_DB_PORT`; if Postgres is there, set `ssl = on` in its postgresql.conf: vctl sends nothing without TLS".to_owned()
             }
             Self::Tls { problem, .. } => tls_hint(*problem).to_owned(),
+            Self::Unproven { .. } => {
+                "the server has a trusted certificate, but is not the server of this login: compare `VCTL_DB_HOST` and `VCTL_DB_PORT` with Vault's database connection".to_owned()
+            }
             Self::Login { .. } => {
                 "Vault may create its logins on another server: compare `VCTL_DB_HOST` and `VCTL_DB_PORT` with Vault's database connection".to_owned()
             }

@@ -8,7 +8,7 @@ use deadpool_postgres::ClientWrapper;
 use tracing::Instrument as _;
 
 use super::compat;
-use super::connect::Server;
+use super::connect::{Connected, Server};
 use super::error::PgError;
 use super::limits::PoolLimits;
 use super::revoker::{Revocable, Revoker};
@@ -51,7 +51,7 @@ impl Connection {
 }
 
 impl Manager {
-    async fn log_in(&self) -> Result<(ClientWrapper, Revocable), PgError> {
+    async fn log_in(&self) -> Result<Connected, PgError> {
         let Some(logins) = &self.logins else {
             let lease = async {
                 let lease = self.vault.db_credentials(&self.role).await;
@@ -85,10 +85,18 @@ impl managed::Manager for Manager {
     type Error = PgError;
 
     async fn create(&self) -> Result<Connection, PgError> {
-        let (client, lease) = Box::pin(self.log_in()).await?;
-        if !self.limits.any_schema {
-            let checked = compat::check(&client, &self.role);
-            checked.instrument(spans::connect()).await?;
+        let Connected {
+            client,
+            lease,
+            compat,
+        } = Box::pin(self.log_in()).await?;
+        match compat {
+            Some(compat) => compat::judge(&self.role, compat)?,
+            None if self.limits.any_schema => {}
+            None => {
+                let checked = compat::check(&client, &self.role);
+                checked.instrument(spans::connect()).await?;
+            }
         }
         let max_age = max_age(lease.lease().ttl, self.limits.max_age, random_fraction());
         Ok(Connection {

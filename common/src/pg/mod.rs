@@ -9,9 +9,13 @@ mod compat;
 mod connect;
 mod error;
 mod limits;
+mod login;
 mod manager;
+mod replay;
 mod revoker;
 mod shared;
+mod shortcuts;
+mod tls_stream;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -25,6 +29,7 @@ pub use compat::{AGENT_PROTOCOL, READER_PROTOCOL};
 pub use error::{NOT_IN_INVENTORY, PgError, Program, Statement, tls_hint};
 pub use limits::PoolLimits;
 pub use shared::{MOST_LOGINS, SharedLogins, Turn};
+pub use shortcuts::{ShortcutStore, Shortcuts};
 pub use tokio_postgres;
 
 use crate::centre::DbSettings;
@@ -33,6 +38,7 @@ use crate::vault::Vault;
 use connect::Server;
 use manager::Manager;
 use revoker::Revoker;
+use shortcuts::InProcess;
 
 /// Connections for one purpose. Cheap to clone; all clones share them.
 #[derive(Clone)]
@@ -56,7 +62,7 @@ impl Pool {
         Self::with_logins(vault, settings, role, limits, None)
     }
 
-    /// As `new`, with logins that other processes of this user may use too.
+    /// As `new`, with logins that other processes of this user may use too, and with shortcuts that they have learned.
     pub fn with_logins(
         vault: Vault,
         settings: &DbSettings,
@@ -64,7 +70,11 @@ impl Pool {
         limits: PoolLimits,
         logins: Option<Arc<dyn SharedLogins>>,
     ) -> Result<Self, PgError> {
-        let server = Server::new(settings)?;
+        let shortcuts: Arc<dyn ShortcutStore> = match &logins {
+            Some(logins) => Arc::clone(logins) as _,
+            None => Arc::new(InProcess::default()),
+        };
+        let server = Server::new(settings, shortcuts)?;
         let revoker = Arc::new(Revoker::new(vault.clone()));
         let manager = Manager {
             logins: logins.filter(|logins| logins.shares(&role)),

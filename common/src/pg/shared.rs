@@ -4,7 +4,6 @@
 //! one. Where logins are stored, and which of them are usable, is up to [`SharedLogins`]; this file decides when a
 //! command uses a stored login, creates one, or waits.
 
-use std::fmt;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::error::PgError;
+use super::shortcuts::ShortcutStore;
 use crate::backoff::{Backoff, random_fraction};
 use crate::centre::DbRole;
 use crate::vault::{Lease, StoredLease, Vault, VaultError};
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const CROWDED: Duration = Duration::from_millis(300);
 
 /// A store of logins, for one user and one token.
-pub trait SharedLogins: fmt::Debug + Send + Sync {
+pub trait SharedLogins: ShortcutStore {
     /// Returns whether logins of this role are stored at all.
     fn shares(&self, role: &DbRole) -> bool;
 

@@ -1,0 +1,90 @@
+//! Steps of a login that need not wait for the server.
+//!
+//! Each answer of a far server costs a round trip. The first connection waits for all of them and remembers the answers
+//! that the server gives every time. Later connections do not ask again: TLS starts without a request, SCRAM starts with
+//! the startup message, and the check of the schema is sent with the proof of the password. A server that answers
+//! otherwise costs one more connection.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+/// First major version of Postgres that accepts TLS without a request for it.
+const DIRECT_TLS: u32 = 17;
+
+/// What earlier connections showed about a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortcuts {
+    /// The server accepts TLS without a request for it. `None` before the first login.
+    pub direct_tls: Option<bool>,
+    /// The server asks for SCRAM with channel binding.
+    pub scram: bool,
+}
+
+impl Shortcuts {
+    /// Returns the shortcuts after a login with SCRAM at a server of this version, such as `17.2 (Debian 17.2-1)`.
+    pub(super) fn after_login(self, version: &str) -> Self {
+        let digits = version.split(|letter: char| !letter.is_ascii_digit());
+        let major: Option<u32> = digits.take(1).find_map(|major| major.parse().ok());
+        Self {
+            // A pooler states the version of the server behind it. Its refusal stays.
+            direct_tls: self
+                .direct_tls
+                .or_else(|| Some(major.is_some_and(|major| major >= DIRECT_TLS))),
+            scram: true,
+        }
+    }
+}
+
+/// The place where shortcuts are kept.
+pub trait ShortcutStore: fmt::Debug + Send + Sync {
+    fn shortcuts(&self) -> Shortcuts;
+
+    fn keep_shortcuts(&self, shortcuts: Shortcuts);
+}
+
+/// Keeps the shortcuts as long as the process runs.
+#[derive(Debug, Default)]
+pub(super) struct InProcess(Mutex<Shortcuts>);
+
+impl ShortcutStore for InProcess {
+    fn shortcuts(&self) -> Shortcuts {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep_shortcuts(&self, shortcuts: Shortcuts) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = shortcuts;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn direct_tls_begins_with_version_17() {
+        for (version, direct) in [
+            ("14.24", false),
+            ("15.18 (Debian 15.18-0+deb12u1)", false),
+            ("16.1", false),
+            ("17.2 (Ubuntu 17.2-1)", true),
+            ("18beta1", true),
+            ("unknown", false),
+            ("", false),
+        ] {
+            let after = Shortcuts::default().after_login(version);
+            assert_eq!(after.direct_tls, Some(direct), "{version}");
+            assert!(after.scram, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_direct_tls_stays() {
+        let refused = Shortcuts {
+            direct_tls: Some(false),
+            scram: false,
+        };
+        assert_eq!(refused.after_login("18.0").direct_tls, Some(false));
+    }
+}
