@@ -225,3 +225,95 @@ impl<S: AsyncRead + Unpin> Words<'_, S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+
+    const OFFER: &[u8] = b"\0\0\0\x0aSCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0";
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap();
+        [&[tag], &length.to_be_bytes()[..], body].concat()
+    }
+
+    /// Reads the rest of a message that begins with its length.
+    async fn rest(stream: &mut DuplexStream) -> Vec<u8> {
+        let length = stream.read_u32().await.unwrap();
+        let mut body = vec![0; usize::try_from(length).unwrap() - 4];
+        stream.read_exact(&mut body).await.unwrap();
+        body
+    }
+
+    async fn password_message(stream: &mut DuplexStream) -> String {
+        assert_eq!(stream.read_u8().await.unwrap(), b'p');
+        String::from_utf8_lossy(&rest(stream).await).into_owned()
+    }
+
+    async fn logged_in(mut stream: DuplexStream, at_once: bool) -> Result<Ended, LoginError> {
+        let login = Login {
+            parameters: vec![("user", "ann")],
+            password: b"secret",
+            asks_versions: true,
+            end_point: Some(vec![7; 32]),
+        };
+        log_in(&mut stream, &login, at_once).await
+    }
+
+    #[tokio::test]
+    async fn a_server_without_the_password_is_no_server_of_ours() {
+        for at_once in [true, false] {
+            let (ours, mut theirs) = duplex(4096);
+            let server = async {
+                rest(&mut theirs).await;
+                theirs.write_all(&message(b'R', OFFER)).await.unwrap();
+                let first = password_message(&mut theirs).await;
+                let (_, nonce) = first.split_once("r=").unwrap();
+                let challenge = format!("\0\0\0\x0br={nonce}more,s=AAAA,i=4096");
+                // In pieces, as a slow line delivers it.
+                for piece in message(b'R', challenge.as_bytes()).chunks(3) {
+                    theirs.write_all(piece).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+                password_message(&mut theirs).await;
+                let proof = message(b'R', b"\0\0\0\x0cv=AAAA");
+                theirs.write_all(&proof).await.unwrap();
+            };
+            let (ended, ()) = tokio::join!(logged_in(ours, at_once), server);
+            assert!(matches!(ended, Err(LoginError::Unproven(_))), "{ended:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_without_scram_gets_no_second_message() {
+        for (first, at_once) in [
+            (message(b'R', b"\0\0\0\0"), true),
+            (message(b'R', b"\0\0\0\x03"), true),
+            (message(b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0"), true),
+            (message(b'R', b"\0\0\0\0"), false),
+            (message(b'E', b"C53300\0\0"), true),
+        ] {
+            let (ours, mut theirs) = duplex(4096);
+            theirs.write_all(&first).await.unwrap();
+            let ended = logged_in(ours, at_once).await;
+            match ended {
+                Ok(Ended::NoScram) => assert!(at_once && first[0] == b'R'),
+                Ok(Ended::Said(said)) => assert_eq!(&said[..], first),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_without_end_is_refused() {
+        for length in [MESSAGE_MAX as u32 + 1, u32::MAX >> 1, u32::MAX, 3] {
+            let (ours, mut theirs) = duplex(4096);
+            let header = [&b"R"[..], &length.to_be_bytes()].concat();
+            theirs.write_all(&header).await.unwrap();
+            let ended = logged_in(ours, false).await;
+            assert!(matches!(ended, Err(LoginError::Io(_))), "{ended:?}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod at_once;
 mod refused;
+mod server;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

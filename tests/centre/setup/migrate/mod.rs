@@ -219,12 +219,27 @@ fn an_unfit_schema_names_the_program_to_upgrade() {
     said(&vctl(&centre, &["migrate"]));
     assert!(refusal().is_none());
     let newer = "update vctl.schema_compat set reader_min = 2";
-    centre.postgres.psql(DATABASE, newer).unwrap();
-    let error = refusal().unwrap();
-    assert!(
-        error.to_string().contains("needs a newer `vctl`"),
-        "{error}"
-    );
+    // The second connection of a pool asks for the versions within its login.
+    let later = |sql: &str| {
+        let pool = vctl_tests::pool_fixture::pool(&centre, &vault);
+        vctl_tests::pool_fixture::block_on(async {
+            pool.get().await.unwrap().discard();
+            centre.postgres.psql(DATABASE, sql).unwrap();
+            let error = pool.get().await.err().unwrap();
+            pool.close().await;
+            error
+        })
+    };
+    for error in [later(newer), refusal().unwrap()] {
+        assert!(
+            error.to_string().contains("needs a newer `vctl`"),
+            "{error}"
+        );
+    }
+    let older = "update vctl.schema_compat set reader_min = 1";
+    centre.postgres.psql(DATABASE, older).unwrap();
+    let error = later("drop function vctl.compat_v1");
+    assert!(error.hint().unwrap().contains("vctl migrate"), "{error:?}");
 }
 
 /// Returns a centre with roles and policies, and with an empty database.
