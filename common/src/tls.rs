@@ -64,6 +64,9 @@ pub fn client_config(trust: &Trust) -> Result<ClientConfig, TlsSetupError> {
     with_provider(trust, ring::default_provider())
 }
 
+/// Name of Postgres' protocol in a TLS handshake.
+pub(crate) const POSTGRES_ALPN: &[u8] = b"postgresql";
+
 /// Returns the client configuration for Postgres servers that `trust` accepts.
 pub fn postgres_config(trust: &Trust) -> Result<ClientConfig, TlsSetupError> {
     let mut provider = ring::default_provider();
@@ -72,10 +75,7 @@ pub fn postgres_config(trust: &Trust) -> Result<ClientConfig, TlsSetupError> {
     provider
         .kx_groups
         .sort_by_key(|group| group.name() != NamedGroup::secp256r1);
-    let mut config = with_provider(trust, provider)?;
-    // Postgres requires it for TLS without a request for it.
-    config.alpn_protocols = vec![b"postgresql".to_vec()];
-    Ok(config)
+    with_provider(trust, provider)
 }
 
 fn with_provider(trust: &Trust, provider: CryptoProvider) -> Result<ClientConfig, TlsSetupError> {

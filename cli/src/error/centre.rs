@@ -68,9 +68,10 @@ fn exit_of(error: &PgError) -> Exit {
         | PgError::Plaintext { .. }
         | PgError::Unproven { .. }
         | PgError::Tls { .. } => Exit::Unavailable,
-        PgError::TooManyConnections { .. } | PgError::Busy { .. } | PgError::Broken(_) => {
-            Exit::TryAgain
-        }
+        PgError::TooManyConnections { .. }
+        | PgError::Busy { .. }
+        | PgError::LoginBroke { .. }
+        | PgError::Broken(_) => Exit::TryAgain,
         PgError::Login { .. } | PgError::Denied(_) => Exit::Permission,
         PgError::NotInInventory(_) => Exit::NotFound,
         PgError::Failed(_) if error.is_retryable() => Exit::TryAgain,

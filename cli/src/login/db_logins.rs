@@ -116,8 +116,8 @@ impl ShortcutStore for DbLogins {
         db_server_file::read(&self.state, &self.database())
     }
 
-    fn keep_shortcuts(&self, shortcuts: Shortcuts) {
-        db_server_file::write(&self.state, &self.database(), shortcuts);
+    fn change_shortcuts(&self, change: &dyn Fn(Shortcuts) -> Shortcuts) {
+        db_server_file::change(&self.state, &self.database(), change);
     }
 }
 

@@ -26,31 +26,70 @@ struct KnownServer {
     shortcuts: Shortcuts,
 }
 
-/// Returns what is known about this server; nothing without a usable file.
-pub(super) fn read(state: &StateDir, database: &str) -> Shortcuts {
-    let text = private_file::read(&state.file(FILE)).ok();
-    let known = text.and_then(|text| serde_json::from_slice::<KnownServer>(text.expose()).ok());
-    let usable = known.filter(|known| {
-        let age = Timestamp::now().duration_since(known.learned);
+impl KnownServer {
+    fn new(database: &str, now: Timestamp) -> Self {
+        Self {
+            version: VERSION,
+            database: database.to_owned(),
+            learned: now,
+            shortcuts: Shortcuts::default(),
+        }
+    }
+
+    fn is_usable(&self, database: &str, now: Timestamp) -> bool {
+        let age = now.duration_since(self.learned);
         let is_recent = !age.is_negative() && age < KEPT;
-        known.version == VERSION && known.database == database && is_recent
-    });
-    usable.map(|known| known.shortcuts).unwrap_or_default()
+        self.version == VERSION && self.database == database && is_recent
+    }
 }
 
-/// Replaces the file. A failure costs later commands some round trips, and this one nothing.
-pub(super) fn write(state: &StateDir, database: &str, shortcuts: Shortcuts) {
-    let known = KnownServer {
-        version: VERSION,
-        database: database.to_owned(),
-        learned: Timestamp::now(),
-        shortcuts,
-    };
+/// Returns what is known about this server; nothing without a usable file.
+pub(super) fn read(state: &StateDir, database: &str) -> Shortcuts {
+    known(state, database).shortcuts
+}
+
+/// Keeps what `change` makes of it. A failure costs later commands some round trips, and this one nothing.
+pub(super) fn change(state: &StateDir, database: &str, change: &dyn Fn(Shortcuts) -> Shortcuts) {
+    let mut known = known(state, database);
+    let changed = change(known.shortcuts);
+    if changed == known.shortcuts {
+        return;
+    }
+    known.shortcuts = changed;
     let written = private_file::replace_unsynced(&state.file(FILE), |out| {
         serde_json::to_writer_pretty(&mut *out, &known)?;
         out.write_all(b"\n")
     });
     if let Err(error) = written {
         tracing::debug!(%error, "Cannot keep what is known about the Postgres server.");
+    }
+}
+
+fn known(state: &StateDir, database: &str) -> KnownServer {
+    let now = Timestamp::now();
+    let text = private_file::read(&state.file(FILE)).ok();
+    let known = text.and_then(|text| serde_json::from_slice::<KnownServer>(text.expose()).ok());
+    known
+        .filter(|known| known.is_usable(database, now))
+        .unwrap_or_else(|| KnownServer::new(database, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_used_for_one_server_and_one_day() {
+        let (now, database) = (Timestamp::UNIX_EPOCH, "db.example.net:5432/vctl");
+        let known = KnownServer::new(database, now);
+        let after = |hours| now + SignedDuration::from_hours(hours);
+        assert!(known.is_usable(database, now) && known.is_usable(database, after(23)));
+        assert!(!known.is_usable(database, after(24)) && !known.is_usable(database, after(-1)));
+        assert!(!known.is_usable("db.example.net:5433/vctl", now));
+        let newer = KnownServer {
+            version: VERSION + 1,
+            ..known
+        };
+        assert!(!newer.is_usable(database, now));
     }
 }

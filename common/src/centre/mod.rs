@@ -60,7 +60,7 @@ pub struct DbSettings {
     pub trust: Trust,
     /// Name shown in `pg_stat_activity`.
     pub application_name: String,
-    /// Limit for one connection: TCP, TLS and the login together.
+    /// Limit for each step of a connection: TCP, TLS, and the login.
     pub connect_timeout: Duration,
 }
 

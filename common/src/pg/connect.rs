@@ -42,6 +42,8 @@ use crate::waits::{self, Kind};
 pub(super) struct Server {
     settings: DbSettings,
     tls: TlsConnector,
+    /// States the protocol. Only for TLS without a request for it: some proxies refuse it otherwise.
+    direct_tls: TlsConnector,
     shortcuts: Arc<dyn ShortcutStore>,
 }
 
@@ -74,9 +76,12 @@ impl Server {
             addr: addr(settings),
             source,
         })?;
+        let mut direct = tls.clone();
+        direct.alpn_protocols = vec![tls::POSTGRES_ALPN.to_vec()];
         Ok(Self {
             settings: settings.clone(),
             tls: TlsConnector::from(Arc::new(tls)),
+            direct_tls: TlsConnector::from(Arc::new(direct)),
             shortcuts,
         })
     }
@@ -92,9 +97,11 @@ impl Server {
         limits: &PoolLimits,
         lease: impl Future<Output = Result<Revocable, PgError>>,
     ) -> Result<Connected, PgError> {
+        // A server that cannot be reached costs no credential.
+        let tcp = self.within(self.dial()).await?;
         // Both run to their end, even if one fails: otherwise a credential that Vault has just made
         // would be lost and stay valid.
-        let (stream, lease) = tokio::join!(self.open(), lease);
+        let (stream, lease) = tokio::join!(self.encrypt(tcp), lease);
         let (stream, lease) = (stream?, lease?);
         let (client, compat) = Box::pin(self.log_in(stream, role, limits, lease.lease())).await?;
         Ok(Connected {
@@ -104,35 +111,41 @@ impl Server {
         })
     }
 
-    /// Opens a stream to the verified server.
-    async fn open(&self) -> Result<Tls, PgError> {
-        let known = self.shortcuts.shortcuts();
-        if known.direct_tls == Some(true) {
-            let tcp = self.within(self.dial()).await?;
-            let opened = self.within(self.handshake(tcp)).await;
-            let refused = |direct_tls| Shortcuts {
-                direct_tls,
-                ..known
-            };
-            match opened {
-                // A pooler, or the server is an older one again. It closes the connection, or answers in plain text.
-                Err(
+    /// Begins TLS with the verified server, within one time limit.
+    async fn encrypt(&self, tcp: TcpStream) -> Result<Tls, PgError> {
+        let is_direct = self.shortcuts.shortcuts().direct_tls == Some(true);
+        let encrypted = self.within(async {
+            if !is_direct {
+                return self
+                    .handshake(&self.tls, self.ask_for_tls(tcp).await?)
+                    .await;
+            }
+            match self.handshake(&self.direct_tls, tcp).await {
+                Ok(stream) if stream.is_postgres() => return Ok(stream),
+                // A pooler, a proxy, or an older server again.
+                Ok(_)
+                | Err(
                     PgError::Unreachable { .. }
                     | PgError::Tls {
-                        problem: TlsProblem::NoTls,
+                        problem: TlsProblem::NoTls | TlsProblem::Other,
                         ..
                     },
-                ) => self.shortcuts.keep_shortcuts(refused(Some(false))),
-                Err(error @ PgError::Timeout { .. }) => {
-                    self.shortcuts.keep_shortcuts(refused(None));
-                    return Err(error);
-                }
-                done => return done,
+                ) => {}
+                Err(error) => return Err(error),
             }
+            let tcp = self.ask_for_tls(self.dial().await?).await?;
+            let stream = self.handshake(&self.tls, tcp).await?;
+            self.shortcuts
+                .change_shortcuts(&Shortcuts::without_direct_tls);
+            Ok(stream)
+        });
+        let encrypted = encrypted.await;
+        if is_direct && matches!(encrypted, Err(PgError::Timeout { .. })) {
+            // A firewall may drop what it does not know.
+            self.shortcuts
+                .change_shortcuts(&Shortcuts::without_direct_tls);
         }
-        let tcp = self.within(self.dial()).await?;
-        self.within(async { self.handshake(self.ask_for_tls(tcp).await?).await })
-            .await
+        encrypted
     }
 
     async fn dial(&self) -> Result<TcpStream, PgError> {
@@ -167,12 +180,12 @@ impl Server {
         Ok(tcp)
     }
 
-    async fn handshake(&self, tcp: TcpStream) -> Result<Tls, PgError> {
+    async fn handshake(&self, tls: &TlsConnector, tcp: TcpStream) -> Result<Tls, PgError> {
         let server_name = self.settings.tls_name();
         // `new` has checked the name.
         let name = ServerName::try_from(server_name.to_owned())
             .map_err(|error| self.broken(io::Error::other(error)))?;
-        let connected = self.tls.connect(name, tcp).await;
+        let connected = tls.connect(name, tcp).await;
         connected
             .map(Tls::new)
             .map_err(|source| match TlsProblem::find(&source) {
@@ -193,79 +206,91 @@ impl Server {
         }
     }
 
+    /// Logs in, within one time limit.
     async fn log_in(
         &self,
-        mut stream: Tls,
+        stream: Tls,
         role: &DbRole,
         limits: &PoolLimits,
         lease: &Lease,
     ) -> Result<(ClientWrapper, Option<Compat>), PgError> {
-        let options = session_settings(limits);
-        let mut login = Login {
-            parameters: vec![
-                ("client_encoding", "UTF8"),
-                ("user", &lease.username),
-                ("database", &self.settings.name),
-                ("application_name", &self.settings.application_name),
-            ],
-            password: lease.password.expose().as_bytes(),
-            asks_versions: !limits.any_schema,
-            end_point: stream.end_point(),
-        };
-        // A connection pooler refuses this parameter, also if it is empty.
-        if !options.is_empty() {
-            login.parameters.push(("options", &options));
-        }
-        let known = self.shortcuts.shortcuts();
-        let mut ended = self.try_login(&mut stream, &login, known.scram).await;
-        if known.scram && !matches!(ended, Ok(Ended::Ready { .. } | Ended::Said(_))) {
-            self.shortcuts.keep_shortcuts(Shortcuts {
-                scram: false,
-                ..known
-            });
-        }
-        if matches!(ended, Ok(Ended::NoScram)) {
-            stream = self.open().await?;
-            ended = self.try_login(&mut stream, &login, false).await;
-        }
-        let (said, compat) = match ended? {
-            Ended::Ready {
-                said,
-                server_version,
-                compat,
-            } => {
-                let kept = self.shortcuts.shortcuts();
-                let learned = kept.after_login(&server_version);
-                if learned != kept {
-                    self.shortcuts.keep_shortcuts(learned);
+        let at_once = self.shortcuts.shortcuts().scram == Some(true);
+        let done = self.within(async {
+            let options = session_settings(limits);
+            let login = self.login(limits, lease, &options);
+            let (stream, ended) = self.exchange(stream, &login, at_once).await?;
+            let (said, compat) = match ended {
+                Ended::Ready {
+                    said,
+                    server_version,
+                    compat,
+                } => {
+                    self.shortcuts
+                        .change_shortcuts(&|known| known.after_login(&server_version));
+                    (said, compat)
                 }
-                (said, compat)
-            }
-            Ended::Said(said) => (said, None),
-            Ended::NoScram => (Bytes::new(), None),
-        };
-        let stream = Replay::new(stream, said);
-        let client = self.within(self.client(stream, role, lease)).await?;
-        Ok((client, compat))
+                Ended::Said(said) => (said, None),
+                Ended::NoScram => (Bytes::new(), None),
+            };
+            let client = self.client(Replay::new(stream, said), role, lease).await?;
+            Ok((client, compat))
+        });
+        let done = done.await;
+        if at_once && matches!(done, Err(PgError::Timeout { .. })) {
+            // A proxy may lose what was sent ahead.
+            self.shortcuts.change_shortcuts(&Shortcuts::without_scram);
+        }
+        done
     }
 
-    async fn try_login(
+    /// Exchanges the messages of the login, again on another connection if the server did not take what was sent ahead.
+    async fn exchange(
         &self,
-        stream: &mut Tls,
+        mut stream: Tls,
         login: &Login<'_>,
         at_once: bool,
-    ) -> Result<Ended, PgError> {
-        self.within(async {
-            let ended = login::log_in(stream, login, at_once).await;
-            ended.map_err(|error| match error {
-                LoginError::Io(source) => self.broken(source),
-                LoginError::Unproven(source) => PgError::Unproven {
-                    addr: self.addr(),
-                    source,
-                },
-            })
-        })
-        .await
+    ) -> Result<(Tls, Ended), PgError> {
+        let end_point = stream.end_point();
+        let ended = login::log_in(&mut stream, login, end_point, at_once).await;
+        if !(at_once && matches!(ended, Ok(Ended::NoScram) | Err(LoginError::Io(_)))) {
+            return ended
+                .map(|ended| (stream, ended))
+                .map_err(|error| self.broke(error));
+        }
+        // The server counts it as a connection of this login.
+        drop(stream);
+        let mut stream = Box::pin(self.encrypt(self.dial().await?)).await?;
+        let end_point = stream.end_point();
+        let ended = login::log_in(&mut stream, login, end_point, false).await;
+        let ended = ended.map_err(|error| self.broke(error))?;
+        self.shortcuts.change_shortcuts(&Shortcuts::without_scram);
+        Ok((stream, ended))
+    }
+
+    fn login<'a>(&'a self, limits: &PoolLimits, lease: &'a Lease, options: &'a str) -> Login<'a> {
+        let mut parameters = vec![
+            ("client_encoding", "UTF8"),
+            ("user", &*lease.username),
+            ("database", &self.settings.name),
+            ("application_name", &self.settings.application_name),
+        ];
+        // A connection pooler refuses this parameter, also if it is empty.
+        if !options.is_empty() {
+            parameters.push(("options", options));
+        }
+        Login {
+            parameters,
+            password: lease.password.expose().as_bytes(),
+            asks_versions: !limits.any_schema,
+        }
+    }
+
+    fn broke(&self, error: LoginError) -> PgError {
+        let addr = self.addr();
+        match error {
+            LoginError::Io(source) => PgError::LoginBroke { addr, source },
+            LoginError::Unproven(source) => PgError::Unproven { addr, source },
+        }
     }
 
     /// Returns the client of a stream, after the login or to make it.

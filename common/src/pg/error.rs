@@ -62,9 +62,16 @@ pub enum PgError {
         #[source]
         source: io::Error,
     },
-    /// It does not have the login's verifier: another server, or one that only relays.
+    /// It does not have the login's verifier, so it is another server.
     #[error("Postgres at `{addr}` did not prove that it knows the password of the login")]
     Unproven {
+        addr: String,
+        #[source]
+        source: io::Error,
+    },
+    /// The connection ended during the login, or the server did not keep to the protocol.
+    #[error("the login to Postgres at `{addr}` broke")]
+    LoginBroke {
         addr: String,
         #[source]
         source: io::Error,
@@ -195,6 +202,7 @@ impl PgError {
             | Self::Timeout { .. }
             | Self::TooManyConnections { .. }
             | Self::Busy { .. }
+            | Self::LoginBroke { .. }
             | Self::Broken(_) => true,
             Self::Failed(source) => source.0.code().is_some_and(|code| {
                 // Serialization failures and deadlocks, lack of resources, intervention by an
@@ -259,7 +267,7 @@ impl PgError {
                 "check `VCTL_DB_NAME`; on a new server, a Postgres administrator has to create the database".to_owned()
             }
             Self::TooManyConnections { .. } | Self::Busy { .. } => "try again later".to_owned(),
-            Self::Closed | Self::Broken(_) => "try again".to_owned(),
+            Self::Closed | Self::LoginBroke { .. } | Self::Broken(_) => "try again".to_owned(),
             Self::SchemaTooOld(_) => "the schema is older than this program: run `vctl migrate`".to_owned(),
             Self::ProgramTooOld { program, .. } => format!("install a newer {program} here"),
             Self::Denied(_) | Self::NotInInventory(_) | Self::Failed(_) => {

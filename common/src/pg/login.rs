@@ -18,8 +18,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::compat::{self, Compat};
 
-/// Highest size of a message during a login. The server's own are below a kilobyte.
-const MESSAGE_MAX: usize = 1 << 20;
+/// Highest size of a message, and of all messages that are kept. Those of Postgres have a few hundred bytes.
+const KEPT_MAX: usize = 1 << 20;
 
 /// A login to make.
 pub(super) struct Login<'a> {
@@ -28,8 +28,6 @@ pub(super) struct Login<'a> {
     pub(super) password: &'a [u8],
     /// Asks for the versions of the schema, too.
     pub(super) asks_versions: bool,
-    /// Hash of the server's certificate; without one, there is no channel binding.
-    pub(super) end_point: Option<Vec<u8>>,
 }
 
 /// The end of a login.
@@ -60,17 +58,20 @@ pub(super) enum LoginError {
 
 /// Logs in on a new stream. With `at_once`, no step waits for an answer that it does not need.
 ///
+/// `end_point` is the hash of the server's certificate. Without one there is no channel binding, and tokio-postgres logs in.
+///
 /// # Errors
 /// The connection broke, or the server is another one.
 pub(super) async fn log_in<S>(
     stream: &mut S,
     login: &Login<'_>,
+    end_point: Option<Vec<u8>>,
     at_once: bool,
 ) -> Result<Ended, LoginError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let scram = login.end_point.clone().map(|hash| {
+    let scram = end_point.map(|hash| {
         let binding = ChannelBinding::tls_server_end_point(hash);
         ScramSha256::new(login.password, binding)
     });
@@ -102,8 +103,10 @@ where
     }
     // Only what follows is for tokio-postgres, as from a server that asks for no password.
     words.forget();
-    let Some(Message::AuthenticationSaslContinue(body)) = words.next().await? else {
-        return Ok(Ended::Said(words.all()));
+    let body = match words.next().await? {
+        Some(Message::AuthenticationSaslContinue(body)) => body,
+        Some(Message::ErrorResponse(_)) | None => return Ok(Ended::Said(words.all())),
+        Some(_) => return Err(left_scram().into()),
     };
     scram.update(body.data())?;
     out.clear();
@@ -115,8 +118,10 @@ where
     }
     words.send(&out).await?;
     words.forget();
-    let Some(Message::AuthenticationSaslFinal(body)) = words.next().await? else {
-        return Ok(Ended::Said(words.all()));
+    let body = match words.next().await? {
+        Some(Message::AuthenticationSaslFinal(body)) => body,
+        Some(Message::ErrorResponse(_)) | None => return Ok(Ended::Said(words.all())),
+        Some(_) => return Err(left_scram().into()),
     };
     scram.finish(body.data()).map_err(LoginError::Unproven)?;
     words.forget();
@@ -145,10 +150,19 @@ where
     })
 }
 
+/// A server that asked for SCRAM must not ask for the password, or let in without it.
+fn left_scram() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the server asked for SCRAM and did not complete it",
+    )
+}
+
 /// Reads the answer to [`compat::QUERY`].
 async fn versions<S: AsyncRead + Unpin>(words: &mut Words<'_, S>) -> io::Result<Option<Compat>> {
     let mut compat = None;
     loop {
+        words.forget();
         match words.next().await? {
             Some(Message::DataRow(row)) => compat = Some(Compat::of(&columns(&row)?)),
             // The server says the reason again when it is asked again.
@@ -206,10 +220,10 @@ impl<S: AsyncRead + Unpin> Words<'_, S> {
         loop {
             if let Some(header) = Header::parse(&self.unread)? {
                 let length = usize::try_from(header.len()).unwrap_or(usize::MAX);
-                if length > MESSAGE_MAX {
+                if length > KEPT_MAX - self.read.len().min(KEPT_MAX) {
                     return Err(io::Error::new(
                         io::ErrorKind::InvalidData,
-                        "a message of the login is too long",
+                        "the server says too much during the login",
                     ));
                 }
                 // The length does not count the tag.
@@ -257,9 +271,8 @@ mod tests {
             parameters: vec![("user", "ann")],
             password: b"secret",
             asks_versions: true,
-            end_point: Some(vec![7; 32]),
         };
-        log_in(&mut stream, &login, at_once).await
+        log_in(&mut stream, &login, Some(vec![7; 32]), at_once).await
     }
 
     #[tokio::test]
@@ -287,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_without_scram_gets_no_second_message() {
+    async fn a_server_without_scram_is_left_to_tokio_postgres() {
         for (first, at_once) in [
             (message(b'R', b"\0\0\0\0"), true),
             (message(b'R', b"\0\0\0\x03"), true),
@@ -307,8 +320,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_server_that_leaves_scram_is_refused() {
+        // "You are in", and a request for the password itself.
+        for answer in [b"\0\0\0\0", b"\0\0\0\x03"] {
+            let (ours, mut theirs) = duplex(4096);
+            theirs.write_all(&message(b'R', OFFER)).await.unwrap();
+            theirs.write_all(&message(b'R', answer)).await.unwrap();
+            let ended = logged_in(ours, true).await;
+            assert!(matches!(ended, Err(LoginError::Io(_))), "{ended:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_message_without_end_is_refused() {
-        for length in [MESSAGE_MAX as u32 + 1, u32::MAX >> 1, u32::MAX, 3] {
+        for length in [KEPT_MAX as u32 + 1, u32::MAX >> 1, u32::MAX, 3] {
             let (ours, mut theirs) = duplex(4096);
             let header = [&b"R"[..], &length.to_be_bytes()].concat();
             theirs.write_all(&header).await.unwrap();

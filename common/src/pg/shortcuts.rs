@@ -3,7 +3,7 @@
 //! Each answer of a far server costs a round trip. The first connection waits for all of them and remembers the answers
 //! that the server gives every time. Later connections do not ask again: TLS starts without a request, SCRAM starts with
 //! the startup message, and the check of the schema is sent with the proof of the password. A server that answers
-//! otherwise costs one more connection.
+//! otherwise costs one more connection, and is asked from then on.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -13,26 +13,40 @@ use serde::{Deserialize, Serialize};
 /// First major version of Postgres that accepts TLS without a request for it.
 const DIRECT_TLS: u32 = 17;
 
-/// What earlier connections showed about a server.
+/// What earlier connections showed about a server. `None`: nothing yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortcuts {
-    /// The server accepts TLS without a request for it. `None` before the first login.
+    /// The server accepts TLS without a request for it.
     pub direct_tls: Option<bool>,
-    /// The server asks for SCRAM with channel binding.
-    pub scram: bool,
+    /// The server asks for SCRAM with channel binding, and reads messages that were sent ahead.
+    pub scram: Option<bool>,
 }
 
 impl Shortcuts {
     /// Returns the shortcuts after a login with SCRAM at a server of this version, such as `17.2 (Debian 17.2-1)`.
+    ///
+    /// A refusal stays: a pooler states the version of the server behind it, and may offer SCRAM without reading ahead.
     pub(super) fn after_login(self, version: &str) -> Self {
         let digits = version.split(|letter: char| !letter.is_ascii_digit());
         let major: Option<u32> = digits.take(1).find_map(|major| major.parse().ok());
+        let is_new = major.is_some_and(|major| major >= DIRECT_TLS);
         Self {
-            // A pooler states the version of the server behind it. Its refusal stays.
-            direct_tls: self
-                .direct_tls
-                .or_else(|| Some(major.is_some_and(|major| major >= DIRECT_TLS))),
-            scram: true,
+            direct_tls: self.direct_tls.or(Some(is_new)),
+            scram: self.scram.or(Some(true)),
+        }
+    }
+
+    pub(super) fn without_direct_tls(self) -> Self {
+        Self {
+            direct_tls: Some(false),
+            ..self
+        }
+    }
+
+    pub(super) fn without_scram(self) -> Self {
+        Self {
+            scram: Some(false),
+            ..self
         }
     }
 }
@@ -41,7 +55,8 @@ impl Shortcuts {
 pub trait ShortcutStore: fmt::Debug + Send + Sync {
     fn shortcuts(&self) -> Shortcuts;
 
-    fn keep_shortcuts(&self, shortcuts: Shortcuts);
+    /// Keeps what `change` makes of the present shortcuts.
+    fn change_shortcuts(&self, change: &dyn Fn(Shortcuts) -> Shortcuts);
 }
 
 /// Keeps the shortcuts as long as the process runs.
@@ -53,8 +68,9 @@ impl ShortcutStore for InProcess {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep_shortcuts(&self, shortcuts: Shortcuts) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = shortcuts;
+    fn change_shortcuts(&self, change: &dyn Fn(Shortcuts) -> Shortcuts) {
+        let mut shortcuts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *shortcuts = change(*shortcuts);
     }
 }
 
@@ -75,16 +91,13 @@ mod tests {
         ] {
             let after = Shortcuts::default().after_login(version);
             assert_eq!(after.direct_tls, Some(direct), "{version}");
-            assert!(after.scram, "{version}");
+            assert_eq!(after.scram, Some(true), "{version}");
         }
     }
 
     #[test]
-    fn a_refusal_of_direct_tls_stays() {
-        let refused = Shortcuts {
-            direct_tls: Some(false),
-            scram: false,
-        };
-        assert_eq!(refused.after_login("18.0").direct_tls, Some(false));
+    fn a_refusal_stays() {
+        let refused = Shortcuts::default().without_direct_tls().without_scram();
+        assert_eq!(refused.after_login("18.0"), refused);
     }
 }

@@ -14,12 +14,21 @@ use x509_cert::der::Decode as _;
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::oid::db::rfc5912;
 
+use crate::tls;
+
 #[derive(Debug)]
 pub(super) struct Tls(client::TlsStream<TcpStream>);
 
 impl Tls {
     pub(super) fn new(stream: client::TlsStream<TcpStream>) -> Self {
         Self(stream)
+    }
+
+    /// Returns whether the server has chosen the protocol of Postgres. One that does not know the choice may be any server
+    /// with this certificate.
+    pub(super) fn is_postgres(&self) -> bool {
+        let (_, session) = self.0.get_ref();
+        session.alpn_protocol() == Some(tls::POSTGRES_ALPN)
     }
 
     /// Returns the hash for `tls-server-end-point`; `None` for a certificate whose signature has no hash of its own.

@@ -24,7 +24,7 @@ stop() {
     rm -f /run/vctl/agent.sock /run/collect.pid
 }
 case "$*" in
-daemon-reload) ;;
+daemon-reload | "enable vctl-collect vctl-node-agent") ;;
 "is-active --quiet vctl-collect.service" | "is-enabled --quiet vctl-collect.service")
     [ -f /run/collect.pid ]
     ;;

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::postgres::{DB_ADMIN, DB_DIALLED, DB_NAME};
 use super::{Centre, DATABASE, Options};
+use crate::lab::directory_of_programs;
 
 impl Centre {
     /// Runs `deploy/vault/setup.sh`, as an administrator does.
@@ -16,8 +17,21 @@ impl Centre {
         follow(&mut self.setup(), options)
     }
 
-    /// Returns the command `deploy/vault/setup.sh` with all settings of this centre.
+    /// Returns the command `deploy/vault/setup.sh` with all settings of this centre. It makes its requests without the
+    /// CLI where that program is built.
     pub fn setup(&self) -> Command {
+        let mut command = self.setup_by_cli();
+        let requests = directory_of_programs().map(|programs| programs.join("vault-requests"));
+        if let Ok(requests) = requests
+            && requests.exists()
+        {
+            command.env("VAULT_CLI", requests);
+        }
+        command
+    }
+
+    /// Like [`setup`](Self::setup), with the CLI that administrators use.
+    pub fn setup_by_cli(&self) -> Command {
         // The sshd of the stack accepts a certificate only when it names the account of that sshd.
         let accounts = ["ubuntu", "rocky", "root", &self.account()].join(",");
         let mut command = Command::new(repository().join("deploy/vault/setup.sh"));

@@ -126,6 +126,19 @@ impl<'a> Installation<'a> {
         let rename = self.former.map_or_else(String::new, |_| {
             format!("\x20 {}\n", set_host(host, "/etc/vctl/agent.yaml"))
         });
+        // The agent reads it when it starts.
+        match &self.args.agent_config {
+            Some(path) => writeln!(
+                screen,
+                "Copy `{}` to /etc/vctl/agent.yaml on the host.\n",
+                path.display()
+            )?,
+            None => write!(
+                screen,
+                "Write to /etc/vctl/agent.yaml on the host, if the file does not exist yet:\n\n{}\n",
+                self.agent_config
+            )?,
+        }
         writeln!(
             screen,
             "host `{host}` is enrolled. Run on the host, as root, within {within}:\n\n\
@@ -133,6 +146,8 @@ impl<'a> Installation<'a> {
              \x20 echo {} > /etc/vctl/role_id\n\
              \x20 echo {} > /etc/vctl/secret_id\n\
              {rename}\
+             \x20 systemctl daemon-reload\n\
+             \x20 systemctl enable vctl-collect vctl-node-agent\n\
              \x20 systemctl restart vctl-collect vctl-node-agent\n\n\
              The secret id can be unwrapped only once: the agent does that and replaces it with the secret id. If the\n\
              agent reports that it was already unwrapped, the secret id may be stolen: vctl host revoke {host}\n\n\
@@ -140,18 +155,6 @@ impl<'a> Installation<'a> {
             credentials.role_id,
             credentials.wrapped.token.expose()
         )?;
-        match &self.args.agent_config {
-            Some(path) => writeln!(
-                screen,
-                "Copy `{}` to /etc/vctl/agent.yaml on the host.",
-                path.display()
-            )?,
-            None => write!(
-                screen,
-                "Write to /etc/vctl/agent.yaml, if the file does not exist yet:\n\n{}",
-                self.agent_config
-            )?,
-        }
         Ok(())
     }
 

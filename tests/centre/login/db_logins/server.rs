@@ -75,6 +75,8 @@ fn a_server_without_direct_tls_is_asked_for_it() {
     let user = User::new(centre, "dbs-direct");
     user.list_is_right();
     user.knows(&json!({"direct_tls": true, "scram": true}));
+    // The second command uses what the first one learned.
+    user.list_is_right();
     user.list_is_right();
     let shortcuts = json!({"direct_tls": user.has_direct_tls(), "scram": true});
     assert_eq!(user.known()["shortcuts"], shortcuts);
@@ -100,10 +102,12 @@ fn a_server_that_wants_no_scram_any_more_is_used() {
         assert!(eventually(PATIENCE, method_now).unwrap());
         // The server may take a moment to use the file.
         let learned = || {
+            user.knows(&json!({"direct_tls": false, "scram": true}));
             user.list_is_right();
             Ok(user.known()["shortcuts"]["scram"] == json!(method == "scram-sha-256"))
         };
         assert!(eventually(PATIENCE, learned).unwrap(), "{method}");
+        user.list_is_right();
         assert_eq!(user.login(), login, "{method}");
     }
 }
