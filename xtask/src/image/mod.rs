@@ -9,6 +9,7 @@ mod debian;
 mod install;
 mod kernel;
 mod neutral;
+mod overlay;
 mod package;
 mod secrets;
 mod trial;
@@ -227,7 +228,7 @@ fn finish(
         package::same(wanted, &found)?;
     }
     neutral::run(root)?;
-    secrets::refuse(root, inputs.allows_authorized_keys)?;
+    secrets::refuse("image", root, inputs.allows_authorized_keys)?;
     fs::create_dir(image)?;
     artefacts::write(root, image, epoch, &found)
 }
