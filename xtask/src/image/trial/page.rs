@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 const PAGE: &str = "docs/image.md";
 pub(super) const BUILD: &str = "## Build an image";
 pub(super) const ENROL: &str = "## Give a host its identity";
+pub(super) const STOCK: &str = "## A stock Debian instead";
 
 /// Returns the commands below a heading of the page.
 pub(super) fn commands(heading: &str) -> Result<Vec<String>> {

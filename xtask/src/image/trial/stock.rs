@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 
 use super::super::quietly;
 use super::disk::EMULATED;
-use super::{Trial, await_enrolment, files};
+use super::{Trial, await_enrolment, files, page};
 use crate::boot::course::Course;
 use crate::boot::root::{self, Disk};
 use crate::tool_cache;
@@ -28,10 +28,10 @@ pub(super) fn cloud_init(trial: &mut Trial) -> Result<String> {
     let package = trial.package.clone();
     let digest = super::super::sha256_of(&package)?;
     let ca = fs::read_to_string(trial.centre.value("VCTL_VAULT_CA_CERT")?)?;
-    let ssh_ca = fs::read_to_string(trial.work.join("ca.pub"))?;
+    let trust_ca = fs::read_to_string(trust_script(trial)?)?;
     let url = "file:///srv/vctl-agent.deb";
     let user_data = filled(&[
-        ("@SSH_CA@", &ssh_ca),
+        ("@TRUST_CA@", &trust_ca),
         ("@VAULT_CA@", &ca),
         ("@DB_CA@", &ca),
         ("@ENROLMENT@", &enrolment),
@@ -48,6 +48,14 @@ pub(super) fn cloud_init(trial: &mut Trial) -> Result<String> {
         "{}; the same files; session {serial} is complete in Postgres",
         status.lines().last().unwrap_or_default()
     ))
+}
+
+/// Writes the script that makes a host trust the SSH CA, with the command of the page.
+fn trust_script(trial: &Trial) -> Result<PathBuf> {
+    for command in page::commands(page::STOCK)? {
+        trial.administrator(&command)?;
+    }
+    Ok(trial.work.join("trust-ca.sh"))
 }
 
 /// Replaces each name of the user data; a text of several lines keeps the indentation of the name.
@@ -83,6 +91,7 @@ pub(super) fn ansible(trial: &mut Trial) -> Result<String> {
     let hosts = scratch.join("hosts");
     fs::write(&hosts, "web-1 ansible_host=127.0.0.1 ansible_user=root\n")?;
     let ca = trial.centre.value("VCTL_VAULT_CA_CERT")?;
+    let trust_ca = trust_script(trial)?;
     let program = "bin/ansible-playbook";
     let ansible = tool_cache::from_pypi(&[ANSIBLE], program)?;
     let play = || -> Result<String> {
@@ -91,10 +100,7 @@ pub(super) fn ansible(trial: &mut Trial) -> Result<String> {
         play.arg("-i").arg(&hosts).arg(PLAYBOOK);
         for (name, value) in [
             ("vctl_package", trial.package.display().to_string()),
-            (
-                "vctl_ssh_ca",
-                trial.work.join("ca.pub").display().to_string(),
-            ),
+            ("vctl_trust_ca", trust_ca.display().to_string()),
             ("vctl_vault_ca", ca.to_owned()),
             ("vctl_db_ca", ca.to_owned()),
             ("vctl_enrolments", enrolments.display().to_string()),
@@ -205,7 +211,7 @@ mod tests {
     #[test]
     fn user_data_has_no_name_left_and_keeps_the_indentation() {
         let names = [
-            "@SSH_CA@",
+            "@TRUST_CA@",
             "@VAULT_CA@",
             "@DB_CA@",
             "@ENROLMENT@",
