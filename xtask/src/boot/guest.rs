@@ -13,6 +13,18 @@ use super::root::Disk;
 /// A time longer than a boot of an emulated machine beside other work.
 const PATIENCE: Duration = Duration::from_mins(10);
 
+/// Drop-ins for the CPU time and the patience that an emulated CPU and programs without optimization need.
+pub(crate) const EMULATED: [(&str, &str); 2] = [
+    (
+        "usr/lib/systemd/system/vctl-collect.service.d/emulated.conf",
+        "[Service]\nCPUQuota=200%\nTimeoutStartSec=10min\nTimeoutStopSec=2min\nWatchdogSec=5min\n",
+    ),
+    (
+        "usr/lib/systemd/system/vctl-node-agent.service.d/emulated.conf",
+        "[Service]\nCPUQuota=40%\nTimeoutStartSec=10min\nTimeoutStopSec=2min\nWatchdogSec=5min\n",
+    ),
+];
+
 pub(crate) struct Guest {
     _qemu: Guard,
     pub(crate) port: u16,

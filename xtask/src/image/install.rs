@@ -8,7 +8,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use super::trust::Authority;
-use super::{in_root, kernel, overlay, package, quietly, trust};
+use super::{in_root, kernel, overlay, package, trust};
+use crate::command::quietly;
 
 /// Files of the image that Debian does not have, and their sources.
 const FILES: [(&str, &str); 3] = [

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{neutral, quietly, secrets};
+use super::{neutral, secrets};
+use crate::command::quietly;
 
 /// Most files that an error names.
 const SHOWN: usize = 20;

@@ -7,11 +7,11 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use super::super::quietly;
-use super::disk::EMULATED;
 use super::{Trial, await_enrolment, files, page};
 use crate::boot::course::Course;
+use crate::boot::guest::EMULATED;
 use crate::boot::root::{self, Disk};
+use crate::command::quietly;
 use crate::tool_cache;
 
 const USER_DATA: &str = include_str!("../../../../deploy/golden/cloud-init.yaml");
