@@ -21,6 +21,9 @@ const ANSIBLE: &str = "ansible-core==2.18.19";
 /// Packages that the images of clouds have, and that the snippets need.
 const MORE: &str = ",cloud-init,python3-apt,curl";
 
+/// User data that changes nothing: cloud-init reports an empty document as an error that it recovered from.
+const NOTHING: &str = "#cloud-config\npackage_update: false\n";
+
 /// The user data is in the disk, as a provider's data source would have it.
 pub(super) fn cloud_init(trial: &mut Trial) -> Result<String> {
     let scratch = trial.new_directory("cloud-init")?;
@@ -84,7 +87,7 @@ pub(super) fn ansible(trial: &mut Trial) -> Result<String> {
     let enrolments = scratch.join("enrolments");
     fs::create_dir(&enrolments)?;
     fs::copy(trial.enrol()?, enrolments.join("web-1.json"))?;
-    let (disk, key) = disk(trial, &scratch, "#cloud-config\n", None)?;
+    let (disk, key) = disk(trial, &scratch, NOTHING, None)?;
     let course = trial.start(&disk, &scratch, &key)?;
     course.guest.run("cloud-init status --wait")?;
     without_bpffs(&course)?;
