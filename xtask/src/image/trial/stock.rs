@@ -24,6 +24,10 @@ const MORE: &str = ",cloud-init,python3-apt,curl";
 /// User data that changes nothing: cloud-init reports an empty document as an error that it recovered from.
 const NOTHING: &str = "#cloud-config\npackage_update: false\n";
 
+/// Settings of the disk. Images of clouds have the files of the default locale, and this root has only `C.UTF-8`.
+const CLOUD_CONFIG: &str = "datasource_list: [NoCloud]\nnetwork: {config: disabled}\nresize_rootfs: false\n\
+    locale: C.UTF-8\n";
+
 /// The user data is in the disk, as a provider's data source would have it.
 pub(super) fn cloud_init(trial: &mut Trial) -> Result<String> {
     let scratch = trial.new_directory("cloud-init")?;
@@ -187,8 +191,7 @@ fn disk(
         (format!("{seed}/user-data"), user_data.to_owned()),
         (
             "etc/cloud/cloud.cfg.d/99-guest.cfg".to_owned(),
-            "datasource_list: [NoCloud]\nnetwork: {config: disabled}\nresize_rootfs: false\n"
-                .to_owned(),
+            CLOUD_CONFIG.to_owned(),
         ),
     ];
     more.extend(EMULATED.map(|(path, text)| (path.to_owned(), text.to_owned())));
