@@ -24,6 +24,11 @@ const MORE: &str = ",cloud-init,python3-apt,curl";
 /// User data that changes nothing: cloud-init reports an empty document as an error that it recovered from.
 const NOTHING: &str = "#cloud-config\npackage_update: false\n";
 
+/// Waits for cloud-init. After an error, prints its output without the pictures of host keys, and that of our units.
+const CLOUD_INIT_ENDS: &str = "cloud-init status --wait || { cloud-init status --long; \
+    grep -v '^[|+]' /var/log/cloud-init-output.log | tail -n 80; \
+    journalctl --no-pager -u 'vctl-*' | tail -n 40; exit 1; }";
+
 /// Settings of the disk. Images of clouds have the files of the default locale, and this root has only `C.UTF-8`.
 const CLOUD_CONFIG: &str = "datasource_list: [NoCloud]\nnetwork: {config: disabled}\nresize_rootfs: false\n\
     locale: C.UTF-8\n";
@@ -47,7 +52,7 @@ pub(super) fn cloud_init(trial: &mut Trial) -> Result<String> {
     ]);
     let (disk, key) = disk(trial, &scratch, &user_data, Some(&package))?;
     let course = trial.start(&disk, &scratch, &key)?;
-    let status = course.guest.run("cloud-init status --wait || { cloud-init status --long; tail -n 20 /var/log/cloud-init-output.log; exit 1; }")?;
+    let status = course.guest.run(CLOUD_INIT_ENDS)?;
     await_enrolment(&course.guest)?;
     let serial = first_session(trial, &course)?;
     files::same(&trial.files, &files::of(&course.guest)?)?;
