@@ -53,6 +53,28 @@ pub(crate) fn run_and_read(command: &mut Command) -> Result<(bool, String)> {
     Ok((is_success, String::from_utf8_lossy(&printed).into_owned()))
 }
 
+/// Runs a command without the terminal, and returns its output; its messages are in the error.
+pub(crate) fn quietly(command: &mut Command) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output();
+    let output = output.with_context(|| format!("cannot run `{program}`"))?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let [errors, printed] = [errors.trim(), printed.trim()];
+        bail!(
+            "`{program}` ended with {}: {errors}{}{printed}",
+            output.status,
+            if errors.is_empty() || printed.is_empty() {
+                ""
+            } else {
+                "\n"
+            }
+        );
+    }
+    Ok(printed)
+}
+
 /// Returns cargo, the one that runs this task.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

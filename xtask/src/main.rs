@@ -17,9 +17,11 @@ mod layers;
 #[path = "../../tests/src/bin/bench/machine.rs"]
 mod machine;
 mod macos;
+mod mmdebstrap;
 mod named_specs;
 mod named_things;
 mod packages;
+mod page_commands;
 mod prose;
 mod recorded;
 mod release;

@@ -26,6 +26,30 @@ pub(crate) struct Step {
     pub(crate) passed: bool,
 }
 
+impl Step {
+    /// Carries out a step, and returns it with its success.
+    pub(crate) fn carry_out(
+        name: &str,
+        carry_out: impl FnOnce() -> Result<String>,
+    ) -> (Self, Result<()>) {
+        say(&format!("- {name}"));
+        let began = Instant::now();
+        let done = carry_out();
+        let seen = match &done {
+            Ok(seen) => seen.clone(),
+            Err(error) => format!("{error:#}"),
+        };
+        say(&format!("  {seen}"));
+        let step = Self {
+            name: name.to_owned(),
+            seconds: began.elapsed().as_secs_f64().round(),
+            seen,
+            passed: done.is_ok(),
+        };
+        (step, done.map(drop))
+    }
+}
+
 pub(crate) struct Course<'a> {
     pub(crate) guest: Guest,
     pub(crate) desk: Desk<'a>,
@@ -44,21 +68,9 @@ impl Course<'_> {
         name: &str,
         carry_out: impl FnOnce(&mut Self) -> Result<String>,
     ) -> Result<()> {
-        say(&format!("- {name}"));
-        let began = Instant::now();
-        let done = carry_out(self);
-        let seen = match &done {
-            Ok(seen) => seen.clone(),
-            Err(error) => format!("{error:#}"),
-        };
-        say(&format!("  {seen}"));
-        self.steps.push(Step {
-            name: name.to_owned(),
-            seconds: began.elapsed().as_secs_f64().round(),
-            seen,
-            passed: done.is_ok(),
-        });
-        done.map(drop)
+        let (step, done) = Step::carry_out(name, || carry_out(self));
+        self.steps.push(step);
+        done
     }
 
     /// Returns the serials of the person's sessions in Postgres, the newest first.

@@ -1,12 +1,15 @@
 //! From an empty Debian to the first attributed row, with the commands of `deploy/audit/README.md`.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::centre::PERSON;
 use super::course::{COLLECT, Course, NODE};
+use super::guest::EMULATED;
+use crate::page_commands;
 
 const PAGE: &str = "deploy/audit/README.md";
 const HEADING: &str = "## From an empty host to the first record";
@@ -36,25 +39,18 @@ const PROPERTIES: [&str; 5] = [
 
 /// Returns the commands of the page.
 pub(super) fn commands() -> Result<Vec<String>> {
-    let page = fs::read_to_string(PAGE).with_context(|| format!("cannot read `{PAGE}`"))?;
-    of_page(&page)
+    let commands = page_commands::below(Path::new("."), PAGE, HEADING)?;
+    few(&commands)?;
+    Ok(commands)
 }
 
-fn of_page(page: &str) -> Result<Vec<String>> {
-    let (_, rest) = page
-        .split_once(HEADING)
-        .with_context(|| format!("`{PAGE}` has no `{HEADING}`"))?;
-    let (_, rest) = rest
-        .split_once("```sh\n")
-        .context("the section has no commands")?;
-    let (block, _) = rest.split_once("```").context("the block has no end")?;
-    let commands: Vec<String> = block.lines().map(str::to_owned).collect();
+fn few(commands: &[String]) -> Result<()> {
+    let count = commands.len();
     ensure!(
-        commands.len() <= COMMANDS_MAX,
-        "{} commands, more than {COMMANDS_MAX}",
-        commands.len()
+        count <= COMMANDS_MAX,
+        "`{PAGE}` has {count} commands, more than {COMMANDS_MAX}"
     );
-    Ok(commands)
+    Ok(())
 }
 
 /// Runs the commands of the page, and returns the units as the package installed them.
@@ -118,15 +114,11 @@ fn shipped(course: &Course, unit: &str) -> Result<Unit> {
     })
 }
 
-/// Gives the units the CPU time and the patience that an emulated CPU and programs without optimization need.
+/// Gives the units what an emulated CPU needs.
 fn slow_down(course: &Course) -> Result<()> {
-    for (unit, quota) in [(COLLECT, "200%"), (NODE, "40%")] {
-        let text = format!(
-            "[Service]\\nCPUQuota={quota}\\nTimeoutStartSec=10min\\nTimeoutStopSec=2min\\nWatchdogSec=5min\\n"
-        );
+    for (path, text) in EMULATED {
         course.guest.run(&format!(
-            "mkdir -p /usr/lib/systemd/system/{unit}.d &&
-             printf '%b' '{text}' > /usr/lib/systemd/system/{unit}.d/emulated.conf"
+            "mkdir -p $(dirname /{path}) && cat > /{path} <<'END'\n{text}END"
         ))?;
     }
     course.guest.run("systemctl daemon-reload").map(drop)
@@ -164,13 +156,13 @@ mod tests {
 
     #[test]
     fn the_page_has_at_most_ten_commands() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let page = fs::read_to_string(root.join(PAGE)).unwrap();
-        let commands = of_page(&page).unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut commands = page_commands::below(&root, PAGE, HEADING).unwrap();
         for part in ["host enroll", "dpkg -i", "vctl-agent setup", "vctl ssh"] {
             assert!(commands.iter().any(|it| it.contains(part)), "{part}");
         }
-        let long = format!("{HEADING}\n```sh\n{}```\n", "true\n".repeat(11));
-        assert!(of_page(&long).is_err());
+        few(&commands).unwrap();
+        commands.resize(COMMANDS_MAX + 1, String::new());
+        assert!(few(&commands).is_err());
     }
 }

@@ -13,6 +13,18 @@ use super::root::Disk;
 /// A time longer than a boot of an emulated machine beside other work.
 const PATIENCE: Duration = Duration::from_mins(10);
 
+/// Drop-ins for the CPU time and the patience that an emulated CPU and programs without optimization need.
+pub(crate) const EMULATED: [(&str, &str); 2] = [
+    (
+        "usr/lib/systemd/system/vctl-collect.service.d/emulated.conf",
+        "[Service]\nCPUQuota=200%\nTimeoutStartSec=10min\nTimeoutStopSec=2min\nWatchdogSec=5min\n",
+    ),
+    (
+        "usr/lib/systemd/system/vctl-node-agent.service.d/emulated.conf",
+        "[Service]\nCPUQuota=40%\nTimeoutStartSec=10min\nTimeoutStopSec=2min\nWatchdogSec=5min\n",
+    ),
+];
+
 pub(crate) struct Guest {
     _qemu: Guard,
     pub(crate) port: u16,
@@ -51,8 +63,10 @@ impl Guest {
                 work.join("connection").display()
             ),
         )?;
+        // Time limits in the guest are of real time: other work of this machine must not slow it down.
         let begin = format!(
-            "qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -display none -monitor none \
+            "renice -n -5 -p $$ > /dev/null 2>&1\n\
+             qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 1024 -display none -monitor none \
              -serial 'file:{console}' -kernel '{kernel}' -initrd '{initrd}' -append 'root=/dev/vda rw console=ttyS0 quiet' \
              -drive 'file={image},format=raw,if=virtio' -snapshot \
              -netdev 'user,id=n,hostfwd=tcp:127.0.0.1:{port}-:22' -device virtio-net-pci,netdev=n,romfile= \

@@ -11,13 +11,14 @@ mod life;
 mod report;
 pub(crate) mod root;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::command::{build_program, run as run_command, say};
+use crate::command::{build_program, quietly, run as run_command, say};
 use crate::packages::{self, for_centre};
 use crate::recorded::{self, Report};
 use centre::{Centre, Desk};
@@ -155,20 +156,33 @@ pub(crate) fn packages_of(programs: &Path, work: &Path) -> Result<(PathBuf, Path
     let package = out.join(named(version));
     let next = format!("{version}+next");
     let newer = work.join(named(&next));
-    let unpacked = tempfile::tempdir_in(work)?;
-    let mut unpack = Command::new("dpkg-deb");
-    run_command(unpack.arg("-R").arg(&package).arg(unpacked.path()))?;
+    with_version(&package, &next, &newer)?;
+    Ok((package, newer))
+}
+
+/// Writes the same package with another version.
+pub(crate) fn with_version(package: &Path, version: &str, to: &Path) -> Result<()> {
+    let unpacked = tempfile::tempdir()?;
+    quietly(
+        Command::new("dpkg-deb")
+            .arg("-R")
+            .arg(package)
+            .arg(unpacked.path()),
+    )?;
     let control = unpacked.path().join("DEBIAN/control");
     let text = fs::read_to_string(&control)?;
-    let old = format!("Version: {version}\n");
+    let old = format!("Version: {}\n", env!("CARGO_PKG_VERSION"));
     ensure!(
         text.contains(&old),
         "`{}` has no version",
         control.display()
     );
-    fs::write(&control, text.replace(&old, &format!("Version: {next}\n")))?;
+    fs::write(
+        &control,
+        text.replace(&old, &format!("Version: {version}\n")),
+    )?;
+    // dpkg-deb packs the mode of the directory as that of the root.
+    fs::set_permissions(unpacked.path(), Permissions::from_mode(0o755))?;
     let mut pack = Command::new("dpkg-deb");
-    pack.args(["-Znone", "-b"]).arg(unpacked.path()).arg(&newer);
-    run_command(&mut pack)?;
-    Ok((package, newer))
+    quietly(pack.args(["-Znone", "-b"]).arg(unpacked.path()).arg(to)).map(drop)
 }

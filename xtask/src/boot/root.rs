@@ -6,17 +6,16 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 
-use crate::command::{run, say};
+use crate::command::{quietly, run, say};
+use crate::mmdebstrap;
 
 /// Packages beside the essential ones.
 const PACKAGES: &str = "systemd,systemd-sysv,udev,dbus,libpam-systemd,openssh-server,sudo,cron,at,procps,\
     iproute2,linux-image-cloud-amd64,initramfs-tools,zstd,ca-certificates";
-/// Modules for an emulated disk; the usual initial file system has those of every machine and is ten times larger.
-const MODULES: &str = r#"mkdir -p "$1/etc/initramfs-tools/conf.d"
-    echo MODULES=list > "$1/etc/initramfs-tools/conf.d/vctl"
-    printf 'virtio_pci\nvirtio_blk\next4\n' >> "$1/etc/initramfs-tools/modules""#;
+/// Drivers of the emulated disk.
+const MODULES: [&str; 3] = ["virtio_pci", "virtio_blk", "ext4"];
 /// Time of all files of the root that Debian's packages do not set, so that a cached root is the same as a new one.
 const EPOCH: &str = "1764000000";
 /// Units that an emulated machine without a terminal waits for in vain.
@@ -50,17 +49,12 @@ pub(crate) fn debian(suite: &str, more: &str, directory: &Path) -> Result<PathBu
         "Making the root of Debian {suite} once; this takes some minutes."
     ));
     let unfinished = directory.join(format!("{name}.unfinished.tar"));
-    let mut make = Command::new("mmdebstrap");
+    let mut make = mmdebstrap::small_root(&format!("{PACKAGES}{more}"));
     make.env("SOURCE_DATE_EPOCH", EPOCH)
-        .args(["--quiet", "--variant=minbase", "--mode=root"])
-        .arg(format!("--include={PACKAGES}{more}"))
-        .arg("--dpkgopt=path-exclude=/usr/share/man/*")
-        .arg("--dpkgopt=path-exclude=/usr/share/doc/*")
-        .arg("--dpkgopt=path-exclude=/usr/share/locale/*")
-        .arg(format!("--essential-hook={MODULES}"))
+        .arg(mmdebstrap::initial_modules("vctl", &MODULES))
         .arg(suite)
         .arg(&unfinished)
-        .arg("http://deb.debian.org/debian");
+        .arg(mmdebstrap::MIRROR);
     run(&mut make)?;
     fs::rename(&unfinished, &tarball)?;
     Ok(tarball)
@@ -91,19 +85,12 @@ pub(crate) fn disk(
     for (path, file) in copies {
         fs::copy(file, root.join(path))?;
     }
-    let named = |begin: &str| -> Result<PathBuf> {
-        let files = fs::read_dir(root.join("boot"))?.flatten();
-        let mut paths = files.map(|file| file.path());
-        let found = paths.find(|path| {
-            let name = path.file_name().unwrap_or_default();
-            name.to_string_lossy().starts_with(begin)
-        });
-        let found = found.with_context(|| format!("the root has no /boot/{begin}*"))?;
-        let to = work.join(begin);
-        fs::copy(found, &to)?;
+    let copied = |name: &str| -> Result<PathBuf> {
+        let to = work.join(name);
+        fs::copy(boot_file(&root, name)?, &to)?;
         Ok(to)
     };
-    let (kernel, initrd) = (named("vmlinuz")?, named("initrd")?);
+    let (kernel, initrd) = (copied("vmlinuz")?, copied("initrd.img")?);
     let image = work.join("disk.ext4");
     // A sparse file; the spool alone may take 1 GiB.
     File::create(&image)?.set_len(3 << 30)?;
@@ -118,6 +105,23 @@ pub(crate) fn disk(
         initrd,
         host_key: Some(host_key),
     })
+}
+
+/// Returns the only file `/boot/NAME-*`.
+pub(crate) fn boot_file(root: &Path, name: &str) -> Result<PathBuf> {
+    let begin = format!("{name}-");
+    let files = fs::read_dir(root.join("boot")).context("the root has no /boot")?;
+    let mut found = files.flatten().map(|file| file.path()).filter(|path| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().starts_with(&begin)
+    });
+    match (found.next(), found.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => bail!("the root has no kernel: no `/boot/{begin}*`"),
+        (Some(_), Some(_)) => {
+            bail!("the root has several kernels with a `/boot/{begin}*`; use one")
+        }
+    }
 }
 
 /// Makes a host of the root, and returns its host key.
@@ -145,12 +149,7 @@ fn prepare(root: &Path, key: &Path, ports: &[u16]) -> Result<String> {
     }
     let mut enable = Command::new("systemctl");
     enable.arg(format!("--root={}", root.display()));
-    let output = enable.arg("enable").args(&enabled).output()?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    quietly(enable.arg("enable").args(&enabled))?;
     host_key(root)
 }
 
@@ -192,4 +191,25 @@ fn write(root: &Path, path: &str, text: &str) -> Result<()> {
     let path = root.join(path);
     let mut file = File::create(&path).with_context(|| path.display().to_string())?;
     Ok(file.write_all(text.as_bytes())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_has_exactly_one_kernel() {
+        let root = tempfile::tempdir().unwrap();
+        let boot = root.path().join("boot");
+        fs::create_dir(&boot).unwrap();
+        assert!(boot_file(root.path(), "vmlinuz").is_err());
+        fs::write(boot.join("vmlinuz-6.1.0"), "").unwrap();
+        fs::write(boot.join("vmlinuz.old"), "").unwrap();
+        assert_eq!(
+            boot_file(root.path(), "vmlinuz").unwrap(),
+            boot.join("vmlinuz-6.1.0")
+        );
+        fs::write(boot.join("vmlinuz-6.12.0"), "").unwrap();
+        assert!(boot_file(root.path(), "vmlinuz").is_err());
+    }
 }

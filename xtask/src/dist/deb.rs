@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use anyhow::{Result, bail};
 
 use super::generated::MAINTAINER;
-use super::{Build, VERSION, contents, programs, quietly, remove_directory};
+use super::{Build, VERSION, contents, programs, remove_directory};
+use crate::command::quietly;
 
 /// Scripts that dpkg runs, in the order of an installation and a removal.
 const SCRIPTS: [&str; 4] = ["preinst", "postinst", "prerm", "postrm"];

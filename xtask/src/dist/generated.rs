@@ -6,7 +6,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Build, VERSION, quietly};
+use super::{Build, VERSION};
+use crate::command::quietly;
 
 pub(super) const MAINTAINER: &str = "The vctl authors <vctl@users.noreply.github.com>";
 
@@ -49,7 +50,7 @@ pub(super) fn write(build: &Build) -> Result<()> {
 fn date(build: &Build) -> Result<String> {
     let mut date = build.command("date");
     date.args(["-u", "-R", "-d", &format!("@{}", build.epoch)]);
-    Ok(String::from_utf8(quietly(&mut date)?)?.trim().to_owned())
+    Ok(quietly(&mut date)?.trim().to_owned())
 }
 
 /// Replaces a file by its compressed form, without its time and name.

@@ -15,9 +15,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-use crate::command::say;
+use crate::command::{quietly, say};
 use crate::{packages, sha256};
 
 /// rpmbuild of Debian; the other tools are in its essential packages or come with a C compiler.
@@ -293,22 +293,6 @@ impl Build {
     }
 }
 
-/// Runs a command without output; its output is in the error.
-fn quietly(command: &mut Command) -> Result<Vec<u8>> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run `{program}`"))?;
-    if !output.status.success() {
-        bail!(
-            "`{program}` ended with {}: {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(output.stdout)
-}
-
 /// Returns the time of the last commit, or that in `SOURCE_DATE_EPOCH`.
 pub(crate) fn source_date_epoch() -> Result<u64> {
     if let Some(epoch) = std::env::var_os("SOURCE_DATE_EPOCH") {
@@ -319,7 +303,7 @@ pub(crate) fn source_date_epoch() -> Result<u64> {
     }
     let time = quietly(Command::new("git").args(["log", "-1", "--format=%ct"]))
         .context("outside a git clone, set `SOURCE_DATE_EPOCH`")?;
-    Ok(String::from_utf8(time)?.trim().parse()?)
+    Ok(time.trim().parse()?)
 }
 
 fn remove_directory(path: &Path) -> Result<()> {

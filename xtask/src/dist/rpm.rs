@@ -6,7 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::{Build, VERSION, contents, quietly, remove_directory};
+use super::{Build, VERSION, contents, remove_directory};
+use crate::command::quietly;
 
 /// The scripts expect dpkg's arguments, and rpm passes the number of installed versions instead.
 const SCRIPTS: [(&str, &str, &str); 3] = [

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
-use super::{Build, VERSION, contents, programs, quietly};
+use super::{Build, VERSION, contents, programs};
+use crate::command::quietly;
 
 /// Refuses a program that needs the C library of the system.
 pub(super) fn check(program: &Path) -> Result<()> {

@@ -7,7 +7,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{kernel, quietly, sha256_of};
+use super::sha256_of;
+use crate::boot::root::boot_file;
+use crate::command::quietly;
 
 const TARBALL: &str = "root.tar";
 const DISK: &str = "disk.ext4";
@@ -30,7 +32,7 @@ pub(super) fn write(root: &Path, image: &Path, epoch: u64, packages: &[String]) 
     clamp_times(root, epoch)?;
     fs::write(image.join(PACKAGES), packages.join("\n") + "\n")?;
     for (name, begin) in [(KERNEL, "vmlinuz"), (INITRD, "initrd.img")] {
-        fs::copy(kernel::boot_file(root, begin)?, image.join(name))?;
+        fs::copy(boot_file(root, begin)?, image.join(name))?;
     }
     tarball(root, &image.join(TARBALL), epoch)?;
     disk(root, &image.join(DISK), DISK_SIZE, epoch)?;

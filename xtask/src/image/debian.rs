@@ -1,25 +1,27 @@
 //! The root of a Debian, made by mmdebstrap.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use crate::command::run;
+use crate::mmdebstrap;
 
-pub(super) const ARCHIVE: &str = "http://deb.debian.org/debian";
+pub(super) const ARCHIVE: &str = mmdebstrap::MIRROR;
 pub(super) const SECURITY: &str = "http://deb.debian.org/debian-security";
 
 /// Packages beside the essential ones.
 const PACKAGES: &str = "systemd,systemd-sysv,systemd-resolved,systemd-timesyncd,udev,dbus,libpam-systemd,\
     openssh-server,sudo,procps,iproute2,e2fsprogs,linux-image-cloud-amd64,initramfs-tools,zstd,ca-certificates";
-/// Drivers of the disks of usual hypervisors and clouds. Those of every machine would make the initial file system ten
-/// times larger.
-const MODULES: &str = r#"mkdir -p "$1/etc/initramfs-tools/conf.d"
-    echo MODULES=list > "$1/etc/initramfs-tools/conf.d/image"
-    for module in virtio_pci virtio_blk virtio_scsi sd_mod nvme ext4; do
-        echo "$module" >> "$1/etc/initramfs-tools/modules"
-    done"#;
+/// Drivers of the disks of usual hypervisors and clouds.
+const MODULES: [&str; 6] = [
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_scsi",
+    "sd_mod",
+    "nvme",
+    "ext4",
+];
 
 /// State of an archive, and the packages to take from it.
 pub(super) struct Archive {
@@ -37,21 +39,12 @@ pub(super) fn make(archive: &Archive, root: &Path) -> Result<()> {
     let suite = &archive.suite;
     let included = [PACKAGES.to_owned()].into_iter();
     let included: Vec<String> = included.chain(archive.include.iter().cloned()).collect();
-    let mut make = Command::new("mmdebstrap");
+    let mut make = mmdebstrap::small_root(&included.join(","));
     make.env("SOURCE_DATE_EPOCH", archive.epoch.to_string())
         .env("LC_ALL", "C.UTF-8")
-        .args([
-            "--quiet",
-            "--variant=minbase",
-            "--mode=root",
-            "--format=directory",
-        ])
-        .arg(format!("--include={}", included.join(",")))
-        .arg("--dpkgopt=path-exclude=/usr/share/man/*")
-        .arg("--dpkgopt=path-exclude=/usr/share/doc/*")
+        .arg("--format=directory")
         .arg("--dpkgopt=path-include=/usr/share/doc/*/copyright")
-        .arg("--dpkgopt=path-exclude=/usr/share/locale/*")
-        .arg(format!("--essential-hook={MODULES}"));
+        .arg(mmdebstrap::initial_modules("image", &MODULES));
     if archive.mirror != ARCHIVE || archive.security_mirror != SECURITY {
         // The index of a snapshot has expired.
         make.arg("--aptopt=Acquire::Check-Valid-Until \"false\"");

@@ -8,7 +8,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use super::trust::Authority;
-use super::{in_root, kernel, package, quietly, trust};
+use super::{in_root, kernel, overlay, package, trust};
+use crate::command::quietly;
 
 /// Files of the image that Debian does not have, and their sources.
 const FILES: [(&str, &str); 3] = [
@@ -69,11 +70,7 @@ impl Inputs {
             );
         }
         if let Some(overlay) = &self.overlay {
-            ensure!(
-                overlay.is_dir(),
-                "`{}` is not a directory",
-                overlay.display()
-            );
+            overlay::check(overlay, self.allows_authorized_keys)?;
         }
         Ok(())
     }
@@ -91,7 +88,7 @@ pub(super) fn run(inputs: &Inputs, epoch: u64, root: &Path) -> Result<()> {
         write(root, &format!("etc/vctl/{name}"), &text)?;
     }
     if let Some(overlay) = &inputs.overlay {
-        copy(overlay, root).context("cannot copy the overlay")?;
+        overlay::copy(overlay, root).context("cannot copy the overlay")?;
     }
     kernel::check(root)?;
     package::install(&inputs.package, epoch, root)?;
@@ -105,15 +102,6 @@ pub(super) fn run(inputs: &Inputs, epoch: u64, root: &Path) -> Result<()> {
     trust::install(&inputs.authorities, root)?;
     // The systemctl of this machine may write other links than that of the image.
     quietly(in_root(root, "systemctl").arg("reenable").args(ENABLED)).map(drop)
-}
-
-/// Copies files as root's. A directory or a link to one that Debian has keeps its mode.
-fn copy(overlay: &Path, root: &Path) -> Result<()> {
-    let script = "tar -C \"$1\" --owner=0 --group=0 --numeric-owner --mode=go-w -cf - . | \
-        tar -C \"$2\" --no-overwrite-dir --keep-directory-symlink -xpf -";
-    let mut shell = Command::new("bash");
-    shell.args(["-o", "pipefail", "-c", script, "copy"]);
-    quietly(shell.arg(overlay).arg(root)).map(drop)
 }
 
 fn write(root: &Path, path: &str, text: &str) -> Result<()> {

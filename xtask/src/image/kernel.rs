@@ -1,38 +1,17 @@
 //! The kernels of a root, and what the probe needs of them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+
+use crate::boot::root::boot_file;
 
 /// Options of the kernel's configuration, and what they are.
 const NEEDED: [(&str, &str); 2] = [
     ("CONFIG_DEBUG_INFO_BTF=y", "BTF"),
     ("CONFIG_BPF_SYSCALL=y", "BPF"),
 ];
-
-/// Returns the only file `/boot/NAME-*`.
-pub(super) fn boot_file(root: &Path, name: &str) -> Result<PathBuf> {
-    let mut found = boot_files(root, name)?;
-    ensure!(
-        found.len() == 1,
-        "the root has {} kernels with a `/boot/{name}-*`; an image has one",
-        found.len()
-    );
-    found.pop().context("a list of one")
-}
-
-fn boot_files(root: &Path, name: &str) -> Result<Vec<PathBuf>> {
-    let begin = format!("{name}-");
-    let files = fs::read_dir(root.join("boot")).context("the root has no /boot")?;
-    let paths = files.flatten().map(|file| file.path());
-    Ok(paths
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default();
-            name.to_string_lossy().starts_with(&begin)
-        })
-        .collect())
-}
 
 /// Refuses a kernel in which the probe cannot run: the host would accept logins and record none of them.
 pub(super) fn check(root: &Path) -> Result<()> {

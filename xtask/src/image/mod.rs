@@ -9,6 +9,7 @@ mod debian;
 mod install;
 mod kernel;
 mod neutral;
+mod overlay;
 mod package;
 mod secrets;
 mod trial;
@@ -21,7 +22,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::command::say;
+use crate::command::{quietly, say};
 use crate::dist::source_date_epoch;
 use crate::packages;
 use debian::Archive;
@@ -227,7 +228,7 @@ fn finish(
         package::same(wanted, &found)?;
     }
     neutral::run(root)?;
-    secrets::refuse(root, inputs.allows_authorized_keys)?;
+    secrets::refuse("image", root, inputs.allows_authorized_keys)?;
     fs::create_dir(image)?;
     artefacts::write(root, image, epoch, &found)
 }
@@ -245,28 +246,6 @@ fn sha256_of(path: &Path) -> Result<String> {
     let printed = quietly(Command::new("sha256sum").arg("--").arg(path))?;
     let digest = printed.split_whitespace().next();
     Ok(digest.context("`sha256sum` prints a digest")?.to_owned())
-}
-
-/// Runs a program, and returns its output; its messages are in the error.
-fn quietly(command: &mut Command) -> Result<String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output();
-    let output = output.with_context(|| format!("cannot run `{program}`"))?;
-    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let [errors, printed] = [errors.trim(), printed.trim()];
-        bail!(
-            "`{program}` ended with {}: {errors}{}{printed}",
-            output.status,
-            if errors.is_empty() || printed.is_empty() {
-                ""
-            } else {
-                "\n"
-            }
-        );
-    }
-    Ok(printed)
 }
 
 /// Returns a program that runs in the root, with an environment that no setting of this user changes.

@@ -27,8 +27,35 @@ const EMPTIED: [&str; 5] = [
     "var/lib/apt/lists",
     "var/cache/apt",
 ];
+/// Begin of the paths of host keys.
+const HOST_KEYS: &str = "etc/ssh/ssh_host_";
+const LOGS: &str = "var/log";
+/// Files that the build writes.
+const MACHINE_ID: &str = "etc/machine-id";
+const HOSTS: &str = "etc/hosts";
+const RESOLVER: &str = "etc/resolv.conf";
 /// Logs that must exist, with their modes, before a program writes to them.
 const LOGINS: [&str; 3] = ["btmp", "lastlog", "wtmp"];
+
+/// Returns why a file of this path, relative to the root, does not become a part of the image.
+pub(super) fn reason(path: &str) -> Option<&'static str> {
+    let is_below = |directory: &str| {
+        let rest = path.strip_prefix(directory);
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    };
+    match path {
+        HOSTS => Some("the image has a file of its own"),
+        RESOLVER => Some("the image has a link to systemd-resolved"),
+        MACHINE_ID => Some("each host has its own"),
+        path if REMOVED.contains(&path) => Some("each host makes it again"),
+        _ if EMPTIED.iter().any(|directory| is_below(directory)) => {
+            Some("the image has an empty directory")
+        }
+        path if path.starts_with(HOST_KEYS) => Some("each host has its own"),
+        _ if is_below(LOGS) => Some("it is a log"),
+        _ => None,
+    }
+}
 
 pub(super) fn run(root: &Path) -> Result<()> {
     for path in REMOVED {
@@ -37,21 +64,21 @@ pub(super) fn run(root: &Path) -> Result<()> {
     for path in EMPTIED {
         empty(&root.join(path))?;
     }
+    let host_keys = root.join(HOST_KEYS);
     for file in entries(&root.join("etc/ssh"))? {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("ssh_host_") {
+        if file
+            .to_string_lossy()
+            .starts_with(&*host_keys.to_string_lossy())
+        {
             remove(&file)?;
         }
     }
-    logs(&root.join("var/log"))?;
+    logs(&root.join(LOGS))?;
     // systemd writes a new id to an empty file. A missing file would be the first boot in the sense of systemd, which
     // then enables units by its presets.
-    File::create(root.join("etc/machine-id"))?;
-    fs::write(
-        root.join("etc/hosts"),
-        "127.0.0.1 localhost\n::1 localhost\n",
-    )?;
-    let resolver = root.join("etc/resolv.conf");
+    File::create(root.join(MACHINE_ID))?;
+    fs::write(root.join(HOSTS), "127.0.0.1 localhost\n::1 localhost\n")?;
+    let resolver = root.join(RESOLVER);
     remove(&resolver)?;
     symlink("../run/systemd/resolve/stub-resolv.conf", resolver)?;
     Ok(())

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{in_root, quietly};
+use super::in_root;
+use crate::command::quietly;
 
 const NAME: &str = "vctl-agent";
 /// The version of this clone, whose units and scripts are in the image.

@@ -43,8 +43,8 @@ const TOKEN_MIN: usize = 24;
 /// Characters behind `s.` in a token of OpenBao, or of Vault before 1.10.
 const SHORT_TOKEN: usize = 24;
 
-/// Refuses a root that has secrets, and names each.
-pub(super) fn refuse(root: &Path, allows_authorized_keys: bool) -> Result<()> {
+/// Refuses a root that has secrets, and names each. `name` is that of the root in the error.
+pub(super) fn refuse(name: &str, root: &Path, allows_authorized_keys: bool) -> Result<()> {
     let mut found = Vec::new();
     let mut directories = vec![root.to_owned()];
     while let Some(directory) = directories.pop() {
@@ -73,7 +73,7 @@ pub(super) fn refuse(root: &Path, allows_authorized_keys: bool) -> Result<()> {
     };
     found.truncate(SHOWN);
     bail!(
-        "the image has secrets, which every host of the image would share:\n  {}{more}\nremove them from the overlay, or \
+        "the {name} has secrets, which every host of the image would share:\n  {}{more}\nremove them from the overlay, or \
          the packages that made them",
         found.join("\n  ")
     )
@@ -336,16 +336,16 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let home = root.path().join("root/.ssh");
         fs::create_dir_all(&home).unwrap();
-        refuse(root.path(), false).unwrap();
+        refuse("image", root.path(), false).unwrap();
         fs::write(home.join("authorized_keys"), "ssh-ed25519 AAAA admin\n").unwrap();
         fs::write(home.join("authorized_keys2"), "ssh-ed25519 AAAA admin\n").unwrap();
-        refuse(root.path(), true).unwrap();
+        refuse("image", root.path(), true).unwrap();
         let private = "-----BEGIN OPENSSH PRIVATE KEY-----\n\
             b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtz\n";
         fs::write(home.join("authorized_keys2"), private).unwrap();
-        refuse(root.path(), true).unwrap_err();
+        refuse("image", root.path(), true).unwrap_err();
         fs::remove_file(home.join("authorized_keys2")).unwrap();
-        let refused = refuse(root.path(), false).unwrap_err().to_string();
+        let refused = refuse("image", root.path(), false).unwrap_err().to_string();
         assert!(
             refused.contains("\n  /root/.ssh/authorized_keys: "),
             "{refused}"

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{in_root, quietly};
+use super::in_root;
+use crate::command::quietly;
 
 /// The part of the script that does not depend on the CA.
 const SCRIPT: &str = include_str!("../../../cli/src/trust_ca/install.sh");

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::cpio::Cpio;
 use crate::command::{Built, as_root, run, say};
+use crate::mmdebstrap;
 
 /// Packages of the specs, beside those that each Debian has.
 const PACKAGES: &str = "iproute2,openssh-client,openssh-server,procps,screen,sudo,tmux";
-const MIRROR: &str = "http://deb.debian.org/debian";
 /// Directory of the programs in the guest.
 const PROGRAMS: &str = "srv/vctl";
 /// Programs that the specs run.
@@ -96,15 +96,8 @@ pub(super) fn release(suite: &str, cache: &Path) -> Result<PathBuf> {
     say(&format!("Making a root of Debian {suite} (once)."));
     let tree = cache.join(format!("{suite}.tree"));
     run(as_root("rm").arg("-rf").arg(&tree))?;
-    run(as_root("mmdebstrap")
-        .args(["--quiet", "--variant=minbase"])
-        .arg(format!("--include={PACKAGES}"))
-        .arg("--dpkgopt=path-exclude=/usr/share/doc/*")
-        .arg("--dpkgopt=path-exclude=/usr/share/locale/*")
-        .arg("--dpkgopt=path-exclude=/usr/share/man/*")
-        .arg(suite)
-        .arg(&tree)
-        .arg(MIRROR))?;
+    let mut make = mmdebstrap::small_root(PACKAGES);
+    run(make.arg(suite).arg(&tree).arg(mmdebstrap::MIRROR))?;
     // The rename is the last step, so an archive with this name is complete.
     let unfinished = cache.join(format!("{suite}.new"));
     let script = "cd \"$0\" && find . -xdev -path ./var/cache -prune -o -print0 \

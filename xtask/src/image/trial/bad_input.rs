@@ -1,16 +1,16 @@
 //! Inputs that must not become an image: each gives its reason, and leaves no file behind.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::super::install::Inputs;
-use super::super::{finish, package, quietly};
+use super::super::{finish, package};
 use super::Trial;
-use crate::dist::source_date_epoch;
+use crate::boot::with_version;
+use crate::command::quietly;
 
 /// A file of the overlay with its text, and a part of the reason. `@` stands for the text that Debian has.
 const OVERLAYS: [(&str, &str, &str); 8] = [
@@ -100,7 +100,7 @@ fn with_overlay(inputs: &Inputs, overlay: Option<&Path>) -> Inputs {
 fn refused(trial: &Trial, inputs: &Inputs, name: &str, reason: &str) -> Result<()> {
     let root = trial.copy_of_base()?;
     let image = trial.work.join("refused");
-    let done = finish(inputs, None, source_date_epoch()?, &root, &image);
+    let done = finish(inputs, None, trial.epoch, &root, &image);
     let Err(error) = done else {
         bail!("`{name}` was accepted");
     };
@@ -115,20 +115,9 @@ fn refused(trial: &Trial, inputs: &Inputs, name: &str, reason: &str) -> Result<(
 
 /// Expects that a package of another version is refused before Debian is made.
 fn versions(trial: &Trial, inputs: &Inputs) -> Result<()> {
-    let unpacked = tempfile::tempdir_in(&trial.work)?;
-    let mut unpack = Command::new("dpkg-deb");
-    quietly(unpack.arg("-R").arg(&inputs.package).arg(unpacked.path()))?;
-    let control = unpacked.path().join("DEBIAN/control");
     let own = env!("CARGO_PKG_VERSION");
-    let text = fs::read_to_string(&control)?;
-    fs::write(
-        &control,
-        text.replace(&format!("Version: {own}\n"), "Version: 0.0.9\n"),
-    )?;
-    fs::set_permissions(unpacked.path(), Permissions::from_mode(0o755))?;
     let older = trial.work.join("older.deb");
-    let mut pack = Command::new("dpkg-deb");
-    quietly(pack.args(["-Znone", "-b"]).arg(unpacked.path()).arg(&older))?;
+    with_version(&inputs.package, "0.0.9", &older)?;
     let error = package::check(&older).err().map(|error| error.to_string());
     let error = error.context("a package of another version was accepted")?;
     ensure!(
@@ -161,7 +150,7 @@ fn full_disk(trial: &Trial, inputs: &Inputs) -> Result<()> {
     let out = small.join("images/full");
     let done = super::super::build_at(&out, |work| {
         let image = work.join("image");
-        finish(inputs, None, source_date_epoch()?, &root, &image)?;
+        finish(inputs, None, trial.epoch, &root, &image)?;
         Ok(image)
     });
     let left = fs::read_dir(small.join("images"))?.count();

@@ -8,21 +8,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::super::quietly;
 use super::{ENROLMENT_OF_HOST, Trial};
+use crate::boot::guest::EMULATED;
 use crate::boot::root::{Disk, MASKED, relay};
-
-/// Drop-ins for the CPU time and the patience that an emulated CPU and programs without optimization need.
-pub(super) const EMULATED: [(&str, &str); 2] = [
-    (
-        "usr/lib/systemd/system/vctl-collect.service.d/emulated.conf",
-        "[Service]\nCPUQuota=200%\nTimeoutStartSec=10min\nTimeoutStopSec=2min\nWatchdogSec=5min\n",
-    ),
-    (
-        "usr/lib/systemd/system/vctl-node-agent.service.d/emulated.conf",
-        "[Service]\nCPUQuota=40%\nTimeoutStartSec=10min\nTimeoutStopSec=2min\nWatchdogSec=5min\n",
-    ),
-];
+use crate::command::quietly;
 
 /// Writes files to a copy of the disk of the image, without a mount: the root of the image itself is not used again.
 pub(super) fn of_image(trial: &Trial, work: &Path, key: &Path, enrolment: &Path) -> Result<Disk> {
@@ -59,22 +48,7 @@ pub(super) fn of_image(trial: &Trial, work: &Path, key: &Path, enrolment: &Path)
     for unit in MASKED.iter().filter(|unit| !unit.contains("wait-online")) {
         script.link(&format!("{units}/{unit}"), "/dev/null");
     }
-    let commands = work.join("debugfs");
-    fs::write(&commands, &script.commands)?;
-    let mut debugfs = Command::new("debugfs");
-    let output = debugfs
-        .arg("-w")
-        .arg("-f")
-        .arg(&commands)
-        .arg(&image)
-        .output()?;
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    // A directory may be there already. The first line is the version.
-    let mut errors = errors.lines().skip(1).filter(|line| {
-        !line.contains("directory already exists") && !line.contains("already exists")
-    });
-    let error = errors.next();
-    ensure!(error.is_none(), "debugfs: {error:?}");
+    script.run(&image)?;
     Ok(Disk {
         image,
         kernel: trial.image().join("vmlinuz"),
@@ -107,5 +81,53 @@ impl Script {
 
     fn link(&mut self, path: &str, target: &str) {
         let _ = writeln!(self.commands, "symlink /{path} {target}");
+    }
+
+    /// Runs the commands on a file system.
+    fn run(&self, image: &Path) -> Result<()> {
+        let commands = self.work.join("commands");
+        fs::write(&commands, &self.commands)?;
+        let mut debugfs = Command::new("debugfs");
+        debugfs.arg("-w").arg("-f").arg(&commands).arg(image);
+        let output = debugfs.output().context("cannot run `debugfs`")?;
+        // debugfs ends with 0 after a command that failed. The first line of its messages is its version, and a directory
+        // may be there already; a file that is there would stay as it is.
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        let mut errors = errors.lines().skip(1);
+        let error = errors.find(|line| !line.contains("directory already exists"));
+        ensure!(
+            output.status.success() && error.is_none(),
+            "debugfs: {error:?}"
+        );
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_may_exist_and_a_file_may_not() {
+        let work = tempfile::tempdir().unwrap();
+        let image = work.path().join("disk");
+        fs::File::create(&image).unwrap().set_len(4 << 20).unwrap();
+        quietly(Command::new("mkfs.ext4").arg("-q").arg(&image)).unwrap();
+        let written = |paths: &[&str]| {
+            let mut script = Script {
+                work: work.path().to_owned(),
+                commands: String::new(),
+                count: 0,
+            };
+            script.directory(Path::new("etc"));
+            for path in paths {
+                script.write(path, "x\n").unwrap();
+            }
+            script.run(&image)
+        };
+        written(&["etc/a"]).unwrap();
+        written(&["etc/b"]).unwrap();
+        let error = written(&["etc/a"]).unwrap_err().to_string();
+        assert!(error.contains("already exists"), "{error}");
     }
 }

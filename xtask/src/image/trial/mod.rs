@@ -11,7 +11,6 @@ mod stock;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -22,7 +21,7 @@ use crate::boot::centre::{Centre, Desk, PERSON};
 use crate::boot::course::{Course, Step};
 use crate::boot::guest::{Guest, until};
 use crate::boot::{FOR_BOOT, packages_of, root};
-use crate::command::{build_program, say};
+use crate::command::{build_program, quietly, say};
 use crate::dist::source_date_epoch;
 use crate::packages::{self, FOR_TEST, for_centre};
 use crate::recorded::{self, Report};
@@ -60,6 +59,8 @@ pub(super) fn run(suites: &[String], is_recorded: bool, yes: bool) -> Result<()>
     if suites.is_empty() {
         suites.extend(SUITES);
     }
+    // A commit during the run must not change the time of the image.
+    let epoch = source_date_epoch()?;
     let mut report = Report::begin(commit)?;
     for suite in suites {
         say(&format!("\nDebian {suite}"));
@@ -69,6 +70,7 @@ pub(super) fn run(suites: &[String], is_recorded: bool, yes: bool) -> Result<()>
         let centre = Centre::start(stack)?;
         let mut trial = Trial {
             suite,
+            epoch,
             work: scratch.path().to_owned(),
             cache: work.clone(),
             programs: programs.to_owned(),
@@ -102,6 +104,8 @@ pub(super) fn run(suites: &[String], is_recorded: bool, yes: bool) -> Result<()>
 /// The state of one run.
 struct Trial<'a> {
     suite: &'a str,
+    /// Time of the files of each image.
+    epoch: u64,
     work: PathBuf,
     /// Holds the stock Debian, which is the same in every run.
     cache: PathBuf,
@@ -131,21 +135,9 @@ impl Trial<'_> {
         name: &str,
         carry_out: impl FnOnce(&mut Self) -> Result<String>,
     ) -> Result<()> {
-        say(&format!("- {name}"));
-        let began = Instant::now();
-        let done = carry_out(self);
-        let seen = match &done {
-            Ok(seen) => seen.clone(),
-            Err(error) => format!("{error:#}"),
-        };
-        say(&format!("  {seen}"));
-        self.steps.push(Step {
-            name: name.to_owned(),
-            seconds: began.elapsed().as_secs_f64().round(),
-            seen,
-            passed: done.is_ok(),
-        });
-        done.map(drop)
+        let (step, done) = Step::carry_out(name, || carry_out(self));
+        self.steps.push(step);
+        done
     }
 
     /// Builds an image with the commands of the page, and returns the parts that it was made of.
@@ -193,10 +185,11 @@ impl Trial<'_> {
         let path = std::env::var("PATH").unwrap_or_default();
         shell.args(["-c", line]).current_dir(&self.work).env_clear();
         shell.env("HOME", &self.work);
+        shell.env("SOURCE_DATE_EPOCH", self.epoch.to_string());
         shell.env("PATH", format!("{}:{path}", self.programs.display()));
         let exports = self.centre.exports.iter();
         shell.envs(exports.map(|(name, value)| (name, value)));
-        super::quietly(&mut shell)
+        quietly(&mut shell)
     }
 
     fn base(&self) -> PathBuf {
@@ -210,7 +203,7 @@ impl Trial<'_> {
     /// Builds the image twice, and keeps the root of Debian for the inputs that are refused.
     fn build(&mut self) -> Result<String> {
         let inputs = self.build_as_documented()?;
-        let epoch = source_date_epoch()?;
+        let epoch = self.epoch;
         let archive = Archive {
             suite: self.suite.to_owned(),
             mirror: debian::ARCHIVE.to_owned(),
@@ -247,7 +240,7 @@ impl Trial<'_> {
             fs::remove_dir_all(&root)?;
         }
         let mut copy = std::process::Command::new("cp");
-        super::quietly(copy.arg("-a").arg(self.base()).arg(&root))?;
+        quietly(copy.arg("-a").arg(self.base()).arg(&root))?;
         Ok(root)
     }
 

@@ -7,11 +7,11 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-use super::super::quietly;
-use super::disk::EMULATED;
-use super::{Trial, await_enrolment, files};
+use super::{Trial, await_enrolment, files, page};
 use crate::boot::course::Course;
+use crate::boot::guest::EMULATED;
 use crate::boot::root::{self, Disk};
+use crate::command::quietly;
 use crate::tool_cache;
 
 const USER_DATA: &str = include_str!("../../../../deploy/golden/cloud-init.yaml");
@@ -21,6 +21,18 @@ const ANSIBLE: &str = "ansible-core==2.18.19";
 /// Packages that the images of clouds have, and that the snippets need.
 const MORE: &str = ",cloud-init,python3-apt,curl";
 
+/// User data that changes nothing: cloud-init reports an empty document as an error that it recovered from.
+const NOTHING: &str = "#cloud-config\npackage_update: false\n";
+
+/// Waits for cloud-init. After an error, prints its output without the pictures of host keys, and that of our units.
+const CLOUD_INIT_ENDS: &str = "cloud-init status --wait || { cloud-init status --long; \
+    grep -v '^[|+]' /var/log/cloud-init-output.log | tail -n 80; \
+    journalctl --no-pager -u 'vctl-*' | tail -n 40; exit 1; }";
+
+/// Settings of the disk. Images of clouds have the files of the default locale, and this root has only `C.UTF-8`.
+const CLOUD_CONFIG: &str = "datasource_list: [NoCloud]\nnetwork: {config: disabled}\nresize_rootfs: false\n\
+    locale: C.UTF-8\n";
+
 /// The user data is in the disk, as a provider's data source would have it.
 pub(super) fn cloud_init(trial: &mut Trial) -> Result<String> {
     let scratch = trial.new_directory("cloud-init")?;
@@ -28,10 +40,10 @@ pub(super) fn cloud_init(trial: &mut Trial) -> Result<String> {
     let package = trial.package.clone();
     let digest = super::super::sha256_of(&package)?;
     let ca = fs::read_to_string(trial.centre.value("VCTL_VAULT_CA_CERT")?)?;
-    let ssh_ca = fs::read_to_string(trial.work.join("ca.pub"))?;
+    let trust_ca = fs::read_to_string(trust_script(trial)?)?;
     let url = "file:///srv/vctl-agent.deb";
     let user_data = filled(&[
-        ("@SSH_CA@", &ssh_ca),
+        ("@TRUST_CA@", &trust_ca),
         ("@VAULT_CA@", &ca),
         ("@DB_CA@", &ca),
         ("@ENROLMENT@", &enrolment),
@@ -40,7 +52,7 @@ pub(super) fn cloud_init(trial: &mut Trial) -> Result<String> {
     ]);
     let (disk, key) = disk(trial, &scratch, &user_data, Some(&package))?;
     let course = trial.start(&disk, &scratch, &key)?;
-    let status = course.guest.run("cloud-init status --wait || { cloud-init status --long; tail -n 20 /var/log/cloud-init-output.log; exit 1; }")?;
+    let status = course.guest.run(CLOUD_INIT_ENDS)?;
     await_enrolment(&course.guest)?;
     let serial = first_session(trial, &course)?;
     files::same(&trial.files, &files::of(&course.guest)?)?;
@@ -48,6 +60,14 @@ pub(super) fn cloud_init(trial: &mut Trial) -> Result<String> {
         "{}; the same files; session {serial} is complete in Postgres",
         status.lines().last().unwrap_or_default()
     ))
+}
+
+/// Writes the script that makes a host trust the SSH CA, with the command of the page.
+fn trust_script(trial: &Trial) -> Result<PathBuf> {
+    for command in page::commands(page::STOCK)? {
+        trial.administrator(&command)?;
+    }
+    Ok(trial.work.join("trust-ca.sh"))
 }
 
 /// Replaces each name of the user data; a text of several lines keeps the indentation of the name.
@@ -76,13 +96,14 @@ pub(super) fn ansible(trial: &mut Trial) -> Result<String> {
     let enrolments = scratch.join("enrolments");
     fs::create_dir(&enrolments)?;
     fs::copy(trial.enrol()?, enrolments.join("web-1.json"))?;
-    let (disk, key) = disk(trial, &scratch, "#cloud-config\n", None)?;
+    let (disk, key) = disk(trial, &scratch, NOTHING, None)?;
     let course = trial.start(&disk, &scratch, &key)?;
     course.guest.run("cloud-init status --wait")?;
     without_bpffs(&course)?;
     let hosts = scratch.join("hosts");
     fs::write(&hosts, "web-1 ansible_host=127.0.0.1 ansible_user=root\n")?;
     let ca = trial.centre.value("VCTL_VAULT_CA_CERT")?;
+    let trust_ca = trust_script(trial)?;
     let program = "bin/ansible-playbook";
     let ansible = tool_cache::from_pypi(&[ANSIBLE], program)?;
     let play = || -> Result<String> {
@@ -91,10 +112,7 @@ pub(super) fn ansible(trial: &mut Trial) -> Result<String> {
         play.arg("-i").arg(&hosts).arg(PLAYBOOK);
         for (name, value) in [
             ("vctl_package", trial.package.display().to_string()),
-            (
-                "vctl_ssh_ca",
-                trial.work.join("ca.pub").display().to_string(),
-            ),
+            ("vctl_trust_ca", trust_ca.display().to_string()),
             ("vctl_vault_ca", ca.to_owned()),
             ("vctl_db_ca", ca.to_owned()),
             ("vctl_enrolments", enrolments.display().to_string()),
@@ -178,8 +196,7 @@ fn disk(
         (format!("{seed}/user-data"), user_data.to_owned()),
         (
             "etc/cloud/cloud.cfg.d/99-guest.cfg".to_owned(),
-            "datasource_list: [NoCloud]\nnetwork: {config: disabled}\nresize_rootfs: false\n"
-                .to_owned(),
+            CLOUD_CONFIG.to_owned(),
         ),
     ];
     more.extend(EMULATED.map(|(path, text)| (path.to_owned(), text.to_owned())));
@@ -205,7 +222,7 @@ mod tests {
     #[test]
     fn user_data_has_no_name_left_and_keeps_the_indentation() {
         let names = [
-            "@SSH_CA@",
+            "@TRUST_CA@",
             "@VAULT_CA@",
             "@DB_CA@",
             "@ENROLMENT@",
