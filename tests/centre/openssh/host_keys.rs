@@ -28,7 +28,7 @@ fn a_plain_host_key_needs_no_request_to_vault() {
 
     // `ssh` passes the type.
     desk.install();
-    let said = desk.ssh(&["-v", "ossh-plain-1", "true"]);
+    let said = desk.ssh(&["-vvv", "ossh-plain-1", "true"]);
     assert_eq!(said.code, 0, "{said:?}");
     let passed = said
         .stderr
