@@ -34,6 +34,10 @@ pub(crate) struct KnownHostsArgs {
         default_value = "HOSTNAME"
     )]
     occasion: KnownHostsQuery,
+
+    /// Type of the shown host key, `%t` of ssh_config(5): a plain key needs no SSH CA
+    #[arg(long, value_name = "TYPE")]
+    key_type: Option<String>,
 }
 
 pub(crate) fn run(args: &KnownHostsArgs, globals: &Globals) -> Result<(), Stop> {
@@ -44,9 +48,12 @@ pub(crate) fn run(args: &KnownHostsArgs, globals: &Globals) -> Result<(), Stop> 
     // A wrong configuration is an error: without the CA, ssh would refuse hosts for another reason.
     globals.load()?;
     let known = KnownHostsFiles::of_this_person().read();
+    // `ssh` ignores CAs for a plain key. An installed configuration of an earlier vctl does not pass the type.
+    let shows_certificate = args.key_type.as_deref().is_none_or(openssh::is_certificate);
     let authorities = match args.occasion {
         // No request to Vault here: without a known key, ssh prefers certificates anyway.
         KnownHostsQuery::Order | KnownHostsQuery::Address => Vec::new(),
+        KnownHostsQuery::Hostname if !shows_certificate => Vec::new(),
         KnownHostsQuery::Hostname => {
             let asking = context::run(globals, async |context| {
                 Ok(ssh_ca::published(context.vault().settings()).await?)

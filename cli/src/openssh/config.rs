@@ -62,7 +62,7 @@ Host {}
     PubkeyAuthentication yes
     PubkeyAcceptedAlgorithms ssh-ed25519-cert-v01@openssh.com
     PreferredAuthentications publickey
-    KnownHostsCommand \"{vctl}\" known-hosts --for %I %H
+    KnownHostsCommand \"{vctl}\" known-hosts --for %I --key-type %t %H
 ",
             names.join(" ")
         )
@@ -140,7 +140,7 @@ Host db-1 web-1
     PubkeyAuthentication yes
     PubkeyAcceptedAlgorithms ssh-ed25519-cert-v01@openssh.com
     PreferredAuthentications publickey
-    KnownHostsCommand \"/usr/bin/vctl\" known-hosts --for %I %H
+    KnownHostsCommand \"/usr/bin/vctl\" known-hosts --for %I --key-type %t %H
 ";
         assert_eq!(text, expected);
     }

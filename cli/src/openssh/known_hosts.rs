@@ -50,6 +50,11 @@ fn line(out: &mut impl Write, names: &str, key: &KeyData) -> io::Result<()> {
     writeln!(out, "{names} {}", key.map_err(io::Error::other)?)
 }
 
+/// Returns whether a type of host key, as OpenSSH writes it, is that of a certificate.
+pub(crate) fn is_certificate(key_type: &str) -> bool {
+    key_type.contains("-cert-v")
+}
+
 /// Parses the name of a host.
 ///
 /// # Errors
@@ -72,6 +77,19 @@ mod tests {
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB9dG4kjRhQTtWTVzd2t27+t0DEHBPW7iOD23TUiYLio";
     const OTHER: &str =
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+
+    #[test]
+    fn only_a_certificate_has_the_type_of_one() {
+        for (key_type, expected) in [
+            ("ssh-ed25519-cert-v01@openssh.com", true),
+            ("sk-ecdsa-sha2-nistp256-cert-v01@openssh.com", true),
+            ("ssh-ed25519", false),
+            ("sk-ssh-ed25519@openssh.com", false),
+            ("NONE", false),
+        ] {
+            assert_eq!(is_certificate(key_type), expected, "{key_type}");
+        }
+    }
 
     #[test]
     fn every_line_names_only_this_host() {

@@ -27,6 +27,6 @@ pub(crate) use config::{Paths, is_about, render};
 pub(crate) use disconnect::SshProgress;
 pub(crate) use fd_pass::{hand_over, is_wanted as passes_descriptor};
 pub(crate) use include::Include;
-pub(crate) use known_hosts::{KnownHostsQuery, name, write as write_known_hosts};
+pub(crate) use known_hosts::{KnownHostsQuery, is_certificate, name, write as write_known_hosts};
 pub(crate) use proxy::{ProxyRequest, run as run_proxy};
 pub(crate) use socket_dir::SocketDir;

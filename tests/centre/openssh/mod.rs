@@ -1,6 +1,7 @@
 //! OpenSSH and its relatives through `vctl proxy`: without a key on disk, and with one row for each connection. The row
 //! has the serial that the host's sshd saw.
 
+mod host_keys;
 mod install;
 mod matrix;
 mod programs;

@@ -4,6 +4,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use vctl_tests::centre::Centre;
+use vctl_tests::lab::{PATIENCE, eventually};
 
 use super::User;
 use crate::login::Said;
@@ -32,6 +33,29 @@ fn a_killed_command_leaves_only_the_shared_login() {
     }
     user.list();
     assert_eq!(user.logins(), before);
+}
+
+#[test]
+fn the_next_command_uses_the_login_of_a_killed_one() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let user = User::new(centre, "dbl-kill-next");
+    let mut child = start(&user, &["list"]);
+    // The login is stored before Postgres gets it, so this is the middle of the command.
+    let is_stored = || Ok(user.file().exists());
+    assert!(eventually(PATIENCE, is_stored).unwrap());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left = user.login();
+    assert_eq!(user.logins(), 1);
+    for _ in 0..2 {
+        user.list();
+        assert_eq!((user.login(), user.logins()), (left.clone(), 1));
+    }
+    let said = user.at.run(&["logout"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    user.await_logins(0);
 }
 
 #[test]

@@ -1,25 +1,21 @@
 //! `ssh HOST true` to many hosts through `vctl proxy`, 50 at a time, as Ansible does it. The same hosts without vctl and
-//! with a certificate that is ready are the comparison. Then commands of many users, and the size of Postgres' catalogs.
+//! with a certificate that is ready are the comparison.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use vctl_tests::centre::{Centre, DATABASE, Options};
-use vctl_tests::lab::{Programs, eventually};
+use vctl_tests::lab::eventually;
 use vctl_tests::load::stats::u64_as_f64;
 
+use super::at_once::at_once;
 use super::operator::Operator;
 use super::ssh::NAME;
 use crate::report::Findings;
@@ -30,8 +26,6 @@ const AT_ONCE: usize = 50;
 
 /// The hosts are visited in parts, with and without vctl in turn, so that both run on the machine in the same state.
 const PARTS: usize = 5;
-
-const USERS: usize = 50;
 
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
@@ -46,8 +40,8 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     for name in &names {
         operator.knows(name, host, None)?;
     }
+    operator.write_proxied_config()?;
     connections(&centre, &operator, &names, &mut findings)?;
-    catalogs(bench, &centre, &mut findings)?;
     Ok(findings)
 }
 
@@ -121,7 +115,7 @@ impl Spent {
 fn visit(names: &[String], command: impl Fn(&str) -> Command + Sync) -> Result<Spent> {
     let before = children_cpu_s()?;
     let begun = Instant::now();
-    at_once(names.len(), |number| {
+    at_once(AT_ONCE, names.len(), |number| {
         let mut command = command(&names[number]);
         let output = command.stdin(Stdio::null()).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
@@ -135,33 +129,6 @@ fn visit(names: &[String], command: impl Fn(&str) -> Command + Sync) -> Result<S
         cpu_s: children_cpu_s()? - before,
         parts: Vec::new(),
     })
-}
-
-/// Runs `work` with each number below `count`, on 50 threads. Returns the first error.
-fn at_once(count: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
-    let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(count) {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
-                        return;
-                    }
-                    if let Err(error) = work(number)
-                        && let Ok(mut failed) = failed.lock()
-                    {
-                        failed.get_or_insert(error);
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    let failed = failed
-        .into_inner()
-        .map_err(|_| anyhow!("a thread panicked"))?;
-    failed.map_or(Ok(()), Err)
 }
 
 /// Waits for the proxies that `ssh` left. The agent that they share goes on.
@@ -223,82 +190,4 @@ impl<'a> ConnectionWatch<'a> {
         let _ = self.psql.wait();
         Ok(self.centre.ask("select most from bench_watch")?.parse()?)
     }
-}
-
-/// Runs commands of many users, and compares the catalogs of logins with those at the beginning.
-fn catalogs(bench: &Bench, centre: &Centre, findings: &mut Findings) -> Result<()> {
-    let each = bench.full_or_short(200, 4);
-    let vctl = Programs::find()?.vctl;
-    let users = (0..USERS).map(|number| {
-        let home = bench.directory("home-")?;
-        let name = format!("crowd-{number}");
-        let client = centre.person(&name, &["vctl-user"])?;
-        let file = home.join("given");
-        fs::write(&file, client.token().expose())?;
-        Ok((home, file))
-    });
-    let users: Vec<(PathBuf, PathBuf)> = users.collect::<Result<_>>()?;
-    let command = |home: &PathBuf, args: &[&str]| {
-        let mut command = Command::new(&vctl);
-        command
-            .args(args)
-            .env_clear()
-            .env("HOME", home)
-            .envs(centre.environment())
-            .stdin(Stdio::null());
-        command
-    };
-    let succeeds = |mut command: Command| {
-        let output = command.output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{command:?}: {said}");
-        Ok(())
-    };
-    for (home, file) in &users {
-        let mut login = command(home, &["login", "--token-stdin"]);
-        login.stdin(fs::File::open(file)?);
-        succeeds(login)?;
-    }
-    let size = |catalog: &str| -> Result<f64> {
-        let sql = format!("select pg_relation_size('{catalog}')");
-        Ok(u64_as_f64(centre.ask(&sql)?.parse()?))
-    };
-    let names = ["pg_authid", "pg_shdepend"];
-    let mut before = Vec::new();
-    for name in names {
-        before.push(size(name)?);
-    }
-    let begun = Instant::now();
-    at_once(USERS, |number| {
-        for _ in 0..each {
-            succeeds(command(&users[number].0, &["list"]))?;
-        }
-        Ok(())
-    })?;
-    let commands = u64_as_f64((USERS * each) as u64);
-    let rate = commands / begun.elapsed().as_secs_f64();
-    findings.state("vctl list of 50 users, all", commands, "commands");
-    findings.state("vctl list of 50 users", rate, "commands/s");
-    for (name, before) in names.iter().zip(before) {
-        let grown = size(name)? / before;
-        let what = format!("size of {name} after them / before");
-        findings.at_most(&what, grown, "", 2.0);
-    }
-    let left = "select rolname from pg_roles where rolname like 'ro/%crowd-%'";
-    let kept: BTreeSet<String> = centre.ask(left)?.lines().map(str::to_owned).collect();
-    findings.state(
-        "database logins of 50 users",
-        u64_as_f64(kept.len() as u64),
-        "",
-    );
-    for (home, _) in &users {
-        succeeds(command(home, &["logout"]))?;
-    }
-    let gone = || Ok(centre.ask(left)?.is_empty());
-    ensure!(
-        eventually(Duration::from_mins(1), gone)?,
-        "logins are left after the logout"
-    );
-    findings.exactly("database logins after the logouts", 0, "", 0);
-    Ok(())
 }

@@ -22,7 +22,9 @@ mod operator;
 mod ssh;
 mod grants;
 mod far;
+mod at_once;
 mod many;
+mod catalogs;
 mod stall;
 mod reading;
 mod picker;
@@ -81,8 +83,10 @@ pub(crate) enum Scenario {
     Grants,
     /// Commands far from the servers: delay lines of 50 and 150 ms, and round trips by server
     Far,
-    /// 500 hosts through `vctl proxy`, 50 at a time; and the catalogs of Postgres after 10,000 commands of 50 users
+    /// 500 hosts through `vctl proxy`, 50 at a time
     Many,
+    /// 10,000 commands of 50 users: database logins that they leave, and the size of Postgres' catalogs
+    Catalogs,
     /// One forward that is not read: its effect on other forwards, and memory
     Stall,
     /// `vctl list`, `audit` and `session --list`, with their credentials
@@ -128,6 +132,7 @@ impl Scenario {
             Self::Grants => grants::run(bench),
             Self::Far => far::run(bench),
             Self::Many => many::run(bench),
+            Self::Catalogs => catalogs::run(bench),
             Self::Stall => stall::run(bench),
             Self::Reading => reading::run(bench),
             Self::Picker => picker::run(bench),

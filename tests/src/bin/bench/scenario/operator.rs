@@ -57,9 +57,7 @@ impl<'a> Operator<'a> {
         fs::create_dir(home.join(".ssh"))?;
         operator.make_certificate()?;
         operator.knows_at(name, host, ssh_port, None)?;
-        let lines = operator.with_centre().arg("ssh-config").output()?;
-        ensure!(lines.status.success(), "`vctl ssh-config` failed");
-        fs::write(home.join("proxied"), lines.stdout)?;
+        operator.write_proxied_config()?;
         Ok(operator)
     }
 
@@ -159,6 +157,13 @@ impl<'a> Operator<'a> {
             .args(options)
             .args(args);
         command
+    }
+
+    /// Writes the settings of `ssh` through `vctl proxy`, for the hosts that the inventory has now.
+    pub(super) fn write_proxied_config(&self) -> Result<()> {
+        let lines = self.with_centre().arg("ssh-config").output()?;
+        ensure!(lines.status.success(), "`vctl ssh-config` failed");
+        Ok(fs::write(self.home.join("proxied"), lines.stdout)?)
     }
 
     /// Returns `ssh` with the settings that `vctl ssh-config --install` makes.
