@@ -235,7 +235,7 @@ impl Server {
             let client = self.client(Replay::new(stream, said), role, lease).await?;
             Ok((client, compat))
         });
-        let done = done.await;
+        let done = Box::pin(done).await;
         if at_once && matches!(done, Err(PgError::Timeout { .. })) {
             // A proxy may lose what was sent ahead.
             self.shortcuts.change_shortcuts(&Shortcuts::without_scram);

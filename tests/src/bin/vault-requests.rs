@@ -3,6 +3,12 @@
 //! The script starts the CLI about a hundred times, and each start takes 0.2 s of a CPU. Most specs need a configured
 //! server and not the CLI; those of the script and of the README use the CLI itself.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the script reads the output, as that of the CLI"
+)]
+
 use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
