@@ -13,7 +13,7 @@ pub(crate) fn below(repository: &Path, page: &str, heading: &str) -> Result<Vec<
 }
 
 fn of_text(text: &str, heading: &str) -> Result<Vec<String>> {
-    let heading_line = format!("{heading}\n");
+    let (heading_line, text) = (format!("\n{heading}\n"), format!("\n{text}"));
     let (_, section) = text
         .split_once(&heading_line)
         .with_context(|| format!("it has no `{heading}`"))?;
@@ -35,5 +35,7 @@ mod tests {
         assert_eq!(of_text(page, "## Two").unwrap(), ["a 1", "b 2"]);
         assert!(of_text(page, "## One").is_err());
         assert!(of_text(page, "## T").is_err());
+        let deeper = "### Two\n\n```sh\nc\n```\n\n## Two\n\n```sh\na\n```\n";
+        assert_eq!(of_text(deeper, "## Two").unwrap(), ["a"]);
     }
 }

@@ -12,7 +12,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256_PLUS, ScramSha256};
-use postgres_protocol::message::backend::{DataRowBody, Header, Message};
+use postgres_protocol::message::backend::{DataRowBody, ErrorResponseBody, Header, Message};
 use postgres_protocol::message::frontend;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
@@ -42,7 +42,7 @@ pub(super) enum Ended {
         /// `None`: they were not asked for, or the server could not answer.
         compat: Option<Compat>,
     },
-    /// The server does not ask for SCRAM with channel binding, but its first message is sent. The connection is useless.
+    /// The server does not take what was sent ahead. The connection is useless.
     NoScram,
 }
 
@@ -105,7 +105,9 @@ where
     words.forget();
     let body = match words.next().await? {
         Some(Message::AuthenticationSaslContinue(body)) => body,
-        Some(Message::ErrorResponse(_)) | None => return Ok(Ended::Said(words.all())),
+        Some(Message::ErrorResponse(error)) => return refused(&error, &mut words, at_once),
+        None if at_once => return Err(closed().into()),
+        None => return Ok(Ended::Said(words.all())),
         Some(_) => return Err(left_scram().into()),
     };
     scram.update(body.data())?;
@@ -120,7 +122,9 @@ where
     words.forget();
     let body = match words.next().await? {
         Some(Message::AuthenticationSaslFinal(body)) => body,
-        Some(Message::ErrorResponse(_)) | None => return Ok(Ended::Said(words.all())),
+        Some(Message::ErrorResponse(error)) => return refused(&error, &mut words, at_once),
+        None if at_once => return Err(closed().into()),
+        None => return Ok(Ended::Said(words.all())),
         Some(_) => return Err(left_scram().into()),
     };
     scram.finish(body.data()).map_err(LoginError::Unproven)?;
@@ -132,7 +136,9 @@ where
             Some(Message::ParameterStatus(status)) if status.name()? == "server_version" => {
                 status.value()?.clone_into(&mut server_version);
             }
-            Some(Message::ErrorResponse(_)) | None => return Ok(Ended::Said(words.all())),
+            Some(Message::ErrorResponse(error)) => return refused(&error, &mut words, at_once),
+            None if at_once => return Err(closed().into()),
+            None => return Ok(Ended::Said(words.all())),
             Some(_) => {}
         }
     }
@@ -148,6 +154,29 @@ where
         server_version,
         compat,
     })
+}
+
+/// Leaves a refusal to tokio-postgres. But a proxy that cannot take what was sent ahead says that the protocol was violated.
+fn refused<S>(
+    error: &ErrorResponseBody,
+    words: &mut Words<'_, S>,
+    at_once: bool,
+) -> Result<Ended, LoginError> {
+    // Field `C` is the SQLSTATE; class 08 is about the connection.
+    let is_about_connection = error
+        .fields()
+        .any(|field| Ok(field.type_() == b'C' && field.value_bytes().starts_with(b"08")))?;
+    if at_once && is_about_connection {
+        return Ok(Ended::NoScram);
+    }
+    Ok(Ended::Said(words.all()))
+}
+
+fn closed() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the server closed the connection",
+    )
 }
 
 /// A server that asked for SCRAM must not ask for the password, or let in without it.
@@ -169,7 +198,7 @@ async fn versions<S: AsyncRead + Unpin>(words: &mut Words<'_, S>) -> io::Result<
             Some(Message::ErrorResponse(_)) => compat = None,
             Some(Message::ReadyForQuery(_)) => return Ok(compat),
             Some(_) => {}
-            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            None => return Err(closed()),
         }
     }
 }
@@ -328,6 +357,26 @@ mod tests {
             theirs.write_all(&message(b'R', answer)).await.unwrap();
             let ended = logged_in(ours, true).await;
             assert!(matches!(ended, Err(LoginError::Io(_))), "{ended:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_cannot_take_what_was_sent_ahead_is_noticed() {
+        let refusal = message(b'E', b"SFATAL\0C08P01\0Munexpected message\0\0");
+        for (answer, at_once) in [(&refusal[..], true), (&refusal, false), (b"", true)] {
+            let (ours, mut theirs) = duplex(4096);
+            theirs.write_all(&message(b'R', OFFER)).await.unwrap();
+            theirs.write_all(answer).await.unwrap();
+            // As close_notify of TLS does.
+            theirs.shutdown().await.unwrap();
+            let ended = logged_in(ours, at_once).await;
+            match (ended, answer) {
+                (Ok(Ended::NoScram), [b'E', ..]) | (Err(LoginError::Io(_)), []) => {
+                    assert!(at_once);
+                }
+                (Ok(Ended::Said(said)), [b'E', ..]) => assert!(!at_once && said == answer),
+                (other, _) => panic!("{other:?}"),
+            }
         }
     }
 

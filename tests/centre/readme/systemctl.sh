@@ -24,7 +24,7 @@ stop() {
     rm -f /run/vctl/agent.sock /run/collect.pid
 }
 case "$*" in
-daemon-reload | "enable vctl-collect vctl-node-agent") ;;
+daemon-reload | "enable vctl-collect" | "enable vctl-node-agent") ;;
 "is-active --quiet vctl-collect.service" | "is-enabled --quiet vctl-collect.service")
     [ -f /run/collect.pid ]
     ;;

@@ -45,6 +45,13 @@ fn run() -> Result<String> {
         let prefix = format!("-{name}=");
         flags.iter().find_map(|flag| flag.strip_prefix(&*prefix))
     };
+    let is_known = |flag: &&str| {
+        let name = flag.split_once('=').map_or(*flag, |(name, _)| name);
+        ["-format", "-field", "-path", "-f"].contains(&name) || name.starts_with("-audit-non-hmac-")
+    };
+    if let Some(flag) = flags.iter().find(|flag| !is_known(flag)) {
+        bail!("setup.sh did not use `{flag}` before");
+    }
     let client = client()?;
     let get = |path: &str| client.get(path);
     let text = match *words {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 /// Files that the first boot or the next use of a tool makes again.
 const REMOVED: [&str; 9] = [
@@ -27,9 +27,13 @@ const EMPTIED: [&str; 5] = [
     "var/lib/apt/lists",
     "var/cache/apt",
 ];
+/// Links of Debian into `run`.
+const INTO_RUN: [&str; 2] = ["var/run", "var/lock"];
 /// Begin of the paths of host keys.
 const HOST_KEYS: &str = "etc/ssh/ssh_host_";
 const LOGS: &str = "var/log";
+/// Makes sshd trust the SSH CA.
+const DROP_IN: &str = "etc/ssh/sshd_config.d/10-vault-ca.conf";
 /// Files that the build writes.
 const MACHINE_ID: &str = "etc/machine-id";
 const HOSTS: &str = "etc/hosts";
@@ -37,8 +41,8 @@ const RESOLVER: &str = "etc/resolv.conf";
 /// Logs that must exist, with their modes, before a program writes to them.
 const LOGINS: [&str; 3] = ["btmp", "lastlog", "wtmp"];
 
-/// Returns why a file of this path, relative to the root, does not become a part of the image.
-pub(super) fn reason(path: &str) -> Option<&'static str> {
+/// Returns why a file or link of this path, relative to the root, does not become a part of the image.
+pub(super) fn reason(path: &str, is_link: bool) -> Option<&'static str> {
     let is_below = |directory: &str| {
         let rest = path.strip_prefix(directory);
         rest.is_some_and(|rest| rest.starts_with('/'))
@@ -48,11 +52,16 @@ pub(super) fn reason(path: &str) -> Option<&'static str> {
         RESOLVER => Some("the image has a link to systemd-resolved"),
         MACHINE_ID => Some("each host has its own"),
         path if REMOVED.contains(&path) => Some("each host makes it again"),
-        _ if EMPTIED.iter().any(|directory| is_below(directory)) => {
+        // In place of the directory, too: the build would empty the directory that a link leads to.
+        path if path == LOGS || EMPTIED.contains(&path) || INTO_RUN.contains(&path) => {
+            Some("the image has a directory of this name")
+        }
+        _ if EMPTIED.iter().chain(&INTO_RUN).any(|of| is_below(of)) => {
             Some("the image has an empty directory")
         }
         path if path.starts_with(HOST_KEYS) => Some("each host has its own"),
-        _ if is_below(LOGS) => Some("it is a log"),
+        DROP_IN => Some("the build writes it; use another name"),
+        _ if is_below(LOGS) && !is_link => Some("it is a log"),
         _ => None,
     }
 }
@@ -85,6 +94,7 @@ pub(super) fn run(root: &Path) -> Result<()> {
 }
 
 fn logs(directory: &Path) -> Result<()> {
+    ensure_is_no_link(directory)?;
     for path in entries(directory)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_symlink() {
@@ -101,7 +111,18 @@ fn logs(directory: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A link may lead out of the root, to a directory of the machine that builds.
+fn ensure_is_no_link(directory: &Path) -> Result<()> {
+    ensure!(
+        !directory.is_symlink(),
+        "`{}` is a link, and must be a directory",
+        directory.display()
+    );
+    Ok(())
+}
+
 fn empty(directory: &Path) -> Result<()> {
+    ensure_is_no_link(directory)?;
     for path in entries(directory)? {
         if path.is_dir() && !path.is_symlink() {
             fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;

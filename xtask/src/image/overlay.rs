@@ -20,8 +20,8 @@ pub(super) fn check(overlay: &Path, allows_authorized_keys: bool) -> Result<()> 
         overlay.display()
     );
     let mut lost = Vec::new();
-    for path in paths(overlay)? {
-        if let Some(reason) = neutral::reason(&path) {
+    for (path, is_link) in paths(overlay)? {
+        if let Some(reason) = neutral::reason(&path, is_link) {
             lost.push(format!("/{path}: {reason}"));
         }
     }
@@ -40,19 +40,21 @@ pub(super) fn check(overlay: &Path, allows_authorized_keys: bool) -> Result<()> 
     secrets::refuse("overlay", overlay, allows_authorized_keys)
 }
 
-/// Returns the paths of all files and links, relative to the overlay.
-fn paths(overlay: &Path) -> Result<Vec<String>> {
+/// Returns the paths of all files and links, relative to the overlay, and which of them are links.
+fn paths(overlay: &Path) -> Result<Vec<(String, bool)>> {
     let mut paths = Vec::new();
     let mut directories = vec![overlay.to_owned()];
     while let Some(directory) = directories.pop() {
         let files = fs::read_dir(&directory);
         for file in files.with_context(|| format!("cannot read `{}`", directory.display()))? {
             let file = file?;
-            if file.file_type()?.is_dir() {
+            let kind = file.file_type()?;
+            if kind.is_dir() {
                 directories.push(file.path());
             } else {
                 let path = file.path();
-                paths.push(path.strip_prefix(overlay)?.to_string_lossy().into_owned());
+                let path = path.strip_prefix(overlay)?.to_string_lossy().into_owned();
+                paths.push((path, kind.is_symlink()));
             }
         }
     }
@@ -61,9 +63,12 @@ fn paths(overlay: &Path) -> Result<Vec<String>> {
 }
 
 /// Copies files as root's. A directory or a link to one that Debian has keeps its mode.
+///
+/// The tar of the root unpacks: Debian has absolute links to directories, such as `/usr/lib/ssl/certs`, and outside of the
+/// root they lead to directories of this machine.
 pub(super) fn copy(overlay: &Path, root: &Path) -> Result<()> {
     let script = "tar -C \"$1\" --owner=0 --group=0 --numeric-owner --mode=go-w -cf - . | \
-        tar -C \"$2\" --no-overwrite-dir --keep-directory-symlink -xpf -";
+        chroot \"$2\" tar -C / --no-overwrite-dir --keep-directory-symlink -xpf -";
     let mut shell = Command::new("bash");
     shell.args(["-o", "pipefail", "-c", script, "copy"]);
     quietly(shell.arg(overlay).arg(root)).map(drop)
@@ -71,6 +76,8 @@ pub(super) fn copy(overlay: &Path, root: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     /// Returns the reason against an overlay with this file; empty if it is accepted.
@@ -103,7 +110,10 @@ mod tests {
             "etc/resolv.conf",
             "etc/machine-id",
             "etc/ssh/ssh_host_ed25519_key.pub",
+            "etc/ssh/sshd_config.d/10-vault-ca.conf",
             "var/log/app.log",
+            "var/lock/app",
+            "var/run/app/socket",
             "run/app/socket",
         ] {
             let refused = refusal(path, "x\n");
@@ -116,7 +126,31 @@ mod tests {
     fn a_link_in_the_place_of_such_a_file_is_refused_too() {
         let overlay = tempfile::tempdir().unwrap();
         fs::create_dir(overlay.path().join("etc")).unwrap();
-        std::os::unix::fs::symlink("hosts.fleet", overlay.path().join("etc/hosts")).unwrap();
+        symlink("hosts.fleet", overlay.path().join("etc/hosts")).unwrap();
         assert!(check(overlay.path(), false).is_err());
+    }
+
+    #[test]
+    fn a_link_cannot_stand_for_a_directory_that_the_build_empties() {
+        let machine = tempfile::tempdir().unwrap();
+        fs::write(machine.path().join("kept"), "").unwrap();
+        for directory in ["tmp", "var/tmp", "var/log", "var/cache/apt"] {
+            let root = tempfile::tempdir().unwrap();
+            let link = root.path().join(directory);
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            symlink(machine.path(), &link).unwrap();
+            assert!(check(root.path(), false).is_err(), "{directory}");
+            // The root of a Debian could have such a link of its own.
+            assert!(neutral::run(root.path()).is_err(), "{directory}");
+        }
+        assert!(machine.path().join("kept").exists());
+    }
+
+    #[test]
+    fn a_link_among_the_logs_is_kept() {
+        let overlay = tempfile::tempdir().unwrap();
+        fs::create_dir_all(overlay.path().join("var/log")).unwrap();
+        symlink("../../srv/log", overlay.path().join("var/log/app")).unwrap();
+        check(overlay.path(), false).unwrap();
     }
 }

@@ -135,7 +135,8 @@ impl<'a> Installation<'a> {
             )?,
             None => write!(
                 screen,
-                "Write to /etc/vctl/agent.yaml on the host, if the file does not exist yet:\n\n{}\n",
+                "Write to /etc/vctl/agent.yaml on the host, if the file does not exist yet; `install -d -m 0700 /etc/vctl`\n\
+                 creates the directory:\n\n{}\n",
                 self.agent_config
             )?,
         }
@@ -147,7 +148,8 @@ impl<'a> Installation<'a> {
              \x20 echo {} > /etc/vctl/secret_id\n\
              {rename}\
              \x20 systemctl daemon-reload\n\
-             \x20 systemctl enable vctl-collect vctl-node-agent\n\
+             \x20 systemctl enable vctl-collect\n\
+             \x20 systemctl enable vctl-node-agent    # if it is installed\n\
              \x20 systemctl restart vctl-collect vctl-node-agent\n\n\
              The secret id can be unwrapped only once: the agent does that and replaces it with the secret id. If the\n\
              agent reports that it was already unwrapped, the secret id may be stolen: vctl host revoke {host}\n\n\
