@@ -17,7 +17,8 @@ const ROUND_TRIP: Duration = Duration::from_millis(20);
 
 const NAME: &str = "round-trips";
 
-/// A command, and its highest number of round trips to Vault, Postgres and sshd. `status` asks Vault over several
+/// A command, and its highest number of round trips to Vault, Postgres and sshd, with Postgres 14 to 16. A newer one needs no
+/// request for TLS: one less. `status` asks Vault over several
 /// connections side by side, and `ssh` over two. The goodbye to Postgres is one of them: the server answers
 /// it, but no user waits for that.
 const LIMITS: [(&[&str], [u32; 3]); 6] = [
@@ -64,8 +65,12 @@ fn no_command_needs_more_round_trips_than_stated() {
     let given = std::fs::File::open(&file).unwrap().into();
     let said = run(&["login", "--username", NAME, "--password-stdin"], given);
     assert_eq!(said.code, 0, "{said:?}");
+    let version = centre.postgres.psql(DATABASE, "show server_version_num");
+    let has_direct_tls = version.unwrap().parse::<u32>().unwrap() >= 170_000;
+    let saved = u32::from(has_direct_tls);
     let mut wrong = Vec::new();
-    for (args, limits) in LIMITS {
+    for (args, mut limits) in LIMITS {
+        limits[1] = limits[1].saturating_sub(saved);
         // The first run fills caches, and leaves its database login.
         run(args, Stdio::null());
         far.take();
@@ -84,8 +89,8 @@ fn no_command_needs_more_round_trips_than_stated() {
                 far.take().flights
             };
             let flights = (0..2).map(again).chain([crossings.flights]).min().unwrap();
-            if flights > FLIGHTS {
-                wrong.push((args, "all of them", flights, FLIGHTS));
+            if flights > FLIGHTS - saved {
+                wrong.push((args, "all of them", flights, FLIGHTS - saved));
             }
         }
     }

@@ -66,6 +66,8 @@ pub(super) const CENTRE: &[&str] = &[
     "inventory::sync::sync_keeps_the_fields_that_operators_set",
     "ssh_ca::rotation::",
     "ssh_ca::trust_ca::install::trust_ca_makes_a_host_accept_certificates",
+    "command::round_trips::",
+    "login::db_logins::server::",
     "ssh::outage::a_postgres_without_a_connection_left_is_away",
     "ssh::status::the_row_is_there_while_the_command_runs_and_closed_after_it",
 ];
