@@ -8,7 +8,6 @@ use vctl_common::centre::{DbRole, DbSettings};
 use vctl_common::count::counted;
 use vctl_common::person::Person;
 use vctl_common::pg::{PgError, Pool, PoolLimits};
-use vctl_common::vault::Vault;
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
@@ -100,7 +99,7 @@ impl StatusReport {
         let (addr, db) = (&settings.vault.addr, &settings.db);
         let session = async {
             let token = token::open(loaded, interaction).await?;
-            let (session, hosts) = tokio::join!(token.look_up(), hosts(&token.vault, db));
+            let (session, hosts) = tokio::join!(token.look_up(), hosts(&token, db));
             Ok::<_, Stop>((session?, hosts))
         };
         let (seal, session, authority) = tokio::join!(
@@ -236,8 +235,9 @@ impl StatusReport {
     }
 }
 
-async fn hosts(vault: &Vault, db: &DbSettings) -> Result<Vec<FleetHost>, PgError> {
-    let pool = Pool::new(vault.clone(), db, DbRole::Ro, PoolLimits::default())?;
+async fn hosts(token: &token::OpenToken, db: &DbSettings) -> Result<Vec<FleetHost>, PgError> {
+    let (vault, logins) = (token.vault.clone(), token.logins.clone());
+    let pool = Pool::with_logins(vault, db, DbRole::Ro, PoolLimits::default(), logins)?;
     let found = async {
         let client = pool.get().await?;
         Ok(fleet::store::hosts(&client).await?)

@@ -1,8 +1,10 @@
 //! Check: is there a valid token, for which identity, and when does it expire?
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use vctl_common::person::Person;
+use vctl_common::pg::SharedLogins;
 use vctl_common::vault::{Auth, TokenInfo, Vault, VaultError};
 
 use super::CheckResult;
@@ -44,6 +46,8 @@ pub(crate) async fn ask(loaded: &Loaded, interaction: Interaction) -> Result<Ses
 /// A token that is not expired by our clock.
 pub(crate) struct OpenToken {
     pub(crate) vault: Vault,
+    /// The database logins that commands with this token share.
+    pub(crate) logins: Option<Arc<dyn SharedLogins>>,
     method: Option<String>,
 }
 
@@ -57,7 +61,12 @@ pub(crate) async fn open(loaded: &Loaded, interaction: Interaction) -> Result<Op
         Token::FromEnv(_) => None,
         Token::Cached(token) => Some(token.method.clone()),
     };
-    Ok(OpenToken { vault, method })
+    let logins = login.db_logins(&token);
+    Ok(OpenToken {
+        vault,
+        logins: logins.map(|logins| Arc::new(logins) as _),
+        method,
+    })
 }
 
 impl OpenToken {
