@@ -17,6 +17,9 @@ const ROUND_TRIP: Duration = Duration::from_millis(20);
 
 const NAME: &str = "round-trips";
 
+/// Runs of each command.
+const ATTEMPTS: usize = 3;
+
 /// A command, and its highest number of round trips to Vault, Postgres and sshd, with Postgres 14 to 16. A newer one needs no
 /// request for TLS: one less. `status` asks Vault over several
 /// connections side by side, and `ssh` over two. The goodbye to Postgres is one of them: the server answers
@@ -71,26 +74,32 @@ fn no_command_needs_more_round_trips_than_stated() {
     let mut wrong = Vec::new();
     for (args, mut limits) in LIMITS {
         limits[1] = limits[1].saturating_sub(saved);
+        // Only `ssh` uses several servers at the same time.
+        let flights = if args[0] == "ssh" {
+            FLIGHTS - saved
+        } else {
+            u32::MAX
+        };
         // The first run fills caches, and leaves its database login.
         run(args, Stdio::null());
         far.take();
-        let said = run(args, Stdio::null());
-        let crossings = far.take();
-        assert_eq!(said.code, 0, "{args:?}: {said:?}");
-        for ((server, needed), limit) in crossings.round_trips().into_iter().zip(limits) {
-            if needed > limit {
-                wrong.push((args, server, needed, limit));
+        // A slow machine may send a request later than it could, never earlier: the lowest count is the right one.
+        let mut fewest = [u32::MAX; 4];
+        for _ in 0..ATTEMPTS {
+            let said = run(args, Stdio::null());
+            let crossings = far.take();
+            assert_eq!(said.code, 0, "{args:?}: {said:?}");
+            let counts = crossings.round_trips().map(|(_, count)| count);
+            let counts = counts.into_iter().chain([crossings.flights]);
+            for (fewest, count) in fewest.iter_mut().zip(counts) {
+                *fewest = count.min(*fewest);
             }
         }
-        if args[0] == "ssh" {
-            // A slow machine may send a request later than it could, never earlier: the lowest count is the right one.
-            let again = |_| {
-                run(args, Stdio::null());
-                far.take().flights
-            };
-            let flights = (0..2).map(again).chain([crossings.flights]).min().unwrap();
-            if flights > FLIGHTS - saved {
-                wrong.push((args, "all of them", flights, FLIGHTS - saved));
+        let limits = limits.into_iter().chain([flights]);
+        let of = ["vault", "postgres", "sshd", "all of them"];
+        for ((of, needed), limit) in of.into_iter().zip(fewest).zip(limits) {
+            if needed > limit {
+                wrong.push((args, of, needed, limit));
             }
         }
     }
