@@ -270,8 +270,8 @@ begin
             events = events + cardinality(e_seq), updated_at = now(), boot_id = p_boot,
             stored_until = greatest(case when c.boot_id = p_boot then c.stored_until end, (
                 -- In numeric: a wrong clock must not overflow.
-                select least(greatest(extract(epoch from at) * 1000000000 - wall, 0), 9223372036854775807)::bigint
-                from unnest(e_at, e_wall) as e (at, wall) order by at desc limit 1))
+                select least(greatest(max(extract(epoch from at) * 1000000000 - wall), 0), 9223372036854775807)::bigint
+                from unnest(e_at, e_wall) as e (at, wall)))
         where host_id = host_no and spool_id = p_spool;
     end if;
     cursor_segment := p_to[1];
@@ -329,8 +329,7 @@ $$;
 
 drop function vctl.stream_host(text);
 
--- As in 0028_stream_ingest, with the time until which events are stored. `moved_at` is for an older `vctl-agent ingest`,
--- until it is stopped.
+-- As in 0028_stream_ingest, with the time until which events are stored.
 create function vctl.stream_cursor_v1(
     p_host text, p_spool uuid,
     out cursor_segment bigint, out cursor_offset bigint, out cursor_check bigint, out moved_at timestamptz,
@@ -344,8 +343,7 @@ as $$
       and c.host_id = (select id from vctl.audit_host where hostname = vctl.stream_host(p_host, p_spool))
 $$;
 
--- Returns the names under which messages of this spool can be stored: the present one, and former ones if the renamed
--- host began the spool. Messages under a former name that are refused hold up none under the present one.
+-- Returns the names under which a host published: its present one, and former ones.
 create function vctl.stream_names_v1(p_host text, p_spool uuid) returns setof text
     language sql stable security definer
     set search_path = vctl, pg_temp
@@ -355,7 +353,6 @@ as $$
     union
     select f.hostname::text
     from present p join vctl.audit_host h on h.hostname = p.hostname join vctl.host_former_name f on f.host_id = h.id
-    where exists (select from vctl.ingest_cursor c where c.host_id = h.id and c.spool_id = p_spool)
 $$;
 
 revoke all on function vctl.stream_host(text, uuid), vctl.stream_cursor_v1(text, uuid), vctl.stream_names_v1(text, uuid)

@@ -58,6 +58,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0027_former_names_kept",
     "0028_stream_ingest",
     "0029_stream_blocked",
+    "0030_stream_names",
 ];
 
 impl Migration {

@@ -362,6 +362,11 @@ const SPOILED: &[(&str, &str)] = &[
         "0029_stream_blocked",
         "alter table vctl.ingest_cursor drop column stored_until cascade",
     ),
+    (
+        "0030_stream_names",
+        "create or replace function vctl.stream_names_v1(p_host text, p_spool uuid) returns setof text
+             language sql stable security definer set search_path = vctl, pg_temp as $$ select p_host $$",
+    ),
 ];
 
 #[test]
