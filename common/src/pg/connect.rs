@@ -10,7 +10,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use deadpool_postgres::ClientWrapper;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -29,7 +28,7 @@ use super::login::{self, Ended, Login, LoginError};
 use super::replay::Replay;
 use super::revoker::Revocable;
 use super::shortcuts::{ShortcutStore, Shortcuts};
-use super::tls_stream::Tls;
+use super::tls_stream::{self, Tls};
 use crate::centre::DbRole;
 use crate::centre::DbSettings;
 use crate::dial;
@@ -121,7 +120,7 @@ impl Server {
                     .await;
             }
             match self.handshake(&self.direct_tls, tcp).await {
-                Ok(stream) if stream.is_postgres() => return Ok(stream),
+                Ok(stream) if tls_stream::is_postgres(&stream) => return Ok(stream),
                 // A pooler, a proxy, or an older server again.
                 Ok(_)
                 | Err(
@@ -150,20 +149,20 @@ impl Server {
 
     async fn dial(&self) -> Result<TcpStream, PgError> {
         let DbSettings { host, port, .. } = &self.settings;
-        let broken = |source| self.broken(source);
-        let tcp = dial::tcp(host, *port).await.map_err(broken)?;
-        tcp.set_nodelay(true).map_err(broken)?;
+        let unreachable = |source| self.unreachable(source);
+        let tcp = dial::tcp(host, *port).await.map_err(unreachable)?;
+        tcp.set_nodelay(true).map_err(unreachable)?;
         let socket = socket2::SockRef::from(&tcp);
         // A peer that vanished without closing the connection is noticed within two minutes.
         let keepalive = socket2::TcpKeepalive::new()
             .with_time(Duration::from_secs(30))
             .with_interval(Duration::from_secs(10))
             .with_retries(6);
-        socket.set_tcp_keepalive(&keepalive).map_err(broken)?;
+        socket.set_tcp_keepalive(&keepalive).map_err(unreachable)?;
         #[cfg(target_os = "linux")]
         socket
             .set_tcp_user_timeout(Some(Duration::from_secs(90)))
-            .map_err(broken)?;
+            .map_err(unreachable)?;
         Ok(tcp)
     }
 
@@ -171,9 +170,9 @@ impl Server {
         // SSLRequest: its length and its code.
         let request = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
         let mut answer = [0];
-        let broken = |source| self.broken(source);
-        tcp.write_all(&request).await.map_err(broken)?;
-        tcp.read_exact(&mut answer).await.map_err(broken)?;
+        let unreachable = |source| self.unreachable(source);
+        tcp.write_all(&request).await.map_err(unreachable)?;
+        tcp.read_exact(&mut answer).await.map_err(unreachable)?;
         if answer != *b"S" {
             return Err(PgError::Plaintext { addr: self.addr() });
         }
@@ -184,10 +183,9 @@ impl Server {
         let server_name = self.settings.tls_name();
         // `new` has checked the name.
         let name = ServerName::try_from(server_name.to_owned())
-            .map_err(|error| self.broken(io::Error::other(error)))?;
-        let connected = tls.connect(name, tcp).await;
-        connected
-            .map(Tls::new)
+            .map_err(|error| self.unreachable(io::Error::other(error)))?;
+        tls.connect(name, tcp)
+            .await
             .map_err(|source| match TlsProblem::find(&source) {
                 Some(problem) => PgError::Tls {
                     addr: self.addr(),
@@ -195,11 +193,11 @@ impl Server {
                     problem,
                     source,
                 },
-                None => self.broken(source),
+                None => self.unreachable(source),
             })
     }
 
-    fn broken(&self, source: io::Error) -> PgError {
+    fn unreachable(&self, source: io::Error) -> PgError {
         PgError::Unreachable {
             addr: self.addr(),
             source,
@@ -230,7 +228,6 @@ impl Server {
                     (said, compat)
                 }
                 Ended::Said(said) => (said, None),
-                Ended::NoScram => (Bytes::new(), None),
             };
             let client = self.client(Replay::new(stream, said), role, lease).await?;
             Ok((client, compat))
@@ -250,19 +247,19 @@ impl Server {
         login: &Login<'_>,
         at_once: bool,
     ) -> Result<(Tls, Ended), PgError> {
-        let end_point = stream.end_point();
+        let end_point = tls_stream::end_point(&stream);
         let ended = login::log_in(&mut stream, login, end_point, at_once).await;
-        if !(at_once && matches!(ended, Ok(Ended::NoScram) | Err(LoginError::Io(_)))) {
-            return ended
-                .map(|ended| (stream, ended))
-                .map_err(|error| self.broke(error));
+        match ended {
+            Ok(ended) => return Ok((stream, ended)),
+            Err(LoginError::Io(_)) if at_once => {}
+            Err(error) => return Err(self.login_broke(error)),
         }
         // The server counts it as a connection of this login.
         drop(stream);
         let mut stream = Box::pin(self.encrypt(self.dial().await?)).await?;
-        let end_point = stream.end_point();
+        let end_point = tls_stream::end_point(&stream);
         let ended = login::log_in(&mut stream, login, end_point, false).await;
-        let ended = ended.map_err(|error| self.broke(error))?;
+        let ended = ended.map_err(|error| self.login_broke(error))?;
         self.shortcuts.change_shortcuts(&Shortcuts::without_scram);
         Ok((stream, ended))
     }
@@ -285,7 +282,7 @@ impl Server {
         }
     }
 
-    fn broke(&self, error: LoginError) -> PgError {
+    fn login_broke(&self, error: LoginError) -> PgError {
         let addr = self.addr();
         match error {
             LoginError::Io(source) => PgError::LoginBroke { addr, source },

@@ -42,8 +42,6 @@ pub(super) enum Ended {
         /// `None`: they were not asked for, or the server could not answer.
         compat: Option<Compat>,
     },
-    /// The server does not take what was sent ahead. The connection is useless.
-    NoScram,
 }
 
 /// A login that broke.
@@ -93,7 +91,7 @@ where
             scram
         }
         (Some(Message::ErrorResponse(_)), _) => return Ok(Ended::Said(words.all())),
-        _ if at_once => return Ok(Ended::NoScram),
+        _ if at_once => return Err(not_ahead().into()),
         _ => return Ok(Ended::Said(words.all())),
     };
     if !at_once {
@@ -167,9 +165,17 @@ fn refused<S>(
         .fields()
         .any(|field| Ok(field.type_() == b'C' && field.value_bytes().starts_with(b"08")))?;
     if at_once && is_about_connection {
-        return Ok(Ended::NoScram);
+        return Err(not_ahead().into());
     }
     Ok(Ended::Said(words.all()))
+}
+
+/// The server does not take what was sent ahead. The connection is useless.
+fn not_ahead() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "the server does not take a login that is sent ahead",
+    )
 }
 
 fn closed() -> io::Error {
@@ -341,7 +347,7 @@ mod tests {
             theirs.write_all(&first).await.unwrap();
             let ended = logged_in(ours, at_once).await;
             match ended {
-                Ok(Ended::NoScram) => assert!(at_once && first[0] == b'R'),
+                Err(LoginError::Io(_)) => assert!(at_once && first[0] == b'R'),
                 Ok(Ended::Said(said)) => assert_eq!(&said[..], first),
                 other => panic!("{other:?}"),
             }
@@ -371,9 +377,7 @@ mod tests {
             theirs.shutdown().await.unwrap();
             let ended = logged_in(ours, at_once).await;
             match (ended, answer) {
-                (Ok(Ended::NoScram), [b'E', ..]) | (Err(LoginError::Io(_)), []) => {
-                    assert!(at_once);
-                }
+                (Err(LoginError::Io(_)), _) => assert!(at_once),
                 (Ok(Ended::Said(said)), [b'E', ..]) => assert!(!at_once && said == answer),
                 (other, _) => panic!("{other:?}"),
             }

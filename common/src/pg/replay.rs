@@ -8,6 +8,8 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 
+use super::tls_stream::{Tls, end_point};
+
 /// Passes everything on, except the startup message, which the server already has. The first reads return what the
 /// server said before.
 #[derive(Debug)]
@@ -92,9 +94,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Replay<S> {
     }
 }
 
-impl<S: TlsStream + Unpin> TlsStream for Replay<S> {
+impl TlsStream for Replay<Tls> {
     fn channel_binding(&self) -> ChannelBinding {
-        self.inner.channel_binding()
+        end_point(&self.inner)
+            .map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
     }
 }
 
