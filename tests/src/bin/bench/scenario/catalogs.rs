@@ -39,8 +39,8 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let users: Vec<User<'_>> = users.collect::<Result<_>>()?;
     let killed = User::new(bench, &centre, "crowd-killed")?;
 
-    // A new store has a page of roles. The login of each user alone fills more, so the sizes with these are the initial
-    // ones.
+    // A new store has a page of roles, and the login of each user alone fills more. So the sizes with these tell what the
+    // later commands add.
     let empty = sizes(&centre)?;
     at_once(AT_ONCE, count, |number| users[number].list())?;
     let before = sizes(&centre)?;
@@ -59,13 +59,15 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     findings.state("vctl list of these users", rate, "commands/s");
     let after = sizes(&centre)?;
     for (place, catalog) in CATALOGS.iter().enumerate() {
-        let name = format!("size of {catalog} after them / before");
-        let grown = after[place] / before[place].max(PAGE_BYTES);
+        let name = format!("size of {catalog} after them / of a new store");
+        let grown = after[place] / empty[place].max(PAGE_BYTES);
         if place < 2 {
             findings.at_most(&name, grown, "", 2.0);
         } else {
             findings.state(&name, grown, "");
         }
+        let name = format!("size of {catalog} after them / after the first of each user");
+        findings.state(&name, after[place] / before[place].max(PAGE_BYTES), "");
     }
     findings.keep("catalogs", &CATALOGS)?;
     findings.keep("bytes_empty_before_after", &[&empty, &before, &after])?;
