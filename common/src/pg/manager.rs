@@ -8,10 +8,11 @@ use deadpool_postgres::ClientWrapper;
 use tracing::Instrument as _;
 
 use super::compat;
-use super::connect::{Connected, Server};
+use super::connect::Connected;
 use super::error::PgError;
 use super::limits::PoolLimits;
 use super::revoker::{Revocable, Revoker};
+use super::server::Server;
 use super::shared::{Found, SharedLogins, Source};
 use crate::backoff::random_fraction;
 use crate::centre::DbRole;

@@ -13,6 +13,7 @@ mod login;
 mod manager;
 mod replay;
 mod revoker;
+mod server;
 mod shared;
 mod shortcuts;
 mod tls_stream;
@@ -35,9 +36,9 @@ pub use tokio_postgres;
 use crate::centre::DbSettings;
 use crate::spans;
 use crate::vault::Vault;
-use connect::Server;
 use manager::Manager;
 use revoker::Revoker;
+use server::Server;
 use shortcuts::InProcess;
 
 /// Connections for one purpose. Cheap to clone; all clones share them.
