@@ -11,8 +11,7 @@ mount -t tmpfs -o mode=755 none "$work"
 mkdir -p "$work/bin" "$work/home"
 mount --bind "$programs" "$work/bin"
 # A copy: accounts are added outside at the same time, under a lock of which an overlay would keep half.
-cp -a /etc "$work/etc"
-rm -f "$work"/etc/*.lock
+sh "$repository/tests/copy_etc.sh" "$work"
 mount --bind "$work/etc" /etc
 for tree in usr var/lib; do
     mkdir -p "$work/over/$tree/up" "$work/over/$tree/work"

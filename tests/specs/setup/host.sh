@@ -6,9 +6,8 @@ umask 022
 work=$1 programs=$2 repository=$3
 mount -t tmpfs -o mode=755 none "$work"
 mkdir -p "$work/home" "$work/usr/up" "$work/usr/work" "$work/tree/var/lib"
-# A copy: accounts are added outside at the same time, under a lock of which an overlay would keep half. The files of
-# these locks can vanish while they are copied.
-tar -C / --exclude='etc/*.lock' -cf - etc | tar -C "$work" -xpf -
+# A copy: accounts are added outside at the same time, under a lock of which an overlay would keep half.
+sh "$repository/tests/copy_etc.sh" "$work"
 cp "$programs/vctl-agent" "$programs/vctl" "$work/"
 cp "$repository/tests/specs/setup/systemctl.sh" "$work/"
 mount --bind "$work/etc" /etc
