@@ -5,44 +5,7 @@ use std::ffi::OsString;
 use clap::{ArgMatches, Args as _, CommandFactory as _, Parser, Subcommand};
 
 use crate::centre::globals::Globals;
-use crate::commands::add::AddArgs;
-use crate::commands::agent::AgentArgs;
-use crate::commands::audit::AuditArgs;
-use crate::commands::ca::CaArgs;
-use crate::commands::cache::CacheArgs;
-use crate::commands::completions::CompletionsArgs;
-use crate::commands::config::ConfigArgs;
-use crate::commands::dbedit::DbeditArgs;
-use crate::commands::delete::DeleteArgs;
-use crate::commands::doctor::DoctorArgs;
-use crate::commands::edit::EditArgs;
-use crate::commands::exec::ExecArgs;
-use crate::commands::fleet::FleetArgs;
-use crate::commands::help::HelpArgs;
-use crate::commands::host::HostArgs;
-use crate::commands::known_hosts::KnownHostsArgs;
-use crate::commands::list::ListArgs;
-use crate::commands::login::LoginArgs;
-use crate::commands::logout::LogoutArgs;
-use crate::commands::man::ManArgs;
-use crate::commands::mcp::McpArgs;
-use crate::commands::migrate::MigrateArgs;
-use crate::commands::node_agent::NodeAgentArgs;
-use crate::commands::proxy::ProxyArgs;
-use crate::commands::prune::PruneArgs;
-use crate::commands::rbac::RbacArgs;
-use crate::commands::retention::RetentionArgs;
-use crate::commands::revoke::RevokeArgs;
-use crate::commands::session::SessionArgs;
-use crate::commands::ssh::SshArgs;
-use crate::commands::ssh_agent::SshAgentArgs;
-use crate::commands::ssh_config::SshConfigArgs;
-use crate::commands::status::StatusArgs;
-use crate::commands::sync::SyncArgs;
-use crate::commands::token::TokenArgs;
-use crate::commands::trust_ca::TrustCaArgs;
-use crate::commands::version::VersionArgs;
-use crate::commands::whoami::WhoamiArgs;
+use crate::commands;
 use crate::overview;
 use crate::ui::format::ErrorFormat;
 
@@ -62,46 +25,65 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    Add(AddArgs),
-    Agent(AgentArgs),
-    Audit(Box<AuditArgs>),
-    Ca(CaArgs),
-    Cache(CacheArgs),
-    Config(ConfigArgs),
-    Completions(CompletionsArgs),
-    Dbedit(DbeditArgs),
-    Delete(DeleteArgs),
-    Doctor(DoctorArgs),
-    Edit(EditArgs),
-    Exec(ExecArgs),
-    Fleet(FleetArgs),
-    Help(HelpArgs),
-    Host(HostArgs),
-    KnownHosts(KnownHostsArgs),
-    List(ListArgs),
-    Login(LoginArgs),
-    Logout(LogoutArgs),
-    Man(ManArgs),
-    Mcp(McpArgs),
-    Migrate(MigrateArgs),
-    NodeAgent(NodeAgentArgs),
-    Proxy(ProxyArgs),
-    Prune(PruneArgs),
-    Rbac(Box<RbacArgs>),
-    Retention(RetentionArgs),
-    Revoke(RevokeArgs),
-    Session(Box<SessionArgs>),
-    Ssh(Box<SshArgs>),
-    SshAgent(SshAgentArgs),
-    SshConfig(SshConfigArgs),
-    Status(StatusArgs),
-    Sync(SyncArgs),
-    Token(TokenArgs),
-    TrustCa(Box<TrustCaArgs>),
-    Version(VersionArgs),
-    Whoami(WhoamiArgs),
+/// Declares the commands, each with its name, and a function that finds the description of one by its name.
+macro_rules! commands {
+    ($($name:literal => $variant:ident($arguments:ty),)*) => {
+        #[derive(Debug, Subcommand)]
+        pub(crate) enum Command {
+            $(#[command(name = $name)] $variant($arguments),)*
+        }
+
+        impl Command {
+            /// Returns the function that adds the arguments of the command `name` to an empty command.
+            fn description_of(name: &str) -> Option<fn(clap::Command) -> clap::Command> {
+                match name {
+                    $($name => Some(<$arguments as clap::Args>::augment_args),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    "add" => Add(commands::add::AddArgs),
+    "agent" => Agent(commands::agent::AgentArgs),
+    "audit" => Audit(Box<commands::audit::AuditArgs>),
+    "ca" => Ca(commands::ca::CaArgs),
+    "cache" => Cache(commands::cache::CacheArgs),
+    "config" => Config(commands::config::ConfigArgs),
+    "completions" => Completions(commands::completions::CompletionsArgs),
+    "dbedit" => Dbedit(commands::dbedit::DbeditArgs),
+    "delete" => Delete(commands::delete::DeleteArgs),
+    "doctor" => Doctor(commands::doctor::DoctorArgs),
+    "edit" => Edit(commands::edit::EditArgs),
+    "exec" => Exec(commands::exec::ExecArgs),
+    "fleet" => Fleet(commands::fleet::FleetArgs),
+    "help" => Help(commands::help::HelpArgs),
+    "host" => Host(commands::host::HostArgs),
+    "known-hosts" => KnownHosts(commands::known_hosts::KnownHostsArgs),
+    "list" => List(commands::list::ListArgs),
+    "login" => Login(commands::login::LoginArgs),
+    "logout" => Logout(commands::logout::LogoutArgs),
+    "man" => Man(commands::man::ManArgs),
+    "mcp" => Mcp(commands::mcp::McpArgs),
+    "migrate" => Migrate(commands::migrate::MigrateArgs),
+    "node-agent" => NodeAgent(commands::node_agent::NodeAgentArgs),
+    "proxy" => Proxy(commands::proxy::ProxyArgs),
+    "prune" => Prune(commands::prune::PruneArgs),
+    "rbac" => Rbac(Box<commands::rbac::RbacArgs>),
+    "retention" => Retention(commands::retention::RetentionArgs),
+    "revoke" => Revoke(commands::revoke::RevokeArgs),
+    "session" => Session(Box<commands::session::SessionArgs>),
+    "ssh" => Ssh(Box<commands::ssh::SshArgs>),
+    "ssh-agent" => SshAgent(commands::ssh_agent::SshAgentArgs),
+    "ssh-config" => SshConfig(commands::ssh_config::SshConfigArgs),
+    "status" => Status(commands::status::StatusArgs),
+    "sync" => Sync(commands::sync::SyncArgs),
+    "token" => Token(commands::token::TokenArgs),
+    "trust-ca" => TrustCa(Box<commands::trust_ca::TrustCaArgs>),
+    "version" => Version(commands::version::VersionArgs),
+    "whoami" => Whoami(commands::whoami::WhoamiArgs),
 }
 
 /// Returns the whole command line, with the help of `vctl`.
@@ -109,18 +91,23 @@ pub(crate) fn command() -> clap::Command {
     overview::described(Cli::command())
 }
 
-/// Parses a command line that `ssh` runs for each connection. Describing all other commands would take a third of the
-/// time of such a process.
+/// Parses a command line. Help and errors come from the whole command line, and are described by [`overview`].
+pub(crate) fn matches_of(words: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    match matches_of_one(words) {
+        Some(matches) => Ok(matches),
+        None => command().try_get_matches_from(words),
+    }
+}
+
+/// Parses a command line with the description of its own command only. To describe all the others takes longer than
+/// everything else before the first request.
 ///
-/// Returns `None` for other commands, and for anything but a valid command line: the parser of [`command`] explains it.
-pub(crate) fn matches_of_ssh(words: &[OsString]) -> Option<ArgMatches> {
-    let name = words.get(1)?.to_str()?;
-    let described = match name {
-        "proxy" => ProxyArgs::augment_args(clap::Command::new("proxy")),
-        "known-hosts" => KnownHostsArgs::augment_args(clap::Command::new("known-hosts")),
-        _ => return None,
-    };
-    let vctl = Globals::augment_args(clap::Command::new("vctl")).subcommand(described);
+/// Returns `None` for anything but a valid command line that begins with the name of a command.
+fn matches_of_one(words: &[OsString]) -> Option<ArgMatches> {
+    let name = words.get(1)?.to_str()?.to_owned();
+    let describe = Command::description_of(&name)?;
+    let vctl = Globals::augment_args(clap::Command::new("vctl"));
+    let vctl = vctl.subcommand(describe(clap::Command::new(name)));
     vctl.try_get_matches_from(words).ok()
 }
 
@@ -170,33 +157,52 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_line_of_ssh_is_parsed_as_by_the_whole_parser() {
-        for (line, is_short) in [
+    fn one_command_is_parsed_as_by_the_whole_parser() {
+        for (line, is_valid) in [
             ("vctl proxy web-1 22", true),
-            ("vctl proxy --user root web-1 2222", true),
             ("vctl proxy -v --user=root web-1 22", true),
             (
                 "vctl known-hosts --for HOSTNAME --key-type ssh-ed25519 web-1",
                 true,
             ),
-            ("vctl known-hosts --for order web-1", true),
-            ("vctl known-hosts web-1 --no-input", true),
+            ("vctl list -o json --no-input", true),
+            ("vctl ssh -L 80:h:80 web-1 -- ls -l", true),
+            ("vctl audit --failed -o json", true),
+            ("vctl rbac frobnicate", false),
+            ("vctl cache --help", false),
+            ("vctl session 7341 --tree", true),
             ("vctl proxy", false),
             ("vctl proxy web-1 0", false),
             ("vctl proxy --help", false),
-            ("vctl known-hosts --for NEVER web-1", false),
+            ("vctl list --help", false),
+            ("vctl list --no-such-option", false),
             ("vctl known-hosts a/b", false),
             ("vctl -v proxy web-1 22", false),
-            ("vctl list", false),
+            ("vctl lsit", false),
             ("vctl", false),
         ] {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            let short = matches_of_ssh(&words);
-            assert_eq!(short.is_some(), is_short, "{line}");
-            let Some(short) = short else { continue };
+            let one = matches_of_one(&words);
+            assert_eq!(one.is_some(), is_valid, "{line}");
+            let Some(one) = one else { continue };
             let whole = command().try_get_matches_from(&words).unwrap();
             let read = |matches| format!("{:?}", Cli::from_arg_matches(matches).unwrap());
-            assert_eq!(read(&short), read(&whole), "{line}");
+            assert_eq!(read(&one), read(&whole), "{line}");
+        }
+    }
+
+    #[test]
+    fn each_command_is_found_by_its_name() {
+        for one in command().get_subcommands() {
+            let described = Command::description_of(one.get_name()).unwrap();
+            let described = described(clap::Command::new(one.get_name().to_owned()));
+            let ids = |command: &clap::Command| {
+                let ids = command
+                    .get_arguments()
+                    .map(|argument| argument.get_id().clone());
+                ids.collect::<Vec<_>>()
+            };
+            assert_eq!(ids(&described), ids(one), "{}", one.get_name());
         }
     }
 }

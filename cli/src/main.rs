@@ -62,11 +62,7 @@ fn main() -> ExitCode {
     charset::set_from_environment();
     ui::notice::escape_panics();
     let words = words::words();
-    let matches = match args::matches_of_ssh(&words) {
-        Some(matches) => Ok(matches),
-        None => args::command().try_get_matches_from(&words),
-    };
-    let parsed = matches.and_then(|matches| {
+    let parsed = args::matches_of(&words).and_then(|matches| {
         let error_format = args::error_format_of(&matches);
         Ok((Cli::from_arg_matches(&matches)?, error_format))
     });
