@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
+use futures_util::future::try_join;
 use postgres_types::{Json, ToSql, Type};
 use serde::Deserialize;
 use uuid::Uuid;
 use vctl_common::event::ExitStatus;
 use vctl_common::id::SessionId;
 use vctl_common::person::Person;
-use vctl_common::pg::tokio_postgres::{Row, Transaction};
+use vctl_common::pg::tokio_postgres::{GenericClient, Row};
 
 use crate::audit::model::{Access, AccessFilter, Hop, OnHost};
 use crate::centre::instant::Instant;
@@ -20,16 +21,25 @@ use crate::session::model::ListedSession;
 use crate::ui::sanitize;
 
 impl Store {
-    /// Returns the newest accesses that match; `limit` 0 is no limit.
+    /// Returns the newest accesses that match; `limit` 0 is no limit. Also returns a login in their time that they do not
+    /// explain, the newest.
     pub(crate) async fn accesses(
         &mut self,
         filter: &AccessFilter,
         limit: usize,
-    ) -> Result<Vec<Access>, Stop> {
-        let mut client = self.client().await?;
-        let transaction = snapshot(&mut client).await?;
+    ) -> Result<(Vec<Access>, Option<ListedSession>), Stop> {
+        let client = self.client().await?;
+        let limit = at_most(limit);
+        // Both are sent before an answer: one round trip.
+        let rows = look_up_accesses(&**client, filter, limit, None);
+        let (rows, unexplained) =
+            try_join(rows, look_up_unexplained(&**client, filter, limit)).await?;
+        let unexplained = match unexplained {
+            Some(id) => self.listed(&**client, vec![id]).await?.pop(),
+            None => None,
+        };
         let mut accesses = Vec::new();
-        for row in look_up_accesses(&transaction, filter, at_most(limit), None).await? {
+        for row in rows {
             match row {
                 Ok((_, access)) => accesses.push(access),
                 // One unreadable row must not make the whole list fail.
@@ -44,7 +54,7 @@ impl Store {
                 .map(|access| access.person.name().to_owned());
             recent.record_people(people);
         });
-        Ok(accesses)
+        Ok((accesses, unexplained))
     }
 
     /// Returns the newest logins without a matching row in the access log; `limit` 0 is no limit.
@@ -64,20 +74,32 @@ impl Store {
             (&filter.until, Type::TIMESTAMPTZ),
             (&limit, Type::INT8),
         ];
-        let rows = transaction
-            .query_typed(include_str!("unasked.sql"), &parameters)
-            .await;
+        let statement = concat!(
+            "with earliest as (select coalesce($4::timestamptz, '-infinity') as since)\n",
+            include_str!("unasked.sql"),
+            "limit $6"
+        );
+        let rows = transaction.query_typed(statement, &parameters).await;
         let ids: Vec<Uuid> = rows.map_err(failed)?.iter().map(|row| row.get(0)).collect();
         if ids.is_empty() {
             return Ok(Vec::new());
         }
+        self.listed(&transaction, ids).await
+    }
+
+    /// Returns the sessions with these ids, and notes those that cannot be read.
+    async fn listed(
+        &mut self,
+        client: &impl GenericClient,
+        ids: Vec<Uuid>,
+    ) -> Result<Vec<ListedSession>, Stop> {
         let all = Filter::default();
         let wanted = SessionQuery {
             ids: Some(ids),
             ..SessionQuery::new(None, &all)
         };
         let mut listed = Vec::new();
-        for row in look_up(&transaction, &wanted).await? {
+        for row in look_up(client, &wanted).await? {
             match row {
                 Ok(found) => listed.push(found.listed()),
                 Err(unreadable) => self.notes.push(format!("left out: {unreadable}")),
@@ -89,28 +111,58 @@ impl Store {
 
 /// Runs `accesses.sql`. Returns the newest first, with their ids; the error is a note about a row that cannot be read.
 pub(crate) async fn look_up_accesses(
-    transaction: &Transaction<'_>,
+    client: &impl GenericClient,
     filter: &AccessFilter,
     limit: Option<i64>,
     ids: Option<&[i64]>,
 ) -> Result<Vec<Result<(i64, Access), String>>, Stop> {
-    let parameters: [(&(dyn ToSql + Sync), Type); 8] = [
+    let statement = concat!(include_str!("wanted.sql"), include_str!("accesses.sql"));
+    let parameters = wanted_parameters(filter, &limit, &ids);
+    let rows = client.query_typed(statement, &parameters).await;
+    let read = |row: &Row| match access(row) {
+        Some(access) => Ok((row.get(0), access)),
+        None => Err(unreadable(row)),
+    };
+    Ok(rows.map_err(failed)?.iter().map(read).collect())
+}
+
+/// Returns the newest login that the access log does not explain, from the time of the accesses that `limit` leaves. A
+/// list of failed requests explains no login.
+async fn look_up_unexplained(
+    client: &impl GenericClient,
+    filter: &AccessFilter,
+    limit: Option<i64>,
+) -> Result<Option<Uuid>, Stop> {
+    if filter.failed {
+        return Ok(None);
+    }
+    let statement = concat!(
+        include_str!("wanted.sql"),
+        include_str!("earliest_shown.sql"),
+        include_str!("unasked.sql"),
+        "limit 1"
+    );
+    let parameters = wanted_parameters(filter, &limit, &None::<&[i64]>);
+    let row = client.query_typed_opt(statement, &parameters).await;
+    Ok(row.map_err(failed)?.map(|row| row.get(0)))
+}
+
+/// Returns the parameters of `wanted.sql`.
+fn wanted_parameters<'a>(
+    filter: &'a AccessFilter,
+    limit: &'a Option<i64>,
+    ids: &'a Option<&[i64]>,
+) -> [(&'a (dyn ToSql + Sync), Type); 8] {
+    [
         (&filter.host, Type::TEXT),
         (&filter.user, Type::TEXT),
         (&filter.source_ip, Type::INET),
         (&filter.since, Type::TIMESTAMPTZ),
         (&filter.until, Type::TIMESTAMPTZ),
         (&filter.failed, Type::BOOL),
-        (&limit, Type::INT8),
-        (&ids, Type::INT8_ARRAY),
-    ];
-    let rows = transaction.query_typed(include_str!("accesses.sql"), &parameters);
-    let rows = rows.await.map_err(failed)?;
-    let read = |row: &Row| match access(row) {
-        Some(access) => Ok((row.get(0), access)),
-        None => Err(unreadable(row)),
-    };
-    Ok(rows.iter().map(read).collect())
+        (limit, Type::INT8),
+        (ids, Type::INT8_ARRAY),
+    ]
 }
 
 fn at_most(limit: usize) -> Option<i64> {

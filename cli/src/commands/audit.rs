@@ -15,6 +15,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::session;
 use crate::session::centre::Store;
+use crate::session::model::ListedSession;
 use crate::session::text::{header, table};
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
@@ -116,13 +117,13 @@ async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
     if args.without_access {
         show_without_access(args, &filter, &mut store, &mut screen).await?;
     } else {
-        let accesses = store.accesses(&filter, args.limit).await?;
+        let (accesses, unexplained) = store.accesses(&filter, args.limit).await?;
         write(args, &accesses, &mut screen)?;
         if accesses.is_empty() {
             notice::note("no matching entries in the access log");
         }
-        if !args.failed {
-            warn_of_logins_without_access(args.limit, &filter, &accesses, &mut store).await?;
+        if let Some(login) = unexplained {
+            warn_of(&login);
         }
     }
     screen.flush()?;
@@ -147,36 +148,14 @@ fn write(args: &AuditArgs, accesses: &[Access], screen: &mut Screen) -> Result<(
     Ok(())
 }
 
-/// Warns when there are logins in the listed time that the access log does not explain.
-async fn warn_of_logins_without_access(
-    limit: usize,
-    filter: &AccessFilter,
-    accesses: &[Access],
-    store: &mut Store,
-) -> Result<(), Stop> {
-    let shown_since = accesses.last().map(|oldest| oldest.opened_at);
-    let is_cut = limit > 0 && accesses.len() == limit;
-    // Only the listed time: a search of all rows would take long.
-    let since = match filter.since {
-        Some(since) if !is_cut => Some(since),
-        _ => shown_since,
-    };
-    let Some(since) = since else {
-        return Ok(());
-    };
-    let of_that_time = AccessFilter {
-        since: Some(since),
-        ..filter.clone()
-    };
-    if let [login, ..] = &store.logins_without_access(&of_that_time, 1).await?[..] {
-        notice::note(&format!(
-            "the access log does not explain a login of {} to {} at {}; `vctl audit --without-access` lists such logins",
-            header::who(&login.session),
-            login.session.host,
-            time::seconds(login.session.opened_at()),
-        ));
-    }
-    Ok(())
+/// Warns of a login that the access log does not explain.
+fn warn_of(login: &ListedSession) {
+    notice::note(&format!(
+        "the access log does not explain a login of {} to {} at {}; `vctl audit --without-access` lists such logins",
+        header::who(&login.session),
+        login.session.host,
+        time::seconds(login.session.opened_at()),
+    ));
 }
 
 async fn show_without_access(

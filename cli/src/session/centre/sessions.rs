@@ -3,10 +3,10 @@
 use postgres_types::{ToSql, Type};
 use uuid::Uuid;
 use vctl_common::id::{CertSerial, SessionId};
-use vctl_common::pg::tokio_postgres::{Row, Transaction};
+use vctl_common::pg::tokio_postgres::{GenericClient, Row};
 
 use super::row::{self, StoredSession, Unreadable};
-use super::{Store, failed, snapshot};
+use super::{Store, failed};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::session::model::{Filter, Prefix, Selector};
@@ -26,8 +26,8 @@ impl Store {
             with_requests,
             ..SessionQuery::new(selector, filter)
         };
-        let mut client = self.client().await?;
-        let rows = look_up(&snapshot(&mut client).await?, &wanted).await?;
+        let client = self.client().await?;
+        let rows = look_up(&**client, &wanted).await?;
         let mut sessions = Vec::with_capacity(rows.len());
         for row in rows {
             match row {
@@ -102,7 +102,7 @@ impl<'a> SessionQuery<'a> {
 
 /// Runs `sessions.sql`. Returns the newest first.
 pub(crate) async fn look_up(
-    client: &Transaction<'_>,
+    client: &impl GenericClient,
     wanted: &SessionQuery<'_>,
 ) -> Result<Vec<Result<StoredSession, Unreadable>>, Stop> {
     let serial = wanted.serial.map(|serial| serial.to_string());
