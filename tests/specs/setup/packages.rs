@@ -185,6 +185,7 @@ fn a_debian_package_upgrades_without_a_gap_and_purges_all() {
     let reason = "was not added by setup\nhint: remove it: vctl-agent pam-line remove\n";
     assert!(refused.text.contains(reason), "{}", refused.text);
     host.ok(&format!("vctl-agent pam-line remove && {login} true"));
+    host.ok("mkdir -p /etc/vctl; touch /etc/vctl/ingest.env; systemctl enable vctl-ingest.service");
     host.ok(&format!("{dpkg} -P vctl-agent vctl"));
     assert_eq!(host.ok(NAMED), others.replace("/etc/vctl\n", ""));
 }

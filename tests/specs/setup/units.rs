@@ -7,12 +7,13 @@ use std::process::Command;
 use vctl_tests::lab::Programs;
 
 /// Each unit with the score of `systemd-analyze security`, from 0 (confined) to 10, that deploy/README.md states.
-const UNITS: [(&str, &str); 5] = [
+const UNITS: [(&str, &str); 6] = [
     ("audit/systemd/vctl-collect.service", "2.6"),
     ("node/systemd/vctl-node-agent.service", "2.2"),
     ("audit/systemd/vctl-enroll.service", "5.7"),
     ("audit/systemd/vctl-prune.service", "1.6"),
     ("audit/systemd/vctl-export@.service", "1.6"),
+    ("nats/systemd/vctl-ingest.service", "2.0"),
 ];
 
 #[test]

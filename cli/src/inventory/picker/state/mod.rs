@@ -1,8 +1,7 @@
 //! The state of a picker: hosts, query and cursor, without a terminal.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::num::NonZero;
-use std::thread;
 
 use frizbee::{CaseMatching, Config, Matcher, Pattern, PatternConfig};
 use unicode_width::UnicodeWidthStr as _;
@@ -148,11 +147,12 @@ impl Picker {
             Some(before) => in_order(before, self.hosts.len()),
             None => (0..self.hosts.len()).collect(),
         };
-        let texts: Vec<&str> = among.iter().map(|&host| &*self.texts[host]).collect();
         let config = Config::default().casing(CaseMatching::Ignore);
         let mut matcher = Matcher::from_patterns(&patterns, &config);
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        let found = matcher.match_list_parallel(&texts, threads);
+        // One text at a time: the functions for lists are faster by a tenth, and add megabytes to the program.
+        let texts = among.iter().map(|&host| &*self.texts[host]);
+        let mut found: Vec<_> = matcher.match_iter(texts).collect();
+        found.sort_by_key(|found| Reverse(found.score));
         found
             .iter()
             .map(|found| among[found.index as usize])
