@@ -32,7 +32,7 @@ const FOREIGN: &[&str] = &[
 /// Beginnings of names that the demo makes up.
 const MADE_UP: &[&str] = &["vctl-lab-", "vctl-centre-"];
 
-/// The image that the release workflow builds from `deploy/image`, at the version of the workspace.
+/// The image that the release workflow builds from `deploy/container`, at the version of the workspace.
 const OUR_IMAGE: &str = concat!("ghcr.io/ghdwlsgur/vctl:", env!("CARGO_PKG_VERSION"));
 
 /// Returns a problem for each name on a page that does not exist in the repository.

@@ -9,6 +9,6 @@ pub mod session_record;
 pub mod registry;
 
 mod cert_blob;
-mod sys;
+mod boot_clock;
 
-pub use sys::boot_now;
+pub use boot_clock::boot_now;

@@ -76,7 +76,7 @@ impl Store {
         ];
         let statement = concat!(
             "with earliest as (select coalesce($4::timestamptz, '-infinity') as since)\n",
-            include_str!("unasked.sql"),
+            include_str!("unexplained.sql"),
             "limit $6"
         );
         let rows = transaction.query_typed(statement, &parameters).await;
@@ -139,7 +139,7 @@ async fn look_up_unexplained(
     let statement = concat!(
         include_str!("wanted.sql"),
         include_str!("earliest_shown.sql"),
-        include_str!("unasked.sql"),
+        include_str!("unexplained.sql"),
         "limit 1"
     );
     let parameters = wanted_parameters(filter, &limit, &None::<&[i64]>);

@@ -1,6 +1,6 @@
 //! The plan of a connection from what is cached on this machine: hosts, grants and the mount that signs.
 //!
-//! It lets a connection begin while the real lookup runs, and decides nothing: [`early`](super::early) compares it with
+//! It lets a connection begin while the real lookup runs, and decides nothing: [`early_connection`](super::early_connection) compares it with
 //! the answer of the lookup.
 
 use jiff::Timestamp;

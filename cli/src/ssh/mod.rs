@@ -1,7 +1,7 @@
 //! `vctl ssh`: connects to a host, runs a command there, and records the access.
 //!
 //! In this order: [`destination`] parses the argument; [`target`] finds the host and its jump hosts ([`route_plan`]);
-//! [`gate`] checks the grants of the user; [`early`] meanwhile connects by the [`cached_plan`], which waits for the
+//! [`gate`] checks the grants of the user; [`early_connection`] meanwhile connects by the [`cached_plan`], which waits for the
 //! [`confirmation`]; [`connect`] tries the routes; [`dial`] and [`hop`] connect; [`host_key`] verifies the host; [`access`] writes the access-log row before
 //! a certificate is offered; [`session`] and [`forward`] use the connection. [`tcp_transport`] connects for a client
 //! that logs in by itself.
@@ -12,7 +12,7 @@ mod gate;
 mod route_plan;
 mod confirmation;
 mod cached_plan;
-mod early;
+mod early_connection;
 mod connect;
 mod connect_context;
 mod first_channel;

@@ -13,7 +13,7 @@ use super::connect;
 use super::connect::LoggedInHost;
 use super::connect_context::{ConnectContext, Issuer};
 use super::destination::Destination;
-use super::early;
+use super::early_connection;
 use super::error::SshError;
 use super::first_channel::FirstChannel;
 use super::forward::{Endpoint, Forwarding, Forwards};
@@ -123,7 +123,7 @@ pub(crate) async fn run(
         match cached(context, config, request) {
             Some(plan) => {
                 let confirmed = SetOnce::new();
-                early::connect(context, &access, &plan, lookup, &confirmed, log_in).await
+                early_connection::connect(context, &access, &plan, lookup, &confirmed, log_in).await
             }
             None => match lookup.await {
                 Ok(found) => log_in(&found.plan, Confirmation::GIVEN).await,

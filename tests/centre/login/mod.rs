@@ -11,7 +11,7 @@ mod exec;
 mod life;
 mod methods;
 mod remembered;
-mod whom;
+mod secret_destination;
 
 use std::ffi::OsStr;
 use std::fs;

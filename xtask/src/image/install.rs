@@ -15,11 +15,11 @@ use crate::command::quietly;
 const FILES: [(&str, &str); 3] = [
     (
         "etc/systemd/network/80-dhcp.network",
-        include_str!("../../../deploy/golden/80-dhcp.network"),
+        include_str!("../../../deploy/host-image/80-dhcp.network"),
     ),
     (
         "etc/systemd/system/ssh-host-keys.service",
-        include_str!("../../../deploy/golden/ssh-host-keys.service"),
+        include_str!("../../../deploy/host-image/ssh-host-keys.service"),
     ),
     // The name is that of the disk's file system, which then grows to the size of the disk.
     ("etc/fstab", "LABEL=root / ext4 rw,x-systemd.growfs 0 1\n"),

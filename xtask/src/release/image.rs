@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::files;
 
-const DOCKERFILE: &str = "deploy/image/Dockerfile";
+const DOCKERFILE: &str = "deploy/container/Dockerfile";
 
 /// Writes the directory `image`, and returns the programs that it lacks.
 pub(super) fn write_context(out: &Path) -> Result<Vec<String>> {

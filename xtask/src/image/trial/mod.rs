@@ -1,4 +1,4 @@
-//! `cargo xtask image --test`: the image, and a stock Debian with the snippets of `deploy/golden`, in guests of QEMU.
+//! `cargo xtask image --test`: the image, and a stock Debian with the snippets of `deploy/host-image`, in guests of QEMU.
 //!
 //! The first session of each host has to arrive in Postgres, and the three hosts must have the same files.
 

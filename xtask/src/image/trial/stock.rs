@@ -1,4 +1,4 @@
-//! A stock Debian that a snippet of `deploy/golden` turns into a host that records.
+//! A stock Debian that a snippet of `deploy/host-image` turns into a host that records.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,8 +14,8 @@ use crate::boot::root::{self, Disk};
 use crate::command::quietly;
 use crate::tool_cache;
 
-const USER_DATA: &str = include_str!("../../../../deploy/golden/cloud-init.yaml");
-const PLAYBOOK: &str = "deploy/golden/ansible.yaml";
+const USER_DATA: &str = include_str!("../../../../deploy/host-image/cloud-init.yaml");
+const PLAYBOOK: &str = "deploy/host-image/ansible.yaml";
 /// That of Debian 12 does not work with the Python of Debian 13; its package has the libraries that this one needs.
 const ANSIBLE: &str = "ansible-core==2.18.19";
 /// Packages that the images of clouds have, and that the snippets need.
