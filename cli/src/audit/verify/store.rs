@@ -8,7 +8,7 @@ use futures_util::TryStreamExt as _;
 use postgres_types::{ToSql, Type};
 use uuid::Uuid;
 use vctl_common::id::SessionId;
-use vctl_common::pg::tokio_postgres::Row;
+use vctl_common::pg::tokio_postgres::{Row, RowStream, Transaction};
 use vctl_common::time::wall_now;
 
 use super::model::{FailedAttempt, LoggedAccess, SeenSession, Span};
@@ -16,7 +16,7 @@ use super::names::Names;
 use crate::centre::instant::Instant;
 use crate::error::Stop;
 use crate::retention::model::Period;
-use crate::session::centre::{Store, failed, snapshot, stream};
+use crate::session::centre::{Store, failed, snapshot};
 
 /// Time before the signing from which Vault's certificates are valid.
 const BACKDATED: Duration = Duration::from_secs(30);
@@ -153,6 +153,21 @@ impl Store {
             .sort_by_key(|session| (session.serial, session.opened_at));
         Ok(records)
     }
+}
+
+/// Returns the rows of a query one after the other, so that they are not in memory at the same time.
+async fn stream(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<RowStream, Stop> {
+    let parameters = parameters
+        .iter()
+        .map(|(value, kind)| (*value, kind.clone()));
+    transaction
+        .query_typed_raw(sql, parameters)
+        .await
+        .map_err(failed)
 }
 
 fn access(row: &Row, is_ours: &HashSet<&str>, names: &mut Names) -> Option<LoggedAccess> {

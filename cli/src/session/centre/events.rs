@@ -1,9 +1,7 @@
 //! The events of one session.
 
-use std::pin::pin;
 use std::time::UNIX_EPOCH;
 
-use futures_util::TryStreamExt as _;
 use postgres_types::{ToSql, Type};
 use vctl_common::count::{counted, form};
 use vctl_common::id::{ProcessId, SessionId};
@@ -14,12 +12,14 @@ use vctl_common::time::WallOffset;
 
 use super::row::{StoredSession, boot_time, missing_ranges, unsigned};
 use super::sessions::{SessionQuery, look_up};
-use super::{Store, failed, snapshot, stream};
+use super::{Store, failed, snapshot};
 use crate::centre::instant::Instant;
 use crate::error::Stop;
 use crate::session::model::{Event, Filter, History, Selector};
 
-/// Rows that [`EventReader`] fetches at a time. A row holds up to 128 KiB of arguments.
+/// Rows fetched at a time: each batch is decoded before the next is fetched.
+const CHUNK: i32 = 4096;
+/// The same for [`EventReader`]. A row holds up to 128 KiB of arguments.
 const FEW: i32 = 64;
 
 impl Store {
@@ -34,6 +34,7 @@ impl Store {
         let again = again.and_then(Result::ok);
         let found = again.as_ref().unwrap_or(found);
         let (history, gone) = read_whole(&transaction, found).await?;
+        transaction.commit().await.map_err(failed)?;
         if gone > 0 {
             self.notes.push(format!(
                 "{gone} of the {} of session {} {} no longer stored: deleted after their retention period",
@@ -172,23 +173,20 @@ pub(super) async fn after(
 ) -> Result<Timeline, Stop> {
     let mut timeline = Timeline::default();
     let (id, wall) = (found.id(), found.record.wall);
-    let Some(days) = &found.days else {
+    let Some(portal) = portal(transaction, found, seq).await? else {
         return Ok(timeline);
     };
-    let (uuid, above) = (id.as_uuid(), above(seq));
-    let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
-        (&uuid, Type::UUID),
-        (&days.first, Type::TEXT),
-        (&days.last, Type::TEXT),
-        (&above, Type::INT8),
-    ];
-    let rows = stream(transaction, include_str!("events.sql"), &parameters).await?;
-    let mut rows = pin!(rows);
-    while let Some(row) = rows.try_next().await.map_err(failed)? {
-        take_row(&mut timeline, id, wall, &row);
+    loop {
+        let rows = transaction.query_portal(&portal, CHUNK).await;
+        let rows = rows.map_err(failed)?;
+        for row in &rows {
+            take_row(&mut timeline, id, wall, row);
+        }
+        if rows.len() < CHUNK.unsigned_abs() as usize {
+            timeline.put_in_order();
+            return Ok(timeline);
+        }
     }
-    timeline.put_in_order();
-    Ok(timeline)
 }
 
 /// Starts to read the rows with numbers above `seq`; `None` for a session without events.
@@ -201,16 +199,13 @@ async fn portal(
         return Ok(None);
     };
     let statement = transaction.prepare(include_str!("events.sql")).await;
-    let (id, above) = (found.id().as_uuid(), above(seq));
+    let above = i64::try_from(seq).unwrap_or(i64::MAX);
+    let id = found.id().as_uuid();
     let parameters: [&(dyn ToSql + Sync); 4] = [&id, &days.first, &days.last, &above];
     let portal = transaction
         .bind(&statement.map_err(failed)?, &parameters)
         .await;
     portal.map(Some).map_err(failed)
-}
-
-fn above(seq: u64) -> i64 {
-    i64::try_from(seq).unwrap_or(i64::MAX)
 }
 
 fn take_row(timeline: &mut Timeline, id: SessionId, wall: WallOffset, row: &Row) {

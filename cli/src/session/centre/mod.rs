@@ -12,9 +12,8 @@ pub(crate) mod sessions;
 mod source;
 mod reported;
 
-use postgres_types::{ToSql, Type};
 use vctl_common::centre::DbRole;
-use vctl_common::pg::tokio_postgres::{self, IsolationLevel, RowStream, Transaction};
+use vctl_common::pg::tokio_postgres::{self, IsolationLevel, Transaction};
 use vctl_common::pg::{Client, PgError, Pool};
 
 use crate::centre::context::Context;
@@ -78,21 +77,6 @@ pub(crate) async fn snapshot(client: &mut Client) -> Result<Transaction<'_>, Sto
         .isolation_level(IsolationLevel::RepeatableRead)
         .start();
     transaction.await.map_err(failed)
-}
-
-/// Returns the rows of a query one after the other, so that they are not in memory at the same time.
-pub(crate) async fn stream(
-    transaction: &Transaction<'_>,
-    sql: &str,
-    parameters: &[(&(dyn ToSql + Sync), Type)],
-) -> Result<RowStream, Stop> {
-    let parameters = parameters
-        .iter()
-        .map(|(value, kind)| (*value, kind.clone()));
-    transaction
-        .query_typed_raw(sql, parameters)
-        .await
-        .map_err(failed)
 }
 
 pub(crate) fn failed(error: tokio_postgres::Error) -> Stop {
