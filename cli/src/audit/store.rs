@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use futures_util::future::try_join;
+use futures_util::future::join;
 use postgres_types::{Json, ToSql, Type};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -21,28 +21,47 @@ use crate::session::model::ListedSession;
 use crate::ui::sanitize;
 
 impl Store {
-    /// Returns the newest accesses that match; `limit` 0 is no limit. Also returns a login in their time that they do not
-    /// explain, the newest.
+    /// Returns the newest accesses that match; `limit` 0 is no limit.
     pub(crate) async fn accesses(
         &mut self,
         filter: &AccessFilter,
         limit: usize,
-    ) -> Result<(Vec<Access>, Option<ListedSession>), Stop> {
+    ) -> Result<Vec<Access>, Stop> {
+        let client = self.client().await?;
+        let rows = look_up_accesses(&**client, filter, at_most(limit), None).await?;
+        Ok(self.readable(rows))
+    }
+
+    /// Like [`accesses`](Self::accesses). Also searches the newest login that they do not explain; this search may fail
+    /// where the list does not.
+    pub(crate) async fn accesses_and_unexplained(
+        &mut self,
+        filter: &AccessFilter,
+        limit: usize,
+    ) -> Result<(Vec<Access>, Result<Option<ListedSession>, Stop>), Stop> {
         let client = self.client().await?;
         let limit = at_most(limit);
         // Both are sent before an answer: one round trip.
         let rows = look_up_accesses(&**client, filter, limit, None);
-        let (rows, unexplained) =
-            try_join(rows, look_up_unexplained(&**client, filter, limit)).await?;
+        let (rows, unexplained) = join(rows, look_up_unexplained(&**client, filter, limit)).await;
+        let accesses = self.readable(rows?);
         let unexplained = match unexplained {
-            Some(id) => self.listed(&**client, vec![id]).await?.pop(),
-            None => None,
+            Ok(Some(id)) => self
+                .listed(&**client, vec![id])
+                .await
+                .map(|mut listed| listed.pop()),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
         };
+        Ok((accesses, unexplained))
+    }
+
+    /// Returns the accesses that can be read, and notes the others: one unreadable row must not make the whole list fail.
+    fn readable(&mut self, rows: Vec<Result<(i64, Access), String>>) -> Vec<Access> {
         let mut accesses = Vec::new();
         for row in rows {
             match row {
                 Ok((_, access)) => accesses.push(access),
-                // One unreadable row must not make the whole list fail.
                 Err(note) => self.notes.push(note),
             }
         }
@@ -54,7 +73,7 @@ impl Store {
                 .map(|access| access.person.name().to_owned());
             recent.record_people(people);
         });
-        Ok((accesses, unexplained))
+        accesses
     }
 
     /// Returns the newest logins without a matching row in the access log; `limit` 0 is no limit.
@@ -126,8 +145,8 @@ pub(crate) async fn look_up_accesses(
     Ok(rows.map_err(failed)?.iter().map(read).collect())
 }
 
-/// Returns the newest login that the access log does not explain, from the time of the accesses that `limit` leaves. A
-/// list of failed requests explains no login.
+/// Returns the newest login that the access log does not explain, opened since the oldest access that the list shows. A
+/// list of failed requests has no logins, so nothing is searched.
 async fn look_up_unexplained(
     client: &impl GenericClient,
     filter: &AccessFilter,

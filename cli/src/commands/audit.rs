@@ -117,13 +117,20 @@ async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
     if args.without_access {
         show_without_access(args, &filter, &mut store, &mut screen).await?;
     } else {
-        let (accesses, unexplained) = store.accesses(&filter, args.limit).await?;
+        let (accesses, unexplained) = store.accesses_and_unexplained(&filter, args.limit).await?;
         write(args, &accesses, &mut screen)?;
         if accesses.is_empty() {
             notice::note("no matching entries in the access log");
         }
-        if let Some(login) = unexplained {
-            warn_of(&login);
+        match unexplained {
+            Ok(Some(login)) => warn_of(&login),
+            Ok(None) => {}
+            // The list is complete.
+            Err(Stop::Error(error)) => notice::note(&format!(
+                "it is unknown whether the access log explains every login: {}",
+                error.one_line()
+            )),
+            Err(stop) => return Err(stop),
         }
     }
     screen.flush()?;

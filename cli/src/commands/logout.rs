@@ -40,7 +40,13 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
                 (Some(token), _) => {
                     let auth = Auth::Token(token.token.clone());
                     let vault = Vault::connect(&login.settings().vault, auth)?;
-                    let _held = db_logins::hold_all(login.state()).await;
+                    let held = db_logins::hold_all(login.state()).await;
+                    if held.is_incomplete {
+                        notice::note(
+                            "another command of yours waits for a database login; if it gets one after this logout, \
+                             the login stays in Postgres until its lease ends",
+                        );
+                    }
                     match vault
                         .write("auth/token/revoke-self", &serde_json::json!({}))
                         .await

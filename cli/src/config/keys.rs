@@ -173,8 +173,8 @@ static KEYS: &[Key<Config>] = &[
     key! { database_mount: "mount" = "database", mount, text,
     "Mount of Vault's database engine." },
     key! { db_login_keep: "time, `0s` to disable" = "30m", Raw::one, text,
-    "How long commands share a database login, in `~/.vctl`. At most half of its lease. With `0s`, each command \
-      creates a login and revokes it." },
+    "How long commands share a database login, in `~/.vctl`. At most half of its lease. With less than a minute, \
+      each command creates a login and revokes it." },
     key! { ssh_mount: "mount" = "ssh", mount, text,
     "Mount of Vault's SSH engine." },
     key! { ca_role: "name" = "sre-core", name, text,

@@ -32,6 +32,22 @@ pub(super) struct LoginScope {
     pub(super) database: String,
 }
 
+impl LoginScope {
+    /// Returns whether it is a place for the same token, and not the same place.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        let token = |scope: &Self| {
+            let Self {
+                vault_addr,
+                vault_namespace,
+                accessor,
+                ..
+            } = scope.clone();
+            (vault_addr, vault_namespace, accessor)
+        };
+        token(self) == token(other) && self != other
+    }
+}
+
 /// The content of a file.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredLogin {

@@ -30,8 +30,13 @@ use crate::ui::notice;
 /// Least rest of a lease for another command: a read of the record takes at most this long.
 const LEAST_REST: Duration = Duration::from_mins(2);
 
-/// Time that a logout waits for commands that create a login. Vault needs some tens of milliseconds.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Least time of `db_login_keep`. A login for less would be replaced all the time, and each one lives until its lease
+/// ends.
+const LEAST_KEEP: Duration = Duration::from_mins(1);
+
+/// Time that a logout waits for commands that create a login. Vault needs some tens of milliseconds for it, and a far or
+/// busy one some seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The roles with shared logins, and the first part of the names of their logins, as deploy/vault/username.tmpl writes
@@ -49,7 +54,7 @@ pub(crate) struct DbLogins {
     cache: TokenCache,
     token: CachedToken,
     settings: Settings,
-    /// Age at which a login is replaced. Never zero.
+    /// Age at which a login is replaced.
     keep: Duration,
 }
 
@@ -64,7 +69,7 @@ impl DbLogins {
     ) -> Option<Self> {
         // Without an accessor a later token could not be told apart, and without a name a login of another user.
         let is_known = !token.accessor.is_empty() && !token.display_name.is_empty();
-        (is_known && !keep.is_zero()).then(|| Self {
+        (is_known && keep >= LEAST_KEEP).then(|| Self {
             state: state.clone(),
             cache: cache.clone(),
             token: token.clone(),
@@ -97,6 +102,17 @@ impl DbLogins {
     fn is_ours(&self, role: &DbRole, username: &str) -> bool {
         purpose(role)
             .is_some_and(|purpose| is_login_of(username, purpose, &self.token.display_name))
+    }
+
+    /// Returns whether the file has a usable login of this token for another database or mount. Commands that take turns
+    /// between two databases would replace it each time, and each one lives until its lease ends.
+    fn is_taken(&self, role: &DbRole, number: usize) -> bool {
+        read(&self.path(role, number)).is_some_and(|stored| {
+            let age = age(stored.created, Timestamp::now());
+            let ttl = Duration::from_secs(stored.ttl_s);
+            stored.scope.is_beside(&self.scope(role))
+                && age.is_some_and(|age| age < usable(ttl, self.keep))
+        })
     }
 
     /// Returns whether there is no token any more. A newer token is no reason to stop a command that still runs.
@@ -162,6 +178,9 @@ impl SharedLogins for DbLogins {
         if !is_lasting || !is_of_token || !self.is_ours(role, &lease.username) {
             return false;
         }
+        if self.is_taken(role, number) {
+            return false;
+        }
         let now = Timestamp::now();
         let login = StoredLogin {
             version: VERSION,
@@ -200,11 +219,19 @@ impl SharedLogins for DbLogins {
     }
 }
 
-/// Waits until no command creates a shared login, for some seconds at most, and lets none begin until the result is
-/// dropped. Vault does not revoke a login that it creates while it revokes the token. The token must have been removed.
-pub(crate) async fn hold_all(state: &StateDir) -> Vec<File> {
+/// The locks of all shared logins. No command begins to create one until they are dropped.
+pub(crate) struct HeldLogins {
+    _locks: Vec<File>,
+    /// A command was still creating a login at the end of the time.
+    pub(crate) is_incomplete: bool,
+}
+
+/// Waits until no command creates a shared login, for some seconds at most. Vault does not revoke a login that it creates
+/// while it revokes the token. The token must have been removed.
+pub(crate) async fn hold_all(state: &StateDir) -> HeldLogins {
     let since = Instant::now();
     let mut held = Vec::new();
+    let mut is_incomplete = false;
     for (role, _) in SHARED {
         for number in 0..MOST_LOGINS {
             let path = state.file(&lock_name(&role, number));
@@ -216,15 +243,20 @@ pub(crate) async fn hold_all(state: &StateDir) -> Vec<File> {
             else {
                 continue;
             };
-            while let Ok(Tried::Busy) = file_lock::try_exclusive(&file)
-                && since.elapsed() < PATIENCE
-            {
+            while let Ok(Tried::Busy) = file_lock::try_exclusive(&file) {
+                if since.elapsed() >= PATIENCE {
+                    is_incomplete = true;
+                    break;
+                }
                 sleep(LOCK_INTERVAL).await;
             }
             held.push(file);
         }
     }
-    held
+    HeldLogins {
+        _locks: held,
+        is_incomplete,
+    }
 }
 
 /// Returns the first part of the names of a role's logins; `None` for a role without shared logins.

@@ -2,7 +2,12 @@
 //!
 //! The file contains no secret, and a wrong one costs a connection. So it belongs to no token, and is not locked.
 
-use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+#[cfg(test)]
+use jiff::SignedDuration;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use vctl_common::pg::Shortcuts;
 
@@ -12,50 +17,64 @@ use crate::files::state_dir::StateDir;
 const FILE: &str = "db-server";
 
 /// Version of the format. A file of another version counts as missing.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// Age after which the file counts as missing: the server may have been replaced.
-const KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// Most servers in the file. The one that was learned first makes room.
+const SERVERS: usize = 8;
 
 #[derive(Debug, Serialize, Deserialize)]
-struct KnownServer {
+struct KnownServers {
     version: u32,
-    /// `host:port/database`
-    database: String,
+    /// By `host:port/database`.
+    servers: BTreeMap<String, KnownServer>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct KnownServer {
     learned: Timestamp,
     shortcuts: Shortcuts,
 }
 
-impl KnownServer {
-    fn new(database: &str, now: Timestamp) -> Self {
-        Self {
-            version: VERSION,
-            database: database.to_owned(),
-            learned: now,
-            shortcuts: Shortcuts::default(),
-        }
+impl KnownServers {
+    fn shortcuts(&self, database: &str, now: Timestamp) -> Shortcuts {
+        let known = self.servers.get(database).filter(|known| {
+            let age = Duration::try_from(now.duration_since(known.learned));
+            age.is_ok_and(|age| age < known.shortcuts.lifetime())
+        });
+        known.map(|known| known.shortcuts).unwrap_or_default()
     }
 
-    fn is_usable(&self, database: &str, now: Timestamp) -> bool {
-        let age = now.duration_since(self.learned);
-        let is_recent = !age.is_negative() && age < KEPT;
-        self.version == VERSION && self.database == database && is_recent
+    fn learn(&mut self, database: &str, shortcuts: Shortcuts, now: Timestamp) {
+        let learned = KnownServer {
+            learned: now,
+            shortcuts,
+        };
+        self.servers.insert(database.to_owned(), learned);
+        while self.servers.len() > SERVERS {
+            let oldest = self.servers.iter().min_by_key(|(_, known)| known.learned);
+            let Some(oldest) = oldest.map(|(database, _)| database.clone()) else {
+                return;
+            };
+            self.servers.remove(&oldest);
+        }
     }
 }
 
 /// Returns what is known about this server; nothing without a usable file.
 pub(super) fn read(state: &StateDir, database: &str) -> Shortcuts {
-    known(state, database).shortcuts
+    known(state).shortcuts(database, Timestamp::now())
 }
 
 /// Keeps what `change` makes of it. A failure costs later commands some round trips, and this one nothing.
 pub(super) fn change(state: &StateDir, database: &str, change: &dyn Fn(Shortcuts) -> Shortcuts) {
-    let mut known = known(state, database);
-    let changed = change(known.shortcuts);
-    if changed == known.shortcuts {
+    let now = Timestamp::now();
+    let mut known = known(state);
+    let before = known.shortcuts(database, now);
+    let after = change(before);
+    if after == before {
         return;
     }
-    known.shortcuts = changed;
+    known.learn(database, after, now);
     let written = private_file::replace_unsynced(&state.file(FILE), |out| {
         serde_json::to_writer_pretty(&mut *out, &known)?;
         out.write_all(b"\n")
@@ -65,31 +84,62 @@ pub(super) fn change(state: &StateDir, database: &str, change: &dyn Fn(Shortcuts
     }
 }
 
-fn known(state: &StateDir, database: &str) -> KnownServer {
-    let now = Timestamp::now();
+fn known(state: &StateDir) -> KnownServers {
     let text = private_file::read(&state.file(FILE)).ok();
-    let known = text.and_then(|text| serde_json::from_slice::<KnownServer>(text.expose()).ok());
+    let known = text.and_then(|text| serde_json::from_slice::<KnownServers>(text.expose()).ok());
     known
-        .filter(|known| known.is_usable(database, now))
-        .unwrap_or_else(|| KnownServer::new(database, now))
+        .filter(|known| known.version == VERSION)
+        .unwrap_or_else(|| KnownServers {
+            version: VERSION,
+            servers: BTreeMap::new(),
+        })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const DATABASE: &str = "db.example.net:5432/vctl";
+
+    fn empty() -> KnownServers {
+        KnownServers {
+            version: VERSION,
+            servers: BTreeMap::new(),
+        }
+    }
+
     #[test]
-    fn a_file_is_used_for_one_server_and_one_day() {
-        let (now, database) = (Timestamp::UNIX_EPOCH, "db.example.net:5432/vctl");
-        let known = KnownServer::new(database, now);
+    fn shortcuts_are_used_for_one_server_and_one_day() {
+        let now = Timestamp::UNIX_EPOCH;
         let after = |hours| now + SignedDuration::from_hours(hours);
-        assert!(known.is_usable(database, now) && known.is_usable(database, after(23)));
-        assert!(!known.is_usable(database, after(24)) && !known.is_usable(database, after(-1)));
-        assert!(!known.is_usable("db.example.net:5433/vctl", now));
-        let newer = KnownServer {
-            version: VERSION + 1,
-            ..known
+        for (scram, hours) in [(true, 24), (false, 1)] {
+            let shortcuts = Shortcuts {
+                direct_tls: Some(true),
+                scram: Some(scram),
+            };
+            let mut known = empty();
+            known.learn(DATABASE, shortcuts, now);
+            assert_eq!(known.shortcuts(DATABASE, after(hours - 1)), shortcuts);
+            let unknown = Shortcuts::default();
+            assert_eq!(known.shortcuts(DATABASE, after(hours)), unknown);
+            assert_eq!(known.shortcuts(DATABASE, after(-1)), unknown);
+            assert_eq!(known.shortcuts("db.example.net:5433/vctl", now), unknown);
+        }
+    }
+
+    #[test]
+    fn the_server_that_was_learned_first_makes_room() {
+        let shortcuts = Shortcuts {
+            direct_tls: None,
+            scram: Some(true),
         };
-        assert!(!newer.is_usable(database, now));
+        let mut known = empty();
+        let now = Timestamp::UNIX_EPOCH;
+        for (minute, number) in (0..).zip((0..=SERVERS).rev()) {
+            let learned = now + SignedDuration::from_mins(minute);
+            known.learn(&format!("db-{number}"), shortcuts, learned);
+        }
+        assert_eq!(known.servers.len(), SERVERS);
+        assert!(!known.servers.contains_key(&format!("db-{SERVERS}")));
     }
 }

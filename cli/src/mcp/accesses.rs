@@ -92,7 +92,7 @@ pub(super) async fn call(open: &OpenContext, wanted: &Arguments) -> Result<Acces
         ..AccessFilter::default()
     };
     let limit = Count::limit(wanted.limit, USUAL, MOST);
-    let (accesses, _) = store.accesses(&filter, limit).await?;
+    let accesses = store.accesses(&filter, limit).await?;
     let notes = store.take_notes();
     Ok(AccessesAnswer {
         count: accesses.len(),

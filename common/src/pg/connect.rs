@@ -111,7 +111,9 @@ impl Server {
         let end_point = tls_stream::end_point(&stream);
         let ended = login::log_in(&mut stream, login, end_point, false).await;
         let ended = ended.map_err(|error| self.login_broke(error))?;
-        self.shortcuts.change_shortcuts(&Shortcuts::without_scram);
+        if asks_for_authentication(&ended) {
+            self.shortcuts.change_shortcuts(&Shortcuts::without_scram);
+        }
         Ok((stream, ended))
     }
 
@@ -191,6 +193,15 @@ impl Server {
             },
             None => PgError::Broken(source),
         }
+    }
+}
+
+/// Returns whether the server went on with the login. One that starts or stops breaks a connection too, and that says
+/// nothing about later logins.
+fn asks_for_authentication(ended: &Ended) -> bool {
+    match ended {
+        Ended::Ready { .. } => true,
+        Ended::Said(said) => said.first() == Some(&b'R'),
     }
 }
 

@@ -90,7 +90,7 @@ where
         {
             scram
         }
-        (Some(Message::ErrorResponse(_)), _) => return Ok(Ended::Said(words.all())),
+        (Some(Message::ErrorResponse(error)), _) => return refused(&error, &mut words, at_once),
         _ if at_once => return Err(not_ahead().into()),
         _ => return Ok(Ended::Said(words.all())),
     };
@@ -111,7 +111,8 @@ where
     scram.update(body.data())?;
     out.clear();
     frontend::sasl_response(scram.message(), &mut out)?;
-    // A pooler may lose a message behind the last one of a login; a server showed before that it is none.
+    // A pooler may lose a message behind the last one of a login. Nothing is sent ahead before a login has shown SCRAM
+    // with the certificate of this server, and a pooler that came later costs the time limit once.
     let asks = at_once && login.asks_versions;
     if asks {
         frontend::query(compat::QUERY, &mut out)?;
@@ -200,7 +201,7 @@ async fn versions<S: AsyncRead + Unpin>(words: &mut Words<'_, S>) -> io::Result<
         words.forget();
         match words.next().await? {
             Some(Message::DataRow(row)) => compat = Some(Compat::of(&columns(&row)?)),
-            // The server says the reason again when it is asked again.
+            // `compat::check` asks again, and reports the reason.
             Some(Message::ErrorResponse(_)) => compat = None,
             Some(Message::ReadyForQuery(_)) => return Ok(compat),
             Some(_) => {}
@@ -369,9 +370,16 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_cannot_take_what_was_sent_ahead_is_noticed() {
         let refusal = message(b'E', b"SFATAL\0C08P01\0Munexpected message\0\0");
-        for (answer, at_once) in [(&refusal[..], true), (&refusal, false), (b"", true)] {
+        let offer = message(b'R', OFFER);
+        for (offer, answer, at_once) in [
+            (&offer[..], &refusal[..], true),
+            (&offer, &refusal, false),
+            (&offer, b"", true),
+            (b"", &refusal, true),
+            (b"", &refusal, false),
+        ] {
             let (ours, mut theirs) = duplex(4096);
-            theirs.write_all(&message(b'R', OFFER)).await.unwrap();
+            theirs.write_all(offer).await.unwrap();
             theirs.write_all(answer).await.unwrap();
             // As close_notify of TLS does.
             theirs.shutdown().await.unwrap();

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
-use tracing::Instrument as _;
 
 use super::compat;
 use super::connect::Connected;
@@ -16,7 +15,6 @@ use super::server::Server;
 use super::shared::{Found, SharedLogins, Source};
 use crate::backoff::random_fraction;
 use crate::centre::DbRole;
-use crate::spans;
 use crate::vault::{Lease, Vault};
 
 pub(super) struct Manager {
@@ -96,7 +94,7 @@ impl managed::Manager for Manager {
             None if self.limits.any_schema => {}
             None => {
                 let checked = compat::check(&client, &self.role);
-                checked.instrument(spans::connect()).await?;
+                self.server.within(checked).await?;
             }
         }
         let max_age = max_age(lease.lease().ttl, self.limits.max_age, random_fraction());

@@ -73,18 +73,12 @@ impl Server {
                     .handshake(&self.tls, self.ask_for_tls(tcp).await?)
                     .await;
             }
-            match self.handshake(&self.direct_tls, tcp).await {
-                Ok(stream) if tls_stream::is_postgres(&stream) => return Ok(stream),
-                // A pooler, a proxy, or an older server again.
-                Ok(_)
-                | Err(
-                    PgError::Unreachable { .. }
-                    | PgError::Tls {
-                        problem: TlsProblem::NoTls | TlsProblem::Other,
-                        ..
-                    },
-                ) => {}
-                Err(error) => return Err(error),
+            // Otherwise it is a pooler, an older server again, or a proxy that has another certificate for TLS without a
+            // request. The second handshake verifies the server as the first does.
+            if let Ok(stream) = self.handshake(&self.direct_tls, tcp).await
+                && tls_stream::is_postgres(&stream)
+            {
+                return Ok(stream);
             }
             let tcp = self.ask_for_tls(self.dial().await?).await?;
             let stream = self.handshake(&self.tls, tcp).await?;

@@ -155,10 +155,14 @@ impl<'a> Source<'a> {
             // Revoked, or Postgres was restored from a backup.
             PgError::Login { login, .. } => {
                 let is_first = self.refused.is_none();
-                self.logins.remove(self.role, self.number, login);
                 self.refused = Some(login.clone());
                 if is_first && self.was_stored.load(Ordering::Relaxed) {
                     return Ok(());
+                }
+                // With the lock: otherwise a login that another command has just stored could be removed.
+                let turn = self.logins.try_turn(self.role, self.number);
+                if matches!(turn, Turn::Mine(_) | Turn::Unlocked) {
+                    self.logins.remove(self.role, self.number, login);
                 }
             }
             PgError::TooManyConnections { .. } if failure.is_limit_of_login() => {

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,15 @@ pub struct Shortcuts {
 }
 
 impl Shortcuts {
+    /// Returns the time after which they count as unknown, because the server may have been replaced. A refusal counts for
+    /// less: a line that stalled once looks like it.
+    pub fn lifetime(&self) -> Duration {
+        match self.scram {
+            Some(false) => Duration::from_hours(1),
+            _ => Duration::from_hours(24),
+        }
+    }
+
     /// Returns the shortcuts after a login with SCRAM at a server of this version, such as `17.2 (Debian 17.2-1)`.
     ///
     /// A refusal stays: a pooler states the version of the server behind it, and may offer SCRAM without reading ahead.
@@ -59,18 +69,24 @@ pub trait ShortcutStore: fmt::Debug + Send + Sync {
     fn change_shortcuts(&self, change: &dyn Fn(Shortcuts) -> Shortcuts);
 }
 
-/// Keeps the shortcuts as long as the process runs.
+/// Keeps the shortcuts of a process that runs for long, each for its time.
 #[derive(Debug, Default)]
-pub(super) struct InProcess(Mutex<Shortcuts>);
+pub(super) struct InProcess(Mutex<Option<(Instant, Shortcuts)>>);
 
 impl ShortcutStore for InProcess {
     fn shortcuts(&self) -> Shortcuts {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.filter(|(learned, shortcuts)| learned.elapsed() < shortcuts.lifetime());
+        known.map(|(_, shortcuts)| shortcuts).unwrap_or_default()
     }
 
     fn change_shortcuts(&self, change: &dyn Fn(Shortcuts) -> Shortcuts) {
-        let mut shortcuts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *shortcuts = change(*shortcuts);
+        let before = self.shortcuts();
+        let after = change(before);
+        if after != before {
+            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *known = Some((Instant::now(), after));
+        }
     }
 }
 

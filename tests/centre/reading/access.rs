@@ -1,6 +1,7 @@
 //! A session shows the user that Vault confirmed, and separately a user that only claimed the access.
 
 use serde_json::json;
+use vctl_tests::centre::DATABASE;
 
 use super::{HOST, Reading, access, ask_for, certificate, unique};
 
@@ -98,12 +99,33 @@ fn a_login_without_an_access_row_is_found() {
     let list = reading.shows(&["audit", "--without-access", "--user", "carl-u", "-n", "0"]);
     let found: Vec<bool> = ids.iter().map(|id| list.contains(id)).collect();
     assert_eq!(found, [false, false, true], "{list}");
-    let audit = reading.run(&["audit", "--user", "carl-u", "--since", "2h"]);
-    let said = String::from_utf8(audit.stderr).unwrap();
-    assert!(
-        said.contains("a login of ?carl-u to synthetic") && said.contains("--without-access"),
-        "{said}"
+    let warning = |args: &[&str]| {
+        let audit = reading.run(&[&["audit", "--user", "carl-u"], args].concat());
+        let said = String::from_utf8(audit.stderr).unwrap();
+        let is_there = said.contains("a login of ?carl-u to synthetic");
+        assert_eq!(is_there, said.contains("--without-access"), "{said}");
+        is_there
+    };
+    assert!(warning(&["--since", "2h"]));
+    assert!(!warning(&["--since", "2h", "--failed"]));
+    // Only logins of the time that the list shows. One access is from before the login, one from after it.
+    let sql = format!(
+        "update vctl.access_log a set opened_at = s.opened_at \
+             + case when a.hostname = 'behind' then interval '1 minute' else interval '-1 minute' end \
+         from vctl.audit_session s where a.vault_user = 'userpass-carl-u' and s.id = '{}'",
+        ids[2]
     );
+    reading.centre.postgres.psql(DATABASE, &sql).unwrap();
+    for (args, is_warned) in [
+        (&[][..], true),
+        (&["-n", "2"], true),
+        (&["-n", "1"], false),
+        (&["-n", "1", "--since", "2h"], false),
+        (&["-n", "3", "--since", "2h"], true),
+        (&["-n", "0", "--until", "2020-01-01"], false),
+    ] {
+        assert_eq!(warning(args), is_warned, "{args:?}");
+    }
     let hop = reading.shows(&["session", &ids[1]]);
     assert!(hop.contains("on the way to behind"), "{hop}");
 }

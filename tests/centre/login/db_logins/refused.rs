@@ -66,8 +66,6 @@ fn a_login_is_not_used_beside_its_own_time() {
         ("accessor", json!("other")),
         ("vault_addr", json!("https://other.example")),
         ("vault_namespace", json!("other")),
-        ("role", json!("database/vctl-rw")),
-        ("database", json!("other.example:5432/vctl")),
         ("version", json!(2)),
     ] {
         let first = user.login();
@@ -75,6 +73,34 @@ fn a_login_is_not_used_beside_its_own_time() {
         user.list();
         assert_ne!(user.login(), first, "{key}");
     }
+}
+
+#[test]
+fn commands_for_two_databases_leave_one_login() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let user = User::new(centre, "dbl-two");
+    user.list();
+    let first = user.login();
+    for _ in 0..3 {
+        let mut other = user.at.command(&["list"]);
+        other.env("VCTL_DB_HOST", "localhost");
+        let said = Said::from(other.output().unwrap());
+        assert_eq!(said.code, 0, "{said:?}");
+        user.list();
+    }
+    assert_eq!(user.login(), first);
+    user.await_logins(1);
+    // Another mount of the database engine, as of another role in Vault.
+    user.change(&[("role", json!("other/vctl-ro"))]);
+    user.list();
+    assert_eq!(user.login(), first);
+    user.await_logins(1);
+    // Its time is over.
+    user.change(&[("created", json!("2020-01-01T00:00:00Z"))]);
+    user.list();
+    assert_ne!(user.login(), first);
 }
 
 #[test]

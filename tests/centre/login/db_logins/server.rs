@@ -9,15 +9,36 @@ use vctl_tests::lab::{PATIENCE, eventually};
 use super::User;
 
 impl User<'_> {
-    /// Returns what vctl knows about the server.
-    fn known(&self) -> Value {
+    /// Returns the file with everything that vctl knows about servers.
+    fn known_file(&self) -> Value {
         serde_json::from_slice(&fs::read(self.at.home(".vctl/db-server")).unwrap()).unwrap()
+    }
+
+    /// Returns what vctl knows about the server of the centre.
+    fn known(&self) -> Value {
+        let database = self.database();
+        self.known_file()["servers"][&database].clone()
+    }
+
+    /// Replaces what vctl knows about the server of the centre.
+    fn replace_known(&self, known: &Value) {
+        let mut file = self.known_file();
+        file["servers"][self.database()] = known.clone();
+        fs::write(self.at.home(".vctl/db-server"), file.to_string()).unwrap();
     }
 
     fn knows(&self, shortcuts: &Value) {
         let mut known = self.known();
         known["shortcuts"] = shortcuts.clone();
-        fs::write(self.at.home(".vctl/db-server"), known.to_string()).unwrap();
+        self.replace_known(&known);
+    }
+
+    fn database(&self) -> String {
+        let file = self.known_file();
+        let databases = file["servers"].as_object().unwrap().keys();
+        let port = format!(":{}/", self.at.centre.postgres.port);
+        let mut ours = databases.filter(|database| database.contains(&port));
+        ours.next().unwrap().clone()
     }
 
     /// Returns whether Postgres accepts TLS without a request for it.
@@ -46,20 +67,34 @@ fn a_known_server_is_remembered_for_a_day() {
     let before = user.known();
     user.list_is_right();
     assert_eq!(user.known(), before);
-    for (key, value) in [
-        ("learned", json!("2020-01-01T00:00:00Z")),
-        ("learned", json!("2099-01-01T00:00:00Z")),
-        ("database", json!("db.example.net:5432/vctl")),
-        ("version", json!(7)),
-    ] {
-        let mut other = user.known();
-        other[key] = value;
-        // What it says would be wrong for this server.
-        other["shortcuts"] = json!({"direct_tls": !user.has_direct_tls(), "scram": false});
-        fs::write(user.at.home(".vctl/db-server"), other.to_string()).unwrap();
+    // What the file says would be wrong for this server.
+    let wrong = json!({"direct_tls": !user.has_direct_tls(), "scram": false});
+    for learned_at in ["2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z"] {
+        user.replace_known(&json!({"learned": learned_at, "shortcuts": wrong}));
         user.list_is_right();
-        assert_eq!(user.known()["shortcuts"], learned, "{key}");
+        assert_eq!(user.known()["shortcuts"], learned, "{learned_at}");
     }
+    user.knows(&wrong);
+    let mut other = user.known_file();
+    other["version"] = json!(7);
+    fs::write(user.at.home(".vctl/db-server"), other.to_string()).unwrap();
+    user.list_is_right();
+    assert_eq!(user.known()["shortcuts"], learned);
+    // What is known about another server stays.
+    let mut other = user.known_file();
+    let fact = json!({"learned": user.known()["learned"], "shortcuts": wrong});
+    other["servers"]["db.example.net:5432/vctl"] = fact.clone();
+    other["servers"]
+        .as_object_mut()
+        .unwrap()
+        .remove(&user.database());
+    fs::write(user.at.home(".vctl/db-server"), other.to_string()).unwrap();
+    user.list_is_right();
+    assert_eq!(user.known()["shortcuts"], learned);
+    assert_eq!(
+        user.known_file()["servers"]["db.example.net:5432/vctl"],
+        fact
+    );
     for damaged in [&b""[..], b"{", b"\xff\xfe", b"[]"] {
         fs::write(user.at.home(".vctl/db-server"), damaged).unwrap();
         user.list_is_right();
