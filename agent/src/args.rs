@@ -90,7 +90,7 @@ Examples:
   vctl-agent setup --root /mnt --yes      Set up an image that is being built
   vctl-agent setup --undo                 Restore the host")]
     Setup(SetupArgs),
-    /// Add or remove the PAM line that stamps each login
+    /// Add, remove or list the PAM lines that stamp logins
     ///
     /// A second run changes nothing. The line is added after the session stack that the distribution
     /// shares between services (`@include common-session`, `session include password-auth`). Without
@@ -131,10 +131,11 @@ Examples:
     /// Write the accounts of a NATS server from a list of hosts
     ///
     /// The list has a line for each host, as `vctl-agent nats-key` prints it. Each host gets an account that publishes
-    /// only as this host.
+    /// only as this host. With `--out`, the file keeps its content if the list is not valid.
     #[command(before_help = "\
 Examples:
-  vctl-agent nats-accounts --ingest UABC... hosts > accounts.conf")]
+  vctl-agent nats-accounts --ingest UABC... hosts                      Print them
+  vctl-agent nats-accounts --ingest UABC... hosts --out accounts.conf  Replace it")]
     NatsAccounts(NatsAccountsArgs),
     /// Print the manual page of a command, or this help
     #[command(before_help = "\
@@ -219,6 +220,12 @@ pub enum PamLineCommand {
     },
     /// Remove the line from the service's own file
     Remove(PamLineArgs),
+    /// Print the file and the line of each line that needs the program, of all services
+    List {
+        /// Directory to use as `/`, such as an image that is being built
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -271,6 +278,9 @@ pub struct NatsAccountsArgs {
     /// File with the list
     #[arg(value_name = "FILE")]
     pub list: PathBuf,
+    /// File for the accounts, which is replaced; without it they are printed
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -22,6 +22,7 @@ use vctl_agent::setup::{self, Answer, SetupError, SetupOptions, User};
 use vctl_agent::stderr::{Log, visible};
 use vctl_agent::store::Route;
 use vctl_agent::{check, hook, manual, pipeline, probe};
+use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 use vctl_common::charset;
 
 fn main() -> ExitCode {
@@ -84,7 +85,18 @@ fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
         CliCommand::NatsAccounts(args) => {
             let list = fs::read_to_string(&args.list)
                 .with_context(|| format!("cannot read `{}`", args.list.display()))?;
-            print(&nats::accounts(&list, &args.ingest)?)?;
+            let accounts = nats::accounts(&list, &args.ingest)
+                .with_context(|| format!("cannot use `{}`", args.list.display()))?;
+            match args.out {
+                // The server reads it as a user of its own.
+                Some(out) => NewFile {
+                    mode: Some(0o644),
+                    ..NewFile::private(Durability::Synced, Unfinished::OneName)
+                }
+                .replace(&out, |file| file.write_all(accounts.as_bytes()))
+                .with_context(|| format!("cannot write `{}`", out.display()))?,
+                None => print(&accounts)?,
+            }
             Ok(ExitCode::SUCCESS)
         }
         CliCommand::Node(args) => {
@@ -169,6 +181,12 @@ fn pam_line(command: PamLineCommand) -> anyhow::Result<ExitCode> {
             program: String::new(),
             strict: false,
         })?,
+        PamLineCommand::List { root } => {
+            let lines = pam::stamp_lines(&root, &[]).into_iter();
+            let lines = lines.map(|line| format!("{}:{}\n", line.file, line.line));
+            print(&lines.collect::<String>())?;
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     print(&match change {
         Change::Added { file } => {

@@ -31,6 +31,8 @@ pub enum AccountsError {
     },
     #[error("`{key}` is not a public key of a NATS user (`--ingest`)")]
     Ingest { key: String },
+    #[error("the list has no host")]
+    Empty,
 }
 
 /// Returns the `accounts` block of a server. `list` has a line for each host, with its name and its public key; `ingest`
@@ -39,7 +41,7 @@ pub enum AccountsError {
 /// Each host has its own account with one import, so it can publish only as itself.
 ///
 /// # Errors
-/// A line or a key is not valid, or a key stands for two hosts.
+/// A line or a key is not valid, a key stands for two hosts, or there is no host.
 pub fn accounts(list: &str, ingest: &[String]) -> Result<String, AccountsError> {
     let mut owners = BTreeMap::new();
     for key in ingest {
@@ -69,6 +71,9 @@ pub fn accounts(list: &str, ingest: &[String]) -> Result<String, AccountsError> 
         if hosts.insert(host.clone(), key).is_some() {
             return Err(AccountsError::Twice { line, host });
         }
+    }
+    if hosts.is_empty() {
+        return Err(AccountsError::Empty);
     }
     Ok(text(&hosts, ingest))
 }

@@ -15,7 +15,7 @@ use crate::nats::{LARGEST_MESSAGE, LEAST_PAYLOAD, NatsError, SUBJECT};
 pub(super) enum PublishError {
     #[error(transparent)]
     Nats(#[from] NatsError),
-    #[error("NATS has no stream for this host's subject `{SUBJECT}`")]
+    #[error("no stream of NATS answers for this host's subject `{SUBJECT}`")]
     NoStream,
     #[error("the stream is full: {why}")]
     Full { why: String },
@@ -33,6 +33,13 @@ pub(super) enum PublishError {
     Start(#[from] StartError),
 }
 
+/// The limits of the stream are reached, or those of the server and its disk.
+const NO_ROOM: [jetstream::ErrorCode; 3] = [
+    jetstream::ErrorCode::STREAM_STORE_FAILED,
+    jetstream::ErrorCode::INSUFFICIENT_RESOURCES,
+    jetstream::ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+];
+
 impl PublishError {
     /// Returns the reason for the failure of a request; `said` is the server's last error on the connection.
     pub(super) fn of(error: &Failed, said: Option<String>, after: Duration) -> Self {
@@ -46,11 +53,9 @@ impl PublishError {
             (PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe, _) => {
                 Self::Silent { after }
             }
-            (_, Some(api)) if api.error_code() == jetstream::ErrorCode::STREAM_STORE_FAILED => {
-                Self::Full {
-                    why: api.to_string(),
-                }
-            }
+            (_, Some(api)) if NO_ROOM.contains(&api.error_code()) => Self::Full {
+                why: api.to_string(),
+            },
             (_, Some(api))
                 if api.error_code() == jetstream::ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM =>
             {
@@ -77,10 +82,11 @@ impl PublishError {
         Some(match self {
             Self::Nats(error) => return error.hint(),
             Self::NoStream => {
-                "start `vctl-agent ingest`, which creates the stream, and check this host's import: deploy/nats/README.md".to_owned()
+                "if the server runs JetStream (its log and its disk show that), start `vctl-agent ingest`, which creates the \
+                 stream, and check this host's import: deploy/nats/README.md".to_owned()
             }
             Self::Full { .. } => {
-                "check that `vctl-agent ingest` runs, or raise the limits of the stream: deploy/nats/README.md".to_owned()
+                "check that `vctl-agent ingest` runs, raise the limits of the stream, or make room on the server: deploy/nats/README.md".to_owned()
             }
             Self::TooLarge { .. } => {
                 format!("set `max_payload` of the server to at least {LEAST_PAYLOAD}")

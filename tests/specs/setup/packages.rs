@@ -143,6 +143,8 @@ fn an_older_package_warns_before_it_replaces_a_newer_one() {
     }
 }
 
+const STAMP_LINE: &str = "session required pam_exec.so /usr/sbin/vctl-agent stamp\\n";
+
 #[test]
 fn a_debian_package_upgrades_without_a_gap_and_purges_all() {
     let Some(host) = host() else { return };
@@ -185,6 +187,30 @@ fn a_debian_package_upgrades_without_a_gap_and_purges_all() {
     let reason = "was not added by setup\nhint: remove it: vctl-agent pam-line remove\n";
     assert!(refused.text.contains(reason), "{}", refused.text);
     host.ok(&format!("vctl-agent pam-line remove && {login} true"));
+    // Lines that only libpam finds: in another directory, in an included file, and over two lines.
+    for (file, text) in [
+        ("/usr/lib/pam.d/vendor", STAMP_LINE),
+        ("/etc/security/vctl", STAMP_LINE),
+        (
+            "/etc/pam.d/other-service",
+            "session required \\\\\n pam_exec.so /usr/sbin/vctl-agent \\\\\n stamp\n",
+        ),
+    ] {
+        let include = "cp /etc/pam.d/login $WORK/login; echo 'session include /etc/security/vctl' >> /etc/pam.d/login";
+        host.ok(&format!(
+            "{include}; mkdir -p $(dirname {file}); printf '{text}' > {file}"
+        ));
+        let refused = host.run(&format!("{dpkg} -r vctl-agent"));
+        assert_eq!(refused.code, Some(1), "{file}: {}", refused.text);
+        assert!(
+            refused.text.contains(&format!("{file}:1")),
+            "{}",
+            refused.text
+        );
+        host.ok("test -x /usr/sbin/vctl-agent");
+        host.ok(&format!("rm {file}; cp $WORK/login /etc/pam.d/login"));
+    }
+    host.ok("rmdir /usr/lib/pam.d 2> /dev/null || true");
     host.ok("mkdir -p /etc/vctl; touch /etc/vctl/ingest.env; systemctl enable vctl-ingest.service");
     host.ok(&format!("{dpkg} -P vctl-agent vctl"));
     assert_eq!(host.ok(NAMED), others.replace("/etc/vctl\n", ""));

@@ -18,13 +18,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{self, say};
 use crate::sha256;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const PARTS: &str = "target/release-parts";
+const OUT: &str = "target/release-files";
 
 /// Steps of the release workflow that need the identity of the forge or one of its secrets.
 const FORGE: [&str; 6] = [
@@ -72,7 +73,7 @@ pub(crate) struct Options {
     )]
     formats: String,
     /// Directory for the files
-    #[arg(long, value_name = "DIR", default_value = "target/release-files")]
+    #[arg(long, value_name = "DIR", default_value = OUT)]
     out: PathBuf,
 }
 
@@ -122,9 +123,30 @@ fn build(options: &Options, out: &Path) -> Result<()> {
     command::run(dist.arg("--out").arg(out))
 }
 
+/// Removes the files of an earlier release. Any other directory is refused: `--out .` would delete the clone.
+fn remove_earlier(parts: &Path, out: &Path) -> Result<()> {
+    let Ok(there) = fs::canonicalize(out) else {
+        return Ok(());
+    };
+    let holds = |other: &Path| fs::canonicalize(other).is_ok_and(|other| other.starts_with(&there));
+    ensure!(
+        !holds(parts) && !holds(Path::new(".")),
+        "`{}` contains the clone or the parts of the release; choose another `--out`",
+        out.display()
+    );
+    let is_default = fs::canonicalize(OUT).is_ok_and(|default| default == there);
+    let is_empty = fs::read_dir(&there)?.next().is_none();
+    ensure!(
+        is_default || is_empty || there.join("SHA256SUMS").is_file(),
+        "`{}` contains other files than a release; remove it, or choose another `--out`",
+        out.display()
+    );
+    remove_directory(out)
+}
+
 /// Writes all files of the release that the parts allow, and returns the missing ones.
 fn collect(parts: &Path, out: &Path) -> Result<Vec<String>> {
-    remove_directory(out)?;
+    remove_earlier(parts, out)?;
     fs::create_dir_all(out)?;
     for arch in files::ARCHITECTURES {
         files::copy_packages(&parts.join(format!("linux-{arch}")), out, arch)?;
@@ -168,5 +190,27 @@ fn remove_directory(path: &Path) -> Result<()> {
             Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_files_of_a_release_are_removed() {
+        let work = tempfile::tempdir().unwrap();
+        let (parts, out) = (work.path().join("parts"), work.path().join("out"));
+        fs::create_dir_all(&parts).unwrap();
+        remove_earlier(&parts, &out).unwrap();
+        fs::create_dir_all(&out).unwrap();
+        fs::write(out.join("letter"), "").unwrap();
+        for refused in [&out, &parts, work.path(), Path::new("."), Path::new("/")] {
+            remove_earlier(&parts, refused).unwrap_err();
+        }
+        assert!(out.join("letter").exists() && parts.exists());
+        fs::write(out.join("SHA256SUMS"), "").unwrap();
+        remove_earlier(&parts, &out).unwrap();
+        assert!(!out.exists());
     }
 }
