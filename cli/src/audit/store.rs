@@ -94,7 +94,8 @@ impl Store {
             (&limit, Type::INT8),
         ];
         let statement = concat!(
-            "with earliest as (select coalesce($4::timestamptz, '-infinity') as since)\n",
+            "with candidates as not materialized (select * from vctl.audit_session \
+             where $4::timestamptz is null or opened_at >= $4)\n",
             include_str!("unexplained.sql"),
             "limit $6"
         );
@@ -145,8 +146,8 @@ pub(crate) async fn look_up_accesses(
     Ok(rows.map_err(failed)?.iter().map(read).collect())
 }
 
-/// Returns the newest login that the access log does not explain, opened since the oldest access that the list shows. A
-/// list of failed requests has no logins, so nothing is searched.
+/// Returns the newest login that the access log does not explain, opened since the oldest access that the list shows, of
+/// the newest thousand sessions. A list of failed requests has no logins, so nothing is searched.
 async fn look_up_unexplained(
     client: &impl GenericClient,
     filter: &AccessFilter,
@@ -157,7 +158,7 @@ async fn look_up_unexplained(
     }
     let statement = concat!(
         include_str!("wanted.sql"),
-        include_str!("earliest_shown.sql"),
+        include_str!("candidates.sql"),
         include_str!("unexplained.sql"),
         "limit 1"
     );

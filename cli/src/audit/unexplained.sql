@@ -1,11 +1,11 @@
 -- Runs as vctl-audit-ro. Logins that the access log does not explain: the certificate is of one of our CAs, but no row
 -- of its person names it (it was signed without `vctl ssh`, or the row is lost); or a row, the certificate or another
 -- session contradicts the login; or the certificate cannot be read. Newest first.
--- After a clause that has the time `since` in `earliest`; null returns none.
+-- After a clause with the sessions to look at: `candidates`.
 -- $1 part of a present or former name of the host, $2 part of the person's whole name, $3 source address,
 -- $5 opened before.
 select s.id
-from vctl.audit_session s
+from candidates s
 cross join lateral vctl.login_contradictions(s.id) doubt
 -- A certificate that the agent could not read has no name, so it explains nothing.
 cross join lateral (
@@ -17,7 +17,6 @@ where (s.key_id is not null or unreadable.certificate) and s.opened is not null
            union select host_id from vctl.host_former_name where position(lower($1) in lower(hostname)) > 0))
   and ($2::text is null or position(lower($2) in lower(s.key_id)) > 0)
   and ($3::inet is null or s.source_ip = $3)
-  and s.opened_at >= (select since from earliest)
   and ($5::timestamptz is null or s.opened_at < $5)
   and (s.vault_user is not null
        and not exists (select from vctl.access_log a
