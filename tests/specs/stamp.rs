@@ -77,8 +77,9 @@ fn a_stamp_past_its_deadline_makes_no_complete_session() {
     let Some(lab) = lab() else { return };
     let stage = Stage::set(&lab);
     let mut late = Vec::new();
-    // From the entry in the journal on: write to the disk, session and mark in the kernel, answer.
-    for calls in 0..8 {
+    // From the entry in the journal on: write to the disk, session and mark in the kernel, answer. The number of calls until
+    // the mark depends on the kernel.
+    for calls in 0..32 {
         let name = format!("p{calls}");
         let who = lab.certificate(&name, calls + 1).unwrap();
         let agent = Stepped::stop(lab.agent.pid().unwrap());
@@ -98,6 +99,9 @@ fn a_stamp_past_its_deadline_makes_no_complete_session() {
         touch(&lab.home().join(format!("go-{name}")));
         assert!(login.wait_with_output().unwrap().status.success());
         late.push((who, opened.stamp != Stamp::InTime));
+        if late.iter().filter(|(_, late)| !late).count() == 2 {
+            break;
+        }
     }
     for (who, late) in &late {
         let session = lab.closed_sessions(who, 1).unwrap().remove(0);
