@@ -7,4 +7,5 @@ mod hints;
 mod locale;
 mod manual;
 mod round_trips;
+mod stalls;
 mod timing;
