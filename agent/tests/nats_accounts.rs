@@ -1,4 +1,8 @@
 //! `vctl-agent nats-accounts`: a list that is not valid does not change the file that a server reads.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml's exception ends at the helpers of a test crate"
+)]
 
 use std::fs;
 use std::path::Path;

@@ -137,8 +137,8 @@ pub(crate) async fn look_up_accesses(
     ids: Option<&[i64]>,
 ) -> Result<Vec<Result<(i64, Access), String>>, Stop> {
     let statement = concat!(include_str!("wanted.sql"), include_str!("accesses.sql"));
-    let parameters = wanted_parameters(filter, &limit, &ids);
-    let rows = client.query_typed(statement, &parameters).await;
+    let wanted = Wanted { filter, limit, ids };
+    let rows = client.query_typed(statement, &wanted.parameters()).await;
     let read = |row: &Row| match access(row) {
         Some(access) => Ok((row.get(0), access)),
         None => Err(unreadable(row)),
@@ -162,27 +162,38 @@ async fn look_up_unexplained(
         include_str!("unexplained.sql"),
         "limit 1"
     );
-    let parameters = wanted_parameters(filter, &limit, &None::<&[i64]>);
-    let row = client.query_typed_opt(statement, &parameters).await;
+    let wanted = Wanted {
+        filter,
+        limit,
+        ids: None,
+    };
+    let row = client
+        .query_typed_opt(statement, &wanted.parameters())
+        .await;
     Ok(row.map_err(failed)?.map(|row| row.get(0)))
 }
 
-/// Returns the parameters of `wanted.sql`.
-fn wanted_parameters<'a>(
+/// The parameters of `wanted.sql`.
+struct Wanted<'a> {
     filter: &'a AccessFilter,
-    limit: &'a Option<i64>,
-    ids: &'a Option<&[i64]>,
-) -> [(&'a (dyn ToSql + Sync), Type); 8] {
-    [
-        (&filter.host, Type::TEXT),
-        (&filter.user, Type::TEXT),
-        (&filter.source_ip, Type::INET),
-        (&filter.since, Type::TIMESTAMPTZ),
-        (&filter.until, Type::TIMESTAMPTZ),
-        (&filter.failed, Type::BOOL),
-        (limit, Type::INT8),
-        (ids, Type::INT8_ARRAY),
-    ]
+    limit: Option<i64>,
+    ids: Option<&'a [i64]>,
+}
+
+impl Wanted<'_> {
+    fn parameters(&self) -> [(&(dyn ToSql + Sync), Type); 8] {
+        let filter = self.filter;
+        [
+            (&filter.host, Type::TEXT),
+            (&filter.user, Type::TEXT),
+            (&filter.source_ip, Type::INET),
+            (&filter.since, Type::TIMESTAMPTZ),
+            (&filter.until, Type::TIMESTAMPTZ),
+            (&filter.failed, Type::BOOL),
+            (&self.limit, Type::INT8),
+            (&self.ids, Type::INT8_ARRAY),
+        ]
+    }
 }
 
 fn at_most(limit: usize) -> Option<i64> {
