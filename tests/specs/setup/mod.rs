@@ -2,6 +2,7 @@
 
 mod confinement;
 mod host;
+mod links;
 mod packages;
 mod recovery;
 mod units;
@@ -173,6 +174,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "the setup needs `mode: strict`",
     ),
     (
+        "chmod 664 /etc/vctl/agent.yaml",
+        "chmod 644 /etc/vctl/agent.yaml",
+        "`/etc/vctl/agent.yaml` can be written by others than root",
+    ),
+    (
         "mount -t tmpfs none /sys/kernel/security; mkdir /sys/kernel/security/apparmor; \
          echo '/usr/sbin/sshd (enforce)' > /sys/kernel/security/apparmor/profiles",
         "umount /sys/kernel/security",
@@ -291,7 +297,7 @@ const ENROLMENT: &str = r#"{"host": "web-1", "role_id": "11111111-1111-1111-1111
     "wrapped_secret_id": "hvs.CAESIJ", "agent_config": "host: web-1\nvault_addr: https://vault.example.net\ndb_host: db.example.net\n"}"#;
 
 /// How an image is damaged, and a part of the reason.
-const REFUSED_IMAGES: [(&str, &str); 3] = [
+const REFUSED_IMAGES: [(&str, &str); 6] = [
     (
         "mkdir -p etc/selinux; echo SELINUX=enforcing > etc/selinux/config",
         "SELinux is enforcing",
@@ -305,6 +311,19 @@ const REFUSED_IMAGES: [(&str, &str); 3] = [
         "rm -rf etc/vctl; ln -s /etc/vctl etc/vctl",
         "etc/vctl` is a link that leaves the image",
     ),
+    // The agent of the image would refuse it, and a strict line then every login.
+    (
+        "chown 1000 etc/vctl/agent.yaml",
+        "tree/etc/vctl/agent.yaml` is not owned by root",
+    ),
+    (
+        "chmod 664 etc/vctl/agent.yaml",
+        "tree/etc/vctl/agent.yaml` can be written by others than root",
+    ),
+    (
+        "echo 'mode: often' >> etc/vctl/agent.yaml",
+        "tree/etc/vctl/agent.yaml:2: ",
+    ),
 ];
 
 #[test]
@@ -316,7 +335,10 @@ fn an_image_that_would_lock_users_out_is_refused() {
     let setup = format!("vctl-agent setup --root {tree} --yes");
     let mut refusals: Vec<_> = REFUSED_IMAGES
         .iter()
-        .map(|(damage, reason)| (*damage, setup.clone(), *reason))
+        .flat_map(|(damage, reason)| {
+            let strict = format!("{setup} --strict");
+            [setup.clone(), strict].map(|setup| (*damage, setup, *reason))
+        })
         .collect();
     // No systemctl can enable the collector that a strict login needs.
     let strict = format!("PATH=$WORK/bin /usr/sbin/{setup} --strict");
@@ -327,6 +349,16 @@ fn an_image_that_would_lock_users_out_is_refused() {
         let refused = host.run(&setup);
         assert_eq!(refused.code, Some(1), "{damage}: {}", refused.text);
         assert!(refused.text.contains(reason), "{damage}: {}", refused.text);
+        assert!(
+            refused.text.contains("hint: "),
+            "{damage}: {}",
+            refused.text
+        );
+        assert!(
+            !refused.text.contains(".vctl-agent-setup-"),
+            "{}",
+            refused.text
+        );
         assert_eq!(
             (host.files(&tree), host.files("")),
             (before, machine.clone())
