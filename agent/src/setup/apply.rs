@@ -97,12 +97,12 @@ impl Work<'_> {
             }
             Step::File(file) => self.file(file),
             Step::RemoveUnit { path, .. } => self.remove_unit(path),
-            Step::ReloadSshd => {
+            Step::ReloadSshd { unit } => {
                 sshd::test(self.host)?;
                 if crate::check::sshd(&sshd::settings(self.host)).0 != Some(true) {
                     return Err(SetupError::PamStaysOff);
                 }
-                sshd::reload(self.host)
+                unit.map_or(Ok(()), |unit| sshd::reload(self.host, unit))
             }
             Step::Unit { name, has_changed } => self.unit(name, *has_changed),
             Step::PamLine { line, socket } => {

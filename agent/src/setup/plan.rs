@@ -18,6 +18,7 @@ use super::units::{UnitFile, unit_of};
 use super::wanted::{NewText, Wanted, steps_of};
 use super::{sshd, systemd};
 use crate::check::{self, SshdFact};
+use crate::config::Config;
 use crate::pam::{self, LineOptions};
 
 #[derive(Debug)]
@@ -46,8 +47,11 @@ pub(super) enum Step {
         /// The link is removed, and its target stays.
         is_link: bool,
     },
-    /// Tests the configuration, and reloads a running sshd.
-    ReloadSshd,
+    /// Tests the configuration, and reloads sshd.
+    ReloadSshd {
+        /// The unit of the running sshd.
+        unit: Option<&'static str>,
+    },
     /// Enables and starts a unit; restarts it if it runs with an older configuration.
     Unit {
         name: &'static str,
@@ -80,8 +84,11 @@ impl Step {
                     "remove {link}{path}, which runs another program than vctl-agent; `--undo` restores it"
                 )
             }
-            Self::ReloadSshd => {
-                "test sshd's configuration with `sshd -t`, and reload sshd".to_owned()
+            Self::ReloadSshd { unit: Some(unit) } => {
+                format!("test sshd's configuration with `sshd -t`, and reload {unit}")
+            }
+            Self::ReloadSshd { unit: None } => {
+                "test sshd's configuration with `sshd -t`".to_owned()
             }
             Self::Unit {
                 name,
@@ -116,19 +123,13 @@ pub(super) fn plan(
             && host
                 .at(&config.centre.role_id_file.to_string_lossy())
                 .exists());
+    let mut next = Vec::new();
     let mut files = agent_yaml.into_iter().collect::<Vec<_>>();
     let is_new =
         |digest: &String| journal.and_then(|journal| journal.enrolment.as_ref()) != Some(digest);
     let digest = enrolment.as_ref().map(Enrolment::digest).filter(is_new);
     if let (Some(enrolment), Some(_)) = (&enrolment, &digest) {
-        let (role_id, secret_id) = enrolment.ids();
-        let centre = &config.centre;
-        for (path, text) in [
-            (&centre.role_id_file, role_id),
-            (&centre.secret_id_file, secret_id),
-        ] {
-            files.push(Wanted::secret(&path.to_string_lossy(), &text));
-        }
+        files.extend(id_files(&config, enrolment));
     }
     let units = if ships {
         vec![COLLECT, NODE]
@@ -181,9 +182,12 @@ pub(super) fn plan(
     );
     if !snippet.is_empty() {
         push_files(host, snippet, &mut made, &mut steps)?;
-        steps.push(Step::ReloadSshd);
+        let running = sshd::Running::of(host);
+        steps.push(Step::ReloadSshd {
+            unit: running.unit(),
+        });
+        next.extend(running.next("which runs without PAM and records no login until then"));
     }
-    let mut next = Vec::new();
     push_units(host, &units, has_changed, &mut steps, &mut next);
     if let Some(line) = pam_line(host, options, &config, sshd)? {
         if let Some((seen, fix)) = confined {
@@ -224,6 +228,16 @@ fn sshd_snippet(host: &Host, before: SshdFact) -> Result<(Option<Wanted>, SshdFa
     };
     let snippet = Wanted::snippet(SSHD_SNIPPET_FILE, SSHD_SNIPPET);
     Ok((Some(snippet), after))
+}
+
+fn id_files(config: &Config, enrolment: &Enrolment) -> [Wanted; 2] {
+    let (role_id, secret_id) = enrolment.ids();
+    let centre = &config.centre;
+    [
+        (&centre.role_id_file, role_id),
+        (&centre.secret_id_file, secret_id),
+    ]
+    .map(|(path, text)| Wanted::secret(&path.to_string_lossy(), &text))
 }
 
 fn push_units(

@@ -13,7 +13,9 @@ use super::journal::{
 use super::saved::Saved;
 use super::shipped::{COLLECT, NODE};
 use super::systemd;
-use super::undo::{active_before, directories, ordered, path_of, restore, undo};
+use super::undo::{
+    active_before, directories, ordered, path_of, reload_sshd, restore, undo, was_sshd,
+};
 
 /// A file or a link before this run replaced or removed it.
 pub(super) struct Replaced {
@@ -150,6 +152,10 @@ fn to_earlier(
     }
     if let Err(error) = directories(host, &journal.changes, user) {
         left.push(error.to_string());
+    }
+    // It may run with the snippet of this setup.
+    if journal.changes.iter().any(was_sshd) {
+        left.extend(reload_sshd(host, user));
     }
     // The units of the earlier setup may run with the files of this one.
     if systemd::runs(host) {

@@ -68,8 +68,6 @@ pub(super) fn undo(
     user: &mut dyn User,
 ) -> Result<(), SetupError> {
     let changes = std::mem::take(&mut journal.changes);
-    let was_sshd = |change: &Change| matches!(change, Change::File { path, .. } if path.starts_with("/etc/ssh/"));
-    let reloads_sshd = changes.iter().any(was_sshd);
     let mut left = Vec::new();
     let mut stops = false;
     let ordered = ordered(&changes);
@@ -108,12 +106,8 @@ pub(super) fn undo(
             }
         }
     }
-    if reloads_sshd {
-        match sshd::test(host).and_then(|()| sshd::reload(host)) {
-            // Removed since the setup.
-            Ok(()) | Err(SetupError::NoSshd) => {}
-            Err(error) => left.push(format!("sshd ({error})")),
-        }
+    if changes.iter().any(was_sshd) {
+        left.extend(reload_sshd(host, user));
     }
     if systemd::runs(host) {
         let _ = systemd::systemctl(host, &["daemon-reload"]);
@@ -135,6 +129,33 @@ pub(super) fn undo(
     Err(SetupError::NotRestored {
         left: left.join(", "),
     })
+}
+
+pub(super) fn was_sshd(change: &Change) -> bool {
+    matches!(change, Change::File { path, .. } if path.starts_with("/etc/ssh/"))
+}
+
+/// Makes sshd read its restored configuration; returns the reason if that is not possible.
+pub(super) fn reload_sshd(host: &Host, user: &mut dyn User) -> Option<String> {
+    let reload = || {
+        sshd::test(host)?;
+        let running = sshd::Running::of(host);
+        if let Some(unit) = running.unit() {
+            sshd::reload(host, unit)?;
+        }
+        Ok(running.next("so that it reads its old configuration again"))
+    };
+    match reload() {
+        Ok(next) => {
+            if let Some(next) = next {
+                user.tell(&format!("Next: {next}\n"));
+            }
+            None
+        }
+        // Removed since the setup.
+        Err(SetupError::NoSshd) => None,
+        Err(error) => Some(format!("sshd ({error})")),
+    }
 }
 
 /// The PAM line first, then units, then made files, which free space for the restored ones.

@@ -73,9 +73,10 @@ fn refuse_mask(host: &Host, unit: &Unit) -> Result<(), SetupError> {
     for (directory, option) in [(OF_ADMINISTRATOR, "")].into_iter().chain(of_boot) {
         let path = format!("{directory}/{}", unit.name);
         if is_mask(&host.entry(&path)?, || host.real(&path))? {
-            let root = match host.is_this_machine() {
-                true => String::new(),
-                false => format!(" --root={}", host.root().display()),
+            let root = if host.is_this_machine() {
+                String::new()
+            } else {
+                format!(" --root={}", host.root().display())
             };
             return Err(SetupError::Masked {
                 unit: unit.name,

@@ -5,6 +5,7 @@ mod host;
 mod links;
 mod packages;
 mod recovery;
+mod sshd;
 mod units;
 
 use vctl_tests::lab::{missing, skip};

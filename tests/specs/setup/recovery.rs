@@ -134,6 +134,7 @@ fn undo_after_a_used_enrolment_restores_the_first_bytes() {
     let Some(host) = host() else { return };
     host.ok(&format!(
         "cat > $WORK/web-1.json <<'TEXT'\n{ENROLMENT}\nTEXT
+         mkdir -m 700 /var/lib/vctl /var/lib/vctl/spool /var/lib/vctl/pending; mkdir /run/vctl
          cd /etc/vctl; echo '# first' >> agent.yaml; echo first-role > role_id; echo first-secret > secret_id
          chmod 600 role_id secret_id"
     ));
