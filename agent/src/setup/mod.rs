@@ -10,6 +10,7 @@ mod enrolment;
 mod error;
 mod host;
 mod journal;
+mod kernels;
 mod opened;
 mod plan;
 mod preflight;

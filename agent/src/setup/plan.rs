@@ -16,9 +16,9 @@ use super::shipped::{
 };
 use super::units::{UnitFile, unit_of};
 use super::wanted::{NewText, Wanted, steps_of};
-use super::{sshd, systemd};
+use super::{kernels, sshd, systemd};
 use crate::check::{self, SshdFact};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::pam::{self, LineOptions};
 
 #[derive(Debug)]
@@ -124,6 +124,10 @@ pub(super) fn plan(
                 .at(&config.centre.role_id_file.to_string_lossy())
                 .exists());
     let mut next = Vec::new();
+    if !host.is_this_machine() {
+        let is_strict = options.strict || config.mode == Mode::Strict;
+        next.extend(kernels::check(host, is_strict)?);
+    }
     let mut files = agent_yaml.into_iter().collect::<Vec<_>>();
     let is_new =
         |digest: &String| journal.and_then(|journal| journal.enrolment.as_ref()) != Some(digest);
