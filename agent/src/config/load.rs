@@ -133,7 +133,7 @@ fn the_file(named: Option<&Path>) -> ConfigFile {
 
 /// The file decides what is recorded, so as root it must belong to root and not be writable by
 /// others.
-fn distrust(_: &Path, meta: &Metadata) -> Option<&'static str> {
+pub(crate) fn distrust(_: &Path, meta: &Metadata) -> Option<&'static str> {
     let as_root = nix::unistd::geteuid().is_root();
     if as_root && meta.uid() != 0 {
         Some("is not owned by root")

@@ -15,6 +15,7 @@ use crate::metrics::Listen;
 
 pub use centre::{CentreConfig, CentreError};
 pub use keys::{KEYS, TABLE};
+pub(crate) use load::distrust;
 pub use load::{DEFAULT_FILE, Inputs, load, load_for_stamp, placed, remember};
 pub use nats::{NatsConfig, Ship};
 pub use value::{Capture, LocalLogKind, LogLevel, Mode};

@@ -15,6 +15,11 @@ pub fn is_supported(release: &str) -> bool {
     version(release).is_some_and(|version| version >= OLDEST)
 }
 
+/// Returns whether the text is a `uname -r`: it begins with a version.
+pub fn is_release(text: &str) -> bool {
+    version(text).is_some() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.split(|c: char| !c.is_ascii_digit());
     let mut part = || parts.next().and_then(|part| part.parse().ok());

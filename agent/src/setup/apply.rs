@@ -14,7 +14,7 @@ use super::host::Host;
 use super::journal::{Change, Journal, create_directory, digest, unwritable};
 use super::plan::{Plan, Step};
 use super::roll_back::{self, Failed, Replaced};
-use super::wanted::NewText;
+use super::wanted::{Kind, NewText};
 use super::{sshd, systemd};
 use crate::pam::{self, LineOptions, Preview};
 
@@ -96,13 +96,13 @@ impl Work<'_> {
                 create_directory(&self.host.real(path)?, *mode).map(drop)
             }
             Step::File(file) => self.file(file),
-            Step::RemoveUnit { path } => self.remove_unit(path),
-            Step::ReloadSshd => {
+            Step::RemoveUnit { path, .. } => self.remove_unit(path),
+            Step::ReloadSshd { unit } => {
                 sshd::test(self.host)?;
                 if crate::check::sshd(&sshd::settings(self.host)).0 != Some(true) {
                     return Err(SetupError::PamStaysOff);
                 }
-                sshd::reload(self.host)
+                unit.map_or(Ok(()), |unit| sshd::reload(self.host, unit))
             }
             Step::Unit { name, has_changed } => self.unit(name, *has_changed),
             Step::PamLine { line, socket } => {
@@ -120,12 +120,16 @@ impl Work<'_> {
     }
 
     fn file(&mut self, file: &NewText) -> Result<(), SetupError> {
-        let path = self.host.real(&file.path)?;
+        let path = file.place(self.host)?;
         self.note_file(&path, file, digest(file.text.as_bytes()))?;
-        // An old file keeps its mode and owner, except one that other users could read.
-        let old = fs::metadata(&path).ok().filter(|_| !file.is_secret);
+        // Others than root must not write a unit, and other users must not read a secret.
+        let old = match file.kind {
+            Kind::Settings => fs::metadata(&path).ok(),
+            Kind::Secret | Kind::Shipped | Kind::Snippet => None,
+        };
+        let mode = if file.kind.is_secret() { 0o600 } else { 0o644 };
         let new = NewFile {
-            mode: Some(old.as_ref().map_or(file.mode, MetadataExt::mode) & 0o7777),
+            mode: Some(old.as_ref().map_or(mode, MetadataExt::mode) & 0o7777),
             owner: old.as_ref().map(MetadataExt::uid),
             group: old.as_ref().map(MetadataExt::gid),
             ..NewFile::private(Durability::Synced, Unfinished::OneName)
@@ -135,35 +139,34 @@ impl Work<'_> {
     }
 
     fn remove_unit(&mut self, path: &str) -> Result<(), SetupError> {
-        let real = self.host.real(path)?;
         let nothing = NewText {
             path: path.to_owned(),
-            mode: 0,
+            kind: Kind::Shipped,
             text: String::new(),
             replaces: true,
-            is_secret: false,
         };
-        self.note_file(&real, &nothing, String::new())?;
-        fs::remove_file(&real).map_err(|source| unwritable(&real, source))
+        let place = nothing.place(self.host)?;
+        self.note_file(&place, &nothing, String::new())?;
+        fs::remove_file(&place).map_err(|source| unwritable(&place, source))
     }
 
     /// Notes that a file gets a content of this digest.
-    fn note_file(&mut self, path: &Path, file: &NewText, now: String) -> Result<(), SetupError> {
+    fn note_file(&mut self, place: &Path, file: &NewText, now: String) -> Result<(), SetupError> {
         // The first copy stays: `--undo` restores the file from before the first setup.
         let Some(at) = self.journal.file(&file.path) else {
-            let before = self.journal.keep(self.host, path)?;
+            let before = Journal::keep(self.host, place)?;
             return self.note(Change::File {
                 path: file.path.clone(),
                 before,
                 wrote: now,
-                is_secret: file.is_secret,
+                is_secret: file.kind.is_secret(),
             });
         };
-        let replaced = Replaced::read(path);
+        let replaced = Replaced::read(place)?;
         if let Some(Change::File { wrote, .. }) = self.journal.changes.get_mut(at) {
             let is_edited = replaced.digest().is_some_and(|digest| digest != *wrote);
             // The old digest stays for a file that a user edited, so `--undo` keeps the file.
-            if !is_edited || file.is_secret {
+            if !is_edited || file.kind.is_secret() {
                 *wrote = now;
             }
         }
@@ -198,7 +201,7 @@ impl Work<'_> {
         let Preview::Text(text) = pam::preview(line)? else {
             return Ok(());
         };
-        let before = self.journal.keep(self.host, &self.host.real(&path)?)?;
+        let before = Journal::keep(self.host, &self.host.real(&path)?)?;
         self.note(Change::PamLine {
             service: line.service.clone(),
             path,

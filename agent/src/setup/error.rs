@@ -74,12 +74,39 @@ pub enum SetupError {
     },
     #[error("`{key}` names `{path}`, which does not exist")]
     NoAuthority { key: &'static str, path: String },
-    #[error("the new `/etc/vctl/agent.yaml` is not valid")]
-    Config(#[from] ConfigError),
-    #[error("the new `/etc/vctl/agent.yaml` is not valid")]
-    Centre(#[from] CentreError),
+    #[error("`{path}` {why}, so the agent would refuse it")]
+    Untrusted { path: String, why: &'static str },
+    #[error("`{path}` is not valid for the agent")]
+    Config {
+        path: String,
+        #[source]
+        source: ConfigError,
+    },
+    /// The old file is valid, so the mistake is in a line of the enrolment.
+    #[error("`{path}` would not be valid with the lines of the enrolment")]
+    NewLines {
+        path: String,
+        #[source]
+        source: ConfigError,
+    },
+    #[error("`{path}` would not be valid with the lines of the enrolment")]
+    Centre {
+        path: String,
+        #[source]
+        source: CentreError,
+    },
     #[error("`{path}` is not a regular file")]
     NotAFile { path: String },
+    #[error("`{path}` is not a directory")]
+    NotADirectory { path: String },
+    #[error("`{path}` is a link without a target")]
+    NoTarget { path: String },
+    #[error("`{unit}` is masked by `{path}`")]
+    Masked {
+        unit: &'static str,
+        path: String,
+        fix: String,
+    },
     #[error(transparent)]
     LeavesRoot(#[from] LeavesRoot),
     #[error("cannot read `{path}`")]
@@ -119,7 +146,7 @@ impl SetupError {
             }
             Self::NoProgram => "install -m 0755 vctl-agent /usr/sbin/vctl-agent",
             Self::ProgramFails { .. } => "install the vctl-agent of this architecture",
-            Self::Host { fix, .. } => return Some(fix.clone()),
+            Self::Host { fix, .. } | Self::Masked { fix, .. } => return Some(fix.clone()),
             Self::Confined { fix, .. } => {
                 return Some(format!(
                     "{fix}; keep a root shell open, run `vctl-agent pam-line add`, test a login, and run setup again"
@@ -155,6 +182,17 @@ impl SetupError {
             Self::LeavesRoot(_) | Self::Pam(EditError::LeavesRoot(_)) => {
                 "replace it by a relative link, or run setup on the host itself"
             }
+            Self::Untrusted { path, .. } => {
+                return Some(format!("chown root:root {path}; chmod go-w {path}"));
+            }
+            Self::Config { .. } => "correct that file, then run setup again",
+            Self::NewLines { .. } | Self::Centre { .. } => {
+                "write the enrolment again: vctl host enroll HOST --out FILE"
+            }
+            Self::NotAFile { .. } | Self::NotADirectory { .. } => {
+                "move it away, then run setup again"
+            }
+            Self::NoTarget { .. } => "remove the link, or create its target, then run setup again",
             Self::Enrolment { .. } => "write it with `vctl host enroll HOST --out FILE`",
             Self::OtherValue { .. } => "change that line, or move the file away",
             Self::NoAuthority { .. } => "copy the CA certificate to that path",

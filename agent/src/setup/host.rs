@@ -71,9 +71,22 @@ impl Host {
         Ok(pam::inside(&self.root, path)?)
     }
 
+    /// Returns where a path of the host itself is: a link at its end is not followed, so it can be removed or replaced.
+    ///
+    /// # Errors
+    /// The directory of the path leaves the image.
+    pub(super) fn entry(&self, path: &str) -> Result<PathBuf, SetupError> {
+        let (directory, name) = path.rsplit_once('/').unwrap_or_default();
+        Ok(self.real(directory)?.join(name))
+    }
+
     /// Returns the configuration of the agent on the host.
-    pub(super) fn config(&self) -> Result<Config, ConfigError> {
-        self.config_in(&self.at(DEFAULT_FILE))
+    pub(super) fn config(&self) -> Result<Config, SetupError> {
+        let file = self.at(DEFAULT_FILE);
+        self.config_in(&file).map_err(|source| SetupError::Config {
+            path: file.display().to_string(),
+            source,
+        })
     }
 
     /// Returns the configuration in a file, without that of this process's environment.

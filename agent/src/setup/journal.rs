@@ -1,8 +1,8 @@
 //! The journal of a setup: each change, and the old content of each replaced file.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use vctl_common::hex;
 
 use super::error::SetupError;
 use super::host::{Host, JOURNAL};
+use super::saved::Saved;
 
 const VERSION: u32 = 1;
 
@@ -56,11 +57,14 @@ pub(super) enum Change {
     },
 }
 
-/// A file before the setup.
+/// A file or a link before the setup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Before {
-    /// Name of the copy beside the journal.
+    /// Name of the copy beside the journal; it contains the target of a link.
     pub(super) copy: String,
+    /// Setup replaced or removed a link, and did not follow it.
+    #[serde(default)]
+    pub(super) is_link: bool,
     pub(super) mode: u32,
     pub(super) owner: u32,
     pub(super) group: u32,
@@ -101,22 +105,17 @@ impl Journal {
         write_private(&path(host), &text)
     }
 
-    /// Copies a file that will be replaced; `None` if it does not exist.
-    pub(super) fn keep(&self, host: &Host, file: &Path) -> Result<Option<Before>, SetupError> {
-        let (bytes, meta) = match fs::read(file).and_then(|bytes| Ok((bytes, fs::metadata(file)?)))
-        {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(unreadable(file, source)),
-        };
-        let before = Before {
-            copy: format!("{}.before", self.changes.len()),
-            mode: meta.mode() & 0o7777,
-            owner: meta.uid(),
-            group: meta.gid(),
-        };
-        write_private(&copy(host, &before), &bytes)?;
-        Ok(Some(before))
+    /// Copies a file or a link that will be replaced; `None` if it does not exist.
+    pub(super) fn keep(host: &Host, path: &Path) -> Result<Option<Before>, SetupError> {
+        let saved = Saved::read(path).map_err(|source| unreadable(path, source))?;
+        let Some(saved) = saved else { return Ok(None) };
+        Ok(Some(Before {
+            copy: new_copy(host, &saved.bytes)?,
+            is_link: saved.is_link,
+            mode: saved.mode,
+            owner: saved.owner,
+            group: saved.group,
+        }))
     }
 
     /// Returns the digest of the text that setup wrote last to a file.
@@ -134,12 +133,49 @@ impl Journal {
     }
 }
 
+/// Writes a copy beside the journal, and returns its name. The copies of a used enrolment stay after a setup that failed,
+/// so the number of changes is no free name.
+fn new_copy(host: &Host, bytes: &[u8]) -> Result<String, SetupError> {
+    let directory = host.at(JOURNAL);
+    let mut number = 0;
+    let (name, path, mut file) = loop {
+        let name = format!("{number}.before");
+        let path = directory.join(&name);
+        let mut options = OpenOptions::new();
+        match options.write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(file) => break (name, path, file),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(source) => return Err(unwritable(&path, source)),
+        }
+    };
+    file.write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .map_err(|source| unwritable(&path, source))?;
+    // The new name itself is synced with the journal, which is in the same directory and names it.
+    Ok(name)
+}
+
 /// Removes journal and copies.
 pub(super) fn remove(host: &Host) -> Result<(), SetupError> {
     let directory = host.at(JOURNAL);
     match fs::remove_dir_all(&directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritable(&directory, error)),
         _ => Ok(()),
+    }
+}
+
+impl Before {
+    /// Returns the file or link with the content of its copy.
+    pub(super) fn saved(&self, host: &Host) -> Result<Saved, SetupError> {
+        let copy = copy(host, self);
+        let bytes = fs::read(&copy).map_err(|source| unreadable(&copy, source))?;
+        Ok(Saved {
+            bytes,
+            is_link: self.is_link,
+            mode: self.mode,
+            owner: self.owner,
+            group: self.group,
+        })
     }
 }
 

@@ -4,19 +4,23 @@
 //! journal; `undo` restores the host from the journal. A step that fails undoes the steps before it. The PAM line is
 //! the last step of a setup and the first one of an undo: sshd never calls a program that cannot answer.
 
+mod agent_yaml;
 mod apply;
 mod enrolment;
 mod error;
 mod host;
 mod journal;
+mod kernels;
 mod opened;
 mod plan;
 mod preflight;
 mod roll_back;
+mod saved;
 mod shipped;
 mod sshd;
 mod systemd;
 mod undo;
+mod units;
 mod wanted;
 
 use std::fmt::Write as _;

@@ -2,28 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
-
 use super::SetupOptions;
-use super::enrolment::{Enrolment, merged};
+use super::agent_yaml::agent_yaml;
+use super::enrolment::Enrolment;
 use super::error::SetupError;
 use super::host::Host;
-use super::journal::{Journal, unreadable, unwritable};
+use super::journal::Journal;
 use super::preflight::{collector_answers, machine_is_ready, pam_line, program_runs};
 use super::shipped::{
     AGENT, CENTRE_CONF, COLLECT, DIRECTORIES, NODE, SSHD_SNIPPET, SSHD_SNIPPET_FILE, TMPFILES, Unit,
 };
+use super::units::{UnitFile, unit_of};
 use super::wanted::{NewText, Wanted, steps_of};
-use super::{sshd, systemd};
+use super::{kernels, sshd, systemd};
 use crate::check::{self, SshdFact};
-use crate::config::{Config, DEFAULT_FILE};
+use crate::config::{Config, Mode};
 use crate::pam::{self, LineOptions};
-
-/// Directories in which packages install units.
-const OF_PACKAGES: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
 
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -48,9 +44,14 @@ pub(super) enum Step {
     /// Moves a unit away that another program left: systemd would use it instead of that of the package.
     RemoveUnit {
         path: String,
+        /// The link is removed, and its target stays.
+        is_link: bool,
     },
-    /// Tests the configuration, and reloads a running sshd.
-    ReloadSshd,
+    /// Tests the configuration, and reloads sshd.
+    ReloadSshd {
+        /// The unit of the running sshd.
+        unit: Option<&'static str>,
+    },
     /// Enables and starts a unit; restarts it if it runs with an older configuration.
     Unit {
         name: &'static str,
@@ -77,11 +78,17 @@ impl Step {
                 format!("replace {}; `--undo` restores the old file", file.path)
             }
             Self::File(file) => format!("write {}", file.path),
-            Self::RemoveUnit { path } => format!(
-                "remove {path}, which runs another program than vctl-agent; `--undo` restores it"
-            ),
-            Self::ReloadSshd => {
-                "test sshd's configuration with `sshd -t`, and reload sshd".to_owned()
+            Self::RemoveUnit { path, is_link } => {
+                let link = if *is_link { "the link " } else { "" };
+                format!(
+                    "remove {link}{path}, which runs another program than vctl-agent; `--undo` restores it"
+                )
+            }
+            Self::ReloadSshd { unit: Some(unit) } => {
+                format!("test sshd's configuration with `sshd -t`, and reload {unit}")
+            }
+            Self::ReloadSshd { unit: None } => {
+                "test sshd's configuration with `sshd -t`".to_owned()
             }
             Self::Unit {
                 name,
@@ -116,19 +123,17 @@ pub(super) fn plan(
             && host
                 .at(&config.centre.role_id_file.to_string_lossy())
                 .exists());
+    let mut next = Vec::new();
+    if !host.is_this_machine() {
+        let is_strict = options.strict || config.mode == Mode::Strict;
+        next.extend(kernels::check(host, is_strict)?);
+    }
     let mut files = agent_yaml.into_iter().collect::<Vec<_>>();
     let is_new =
         |digest: &String| journal.and_then(|journal| journal.enrolment.as_ref()) != Some(digest);
     let digest = enrolment.as_ref().map(Enrolment::digest).filter(is_new);
     if let (Some(enrolment), Some(_)) = (&enrolment, &digest) {
-        let (role_id, secret_id) = enrolment.ids();
-        let centre = &config.centre;
-        for (path, text) in [
-            (&centre.role_id_file, role_id),
-            (&centre.secret_id_file, secret_id),
-        ] {
-            files.push(Wanted::secret(&path.to_string_lossy(), text));
-        }
+        files.extend(id_files(&config, enrolment));
     }
     let units = if ships {
         vec![COLLECT, NODE]
@@ -138,10 +143,12 @@ pub(super) fn plan(
     let mut kept = Vec::new();
     let mut removed = Vec::new();
     for unit in &units {
-        match unit_of(host, unit) {
+        match unit_of(host, unit)? {
             UnitFile::OfPackage => {}
             UnitFile::Wanted(file) => files.push(file),
-            UnitFile::Foreign(path) => removed.push(Step::RemoveUnit { path }),
+            UnitFile::Foreign { path, is_link } => {
+                removed.push(Step::RemoveUnit { path, is_link });
+            }
             UnitFile::OfUser(path) => {
                 kept.push(format!(
                     "{path}, which systemd uses instead of the unit of the package"
@@ -163,13 +170,13 @@ pub(super) fn plan(
     for (path, mode) in DIRECTORIES {
         // An image gets /run when it boots.
         if (host.is_this_machine() || !path.starts_with("/run")) && !host.at(path).is_dir() {
-            directory(host, path, mode, &mut made, &mut steps);
+            directory(host, path, mode, &mut made, &mut steps)?;
         }
     }
     let mut edited = Vec::new();
     let files = steps_of(host, files, journal, &mut edited)?;
     let has_changed = !files.is_empty() || !removed.is_empty();
-    push_files(host, files, &mut made, &mut steps);
+    push_files(host, files, &mut made, &mut steps)?;
     steps.extend(removed);
     let snippet = steps_of(host, snippet.into_iter().collect(), journal, &mut edited)?;
     kept.extend(
@@ -178,10 +185,13 @@ pub(super) fn plan(
             .map(|path| format!("{path} was edited after the setup")),
     );
     if !snippet.is_empty() {
-        push_files(host, snippet, &mut made, &mut steps);
-        steps.push(Step::ReloadSshd);
+        push_files(host, snippet, &mut made, &mut steps)?;
+        let running = sshd::Running::of(host);
+        steps.push(Step::ReloadSshd {
+            unit: running.unit(),
+        });
+        next.extend(running.next("which runs without PAM and records no login until then"));
     }
-    let mut next = Vec::new();
     push_units(host, &units, has_changed, &mut steps, &mut next);
     if let Some(line) = pam_line(host, options, &config, sshd)? {
         if let Some((seen, fix)) = confined {
@@ -203,87 +213,6 @@ pub(super) fn plan(
     })
 }
 
-/// Returns the new agent.yaml, if it differs, and the configuration that it gives.
-fn agent_yaml(
-    host: &Host,
-    options: &SetupOptions,
-    enrolment: Option<&Enrolment>,
-) -> Result<(Option<Wanted>, Config), SetupError> {
-    let path = host.at(DEFAULT_FILE);
-    let old = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(source) => return Err(unreadable(&path, source)),
-    };
-    let mut lines: Vec<&str> = enrolment.into_iter().flat_map(Enrolment::lines).collect();
-    if options.strict {
-        lines.push("mode: strict");
-    }
-    let text = merged(&old, &lines)?;
-    if text == old {
-        return Ok((None, host.config()?));
-    }
-    let config = valid(host, &text)?;
-    if enrolment.is_some() {
-        config.centre.centre(&config.host)?;
-        let authorities = [
-            ("vault_ca_cert", &config.centre.vault_ca_cert),
-            ("db_ca_cert", &config.centre.db_ca_cert),
-        ];
-        for (key, file) in authorities {
-            if let Some(file) = file
-                && !host.at(&file.to_string_lossy()).is_file()
-            {
-                let path = file.display().to_string();
-                return Err(SetupError::NoAuthority { key, path });
-            }
-        }
-    }
-    Ok((Some(Wanted::new(DEFAULT_FILE, &text)), config))
-}
-
-/// Reads the text as the agent would.
-fn valid(host: &Host, text: &str) -> Result<Config, SetupError> {
-    let directory = host.at("/etc");
-    let file = directory.join(format!(".vctl-agent-setup-{}.yaml", std::process::id()));
-    NewFile::private(Durability::Unsynced, Unfinished::OneName)
-        .replace(&file, |out| out.write_all(text.as_bytes()))
-        .map_err(|source| unwritable(&file, source))?;
-    let config = host.config_in(&file);
-    let _ = fs::remove_file(&file);
-    Ok(config?)
-}
-
-/// The file of a unit that systemd uses.
-enum UnitFile {
-    OfPackage,
-    /// No package has installed it.
-    Wanted(Wanted),
-    /// It hides that of the package, and does not run vctl-agent: earlier releases had units of these names.
-    Foreign(String),
-    /// It hides that of the package, and is a user's copy of it.
-    OfUser(String),
-}
-
-fn unit_of(host: &Host, unit: &Unit) -> UnitFile {
-    let path = format!("/etc/systemd/system/{}", unit.name);
-    let is_packaged = |directory: &&str| host.at(&format!("{directory}/{}", unit.name)).exists();
-    if !OF_PACKAGES.iter().any(is_packaged) {
-        return UnitFile::Wanted(Wanted::shipped(&path, unit.text));
-    }
-    let Ok(text) = fs::read_to_string(host.at(&path)) else {
-        return UnitFile::OfPackage;
-    };
-    let mut starts = text
-        .lines()
-        .filter(|line| line.trim_start().starts_with("ExecStart="));
-    if starts.any(|line| line.contains("vctl-agent")) {
-        UnitFile::OfUser(path)
-    } else {
-        UnitFile::Foreign(path)
-    }
-}
-
 /// Returns the snippet if sshd needs it, and the settings with it.
 fn sshd_snippet(host: &Host, before: SshdFact) -> Result<(Option<Wanted>, SshdFact), SetupError> {
     if check::sshd(&before).0 == Some(true) {
@@ -301,8 +230,18 @@ fn sshd_snippet(host: &Host, before: SshdFact) -> Result<(Option<Wanted>, SshdFa
         }
         SshdFact::NotInstalled => SshdFact::NotInstalled,
     };
-    let snippet = Wanted::new(SSHD_SNIPPET_FILE, SSHD_SNIPPET);
+    let snippet = Wanted::snippet(SSHD_SNIPPET_FILE, SSHD_SNIPPET);
     Ok((Some(snippet), after))
+}
+
+fn id_files(config: &Config, enrolment: &Enrolment) -> [Wanted; 2] {
+    let (role_id, secret_id) = enrolment.ids();
+    let centre = &config.centre;
+    [
+        (&centre.role_id_file, role_id),
+        (&centre.secret_id_file, secret_id),
+    ]
+    .map(|(path, text)| Wanted::secret(&path.to_string_lossy(), &text))
 }
 
 fn push_units(
@@ -340,14 +279,15 @@ fn push_files(
     files: Vec<NewText>,
     made: &mut BTreeSet<String>,
     steps: &mut Vec<Step>,
-) {
+) -> Result<(), SetupError> {
     for file in files {
         let parent = Path::new(&file.path).parent().unwrap_or(Path::new("/"));
         let parent = parent.to_string_lossy().into_owned();
         let mode = if parent == "/etc/vctl" { 0o700 } else { 0o755 };
-        directory(host, &parent, mode, made, steps);
+        directory(host, &parent, mode, made, steps)?;
         steps.push(Step::File(file));
     }
+    Ok(())
 }
 
 /// Adds the directory and its missing parents.
@@ -357,16 +297,22 @@ fn directory(
     mode: u32,
     made: &mut BTreeSet<String>,
     steps: &mut Vec<Step>,
-) {
+) -> Result<(), SetupError> {
     if host.at(path).is_dir() || made.contains(path) {
-        return;
+        return Ok(());
+    }
+    // A file, or a link without a target.
+    if fs::symlink_metadata(host.entry(path)?).is_ok() {
+        let path = path.to_owned();
+        return Err(SetupError::NotADirectory { path });
     }
     if let Some(parent) = Path::new(path).parent() {
-        directory(host, &parent.to_string_lossy(), 0o755, made, steps);
+        directory(host, &parent.to_string_lossy(), 0o755, made, steps)?;
     }
     made.insert(path.to_owned());
     steps.push(Step::Directory {
         path: path.to_owned(),
         mode,
     });
+    Ok(())
 }

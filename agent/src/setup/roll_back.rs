@@ -1,51 +1,46 @@
 //! The way back from a setup that failed: the host is as before this run, except for a used enrolment.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-
-use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 
 use super::User;
 use super::error::SetupError;
 use super::host::Host;
-use super::journal::{Before, Change, Journal, copy, digest, unwritable, write_private};
+use super::journal::{
+    Before, Change, Journal, copy, digest, unreadable, unwritable, write_private,
+};
+use super::saved::Saved;
 use super::shipped::{COLLECT, NODE};
 use super::systemd;
-use super::undo::{active_before, directories, ordered, path_of, restore, undo};
+use super::undo::{
+    active_before, directories, ordered, path_of, reload_sshd, restore, undo, was_sshd,
+};
 
-/// A file before this run replaced or removed it.
+/// A file or a link before this run replaced or removed it.
 pub(super) struct Replaced {
     path: PathBuf,
     /// `None` if it did not exist.
-    old: Option<(Vec<u8>, Metadata)>,
+    old: Option<Saved>,
 }
 
 impl Replaced {
-    pub(super) fn read(path: &Path) -> Self {
-        let old = fs::read(path).and_then(|bytes| Ok((bytes, fs::metadata(path)?)));
-        Self {
+    pub(super) fn read(path: &Path) -> Result<Self, SetupError> {
+        Ok(Self {
+            old: Saved::read(path).map_err(|source| unreadable(path, source))?,
             path: path.to_owned(),
-            old: old.ok(),
-        }
+        })
     }
 
+    /// Returns the digest of a file's content.
     pub(super) fn digest(&self) -> Option<String> {
-        self.old.as_ref().map(|(bytes, _)| digest(bytes))
+        let file = self.old.as_ref().filter(|old| !old.is_link);
+        file.map(|old| digest(&old.bytes))
     }
 
     fn put_back(&self) -> Result<(), SetupError> {
         let done = match &self.old {
-            Some((bytes, meta)) => {
-                let new = NewFile {
-                    mode: Some(meta.mode() & 0o7777),
-                    owner: Some(meta.uid()),
-                    group: Some(meta.gid()),
-                    ..NewFile::private(Durability::Synced, Unfinished::OneName)
-                };
-                new.replace(&self.path, |out| out.write_all(bytes))
-            }
+            Some(old) => old.write(&self.path),
             None => match fs::remove_file(&self.path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 removed => removed,
@@ -158,6 +153,10 @@ fn to_earlier(
     if let Err(error) = directories(host, &journal.changes, user) {
         left.push(error.to_string());
     }
+    // It may run with the snippet of this setup.
+    if journal.changes.iter().any(was_sshd) {
+        left.extend(reload_sshd(host, user));
+    }
     // The units of the earlier setup may run with the files of this one.
     if systemd::runs(host) {
         let mut restarted = systemd::systemctl(host, &["daemon-reload"]);
@@ -194,15 +193,25 @@ impl Used {
                 }
             )
         };
+        let replaced = &failed.replaced;
         let is_used = |change: &Change| match change {
             Change::File {
                 path,
+                before,
                 wrote,
                 is_secret: true,
-                ..
             } => {
                 let path = host.real(path).unwrap_or_else(|_| host.at(path));
-                fs::read(path).is_ok_and(|bytes| digest(&bytes) != *wrote)
+                let Ok(now) = fs::read(&path) else {
+                    return false;
+                };
+                let now = digest(&now);
+                // This run has not written it, because the disk was full.
+                let is_replaced =
+                    |file: &Replaced| file.path == path && file.digest().as_ref() == Some(&now);
+                let old = before.as_ref().and_then(|before| before.saved(host).ok());
+                let is_old = old.is_some_and(|old| digest(&old.bytes) == now);
+                now != *wrote && !is_old && !replaced.iter().any(is_replaced)
             }
             _ => false,
         };

@@ -1,5 +1,6 @@
 //! sshd of the host: the test of its configuration, its settings, and the reload.
 
+use std::fs;
 use std::process::{Command, Stdio};
 
 use super::error::SetupError;
@@ -47,24 +48,79 @@ pub(super) fn settings(host: &Host) -> SshdFact {
 
 /// Returns whether sshd_config includes the directory of snippets.
 pub(super) fn reads_snippets(host: &Host) -> bool {
-    let text = std::fs::read_to_string(host.at("/etc/ssh/sshd_config")).unwrap_or_default();
+    let text = fs::read_to_string(host.at("/etc/ssh/sshd_config")).unwrap_or_default();
     let lines = text.lines().map(str::trim);
     lines
         .filter(|line| line.to_ascii_lowercase().starts_with("include"))
         .any(|line| line.contains("/etc/ssh/sshd_config.d/*.conf"))
 }
 
-/// Makes a running sshd read its configuration again; one that does not run reads it when it starts.
-pub(super) fn reload(host: &Host) -> Result<(), SetupError> {
-    if !systemd::runs(host) {
-        return Ok(());
+/// How the running sshd reads its configuration again.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Running {
+    Unit(&'static str),
+    /// A command for the user: no unit that setup knows runs sshd.
+    ByHand(String),
+    /// sshd starts with the next connection, or runs only on the host that boots the image.
+    StartsLater,
+}
+
+impl Running {
+    pub(super) fn of(host: &Host) -> Self {
+        if !host.is_this_machine() {
+            return Self::StartsLater;
+        }
+        let is_active = |unit: &&str| systemd::runs(host) && systemd::is(host, "is-active", unit);
+        if let Some(unit) = ["ssh.service", "sshd.service"].into_iter().find(is_active) {
+            return Self::Unit(unit);
+        }
+        let settings = match settings(host) {
+            SshdFact::Effective(text) => text,
+            SshdFact::Files(_) | SshdFact::NotInstalled => String::new(),
+        };
+        if let Some(file) = live_pid_file(&settings) {
+            return Self::ByHand(format!("kill -HUP $(cat {file})"));
+        }
+        if ["ssh.socket", "sshd.socket"].iter().any(is_active) {
+            return Self::StartsLater;
+        }
+        Self::ByHand("restart it, if it runs".to_owned())
     }
-    for unit in ["ssh.service", "sshd.service"] {
-        if systemd::is(host, "is-active", unit) {
-            return systemd::systemctl(host, &["reload", unit]);
+
+    pub(super) fn unit(&self) -> Option<&'static str> {
+        match self {
+            Self::Unit(unit) => Some(unit),
+            Self::ByHand(_) | Self::StartsLater => None,
         }
     }
-    Ok(())
+
+    /// Returns the next step of the user, with the reason.
+    pub(super) fn next(&self, why: &str) -> Option<String> {
+        match self {
+            Self::ByHand(command) => Some(format!("reload sshd, {why}: {command}")),
+            Self::Unit(_) | Self::StartsLater => None,
+        }
+    }
+}
+
+/// Returns the file with the pid of a running sshd, by the output of `sshd -T`.
+fn live_pid_file(settings: &str) -> Option<&str> {
+    let mut lines = settings.lines();
+    let named = lines.find_map(|line| line.strip_prefix("pidfile "));
+    let file = named.unwrap_or("/run/sshd.pid").trim();
+    // It becomes a word of a command.
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-".contains(&b);
+    if !file.bytes().all(is_plain) {
+        return None;
+    }
+    let pid: u32 = fs::read_to_string(file).ok()?.trim().parse().ok()?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    name.starts_with("sshd").then_some(file)
+}
+
+/// Makes the sshd of a unit read its configuration again.
+pub(super) fn reload(host: &Host, unit: &str) -> Result<(), SetupError> {
+    systemd::systemctl(host, &["reload", unit])
 }
 
 fn program(host: &Host, option: &str) -> Command {

@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use vctl_common::atomic_file::{Durability, NewFile, Unfinished, unfinished_name};
+use vctl_common::atomic_file::unfinished_name;
 
 use super::User;
 use super::error::SetupError;
 use super::host::Host;
-use super::journal::{self, Before, Change, Journal, copy, digest, unreadable, unwritable};
+use super::journal::{self, Before, Change, Journal, digest, unreadable, unwritable};
+use super::saved::{Saved, is_link};
 use super::shipped::COLLECT;
 use super::{sshd, systemd};
 use crate::pam::{self, EditError, LineOptions};
@@ -67,8 +68,6 @@ pub(super) fn undo(
     user: &mut dyn User,
 ) -> Result<(), SetupError> {
     let changes = std::mem::take(&mut journal.changes);
-    let was_sshd = |change: &Change| matches!(change, Change::File { path, .. } if path.starts_with("/etc/ssh/"));
-    let reloads_sshd = changes.iter().any(was_sshd);
     let mut left = Vec::new();
     let mut stops = false;
     let ordered = ordered(&changes);
@@ -107,12 +106,8 @@ pub(super) fn undo(
             }
         }
     }
-    if reloads_sshd {
-        match sshd::test(host).and_then(|()| sshd::reload(host)) {
-            // Removed since the setup.
-            Ok(()) | Err(SetupError::NoSshd) => {}
-            Err(error) => left.push(format!("sshd ({error})")),
-        }
+    if changes.iter().any(was_sshd) {
+        left.extend(reload_sshd(host, user));
     }
     if systemd::runs(host) {
         let _ = systemd::systemctl(host, &["daemon-reload"]);
@@ -134,6 +129,33 @@ pub(super) fn undo(
     Err(SetupError::NotRestored {
         left: left.join(", "),
     })
+}
+
+pub(super) fn was_sshd(change: &Change) -> bool {
+    matches!(change, Change::File { path, .. } if path.starts_with("/etc/ssh/"))
+}
+
+/// Makes sshd read its restored configuration; returns the reason if that is not possible.
+pub(super) fn reload_sshd(host: &Host, user: &mut dyn User) -> Option<String> {
+    let reload = || {
+        sshd::test(host)?;
+        let running = sshd::Running::of(host);
+        if let Some(unit) = running.unit() {
+            sshd::reload(host, unit)?;
+        }
+        Ok(running.next("so that it reads its old configuration again"))
+    };
+    match reload() {
+        Ok(next) => {
+            if let Some(next) = next {
+                user.tell(&format!("Next: {next}\n"));
+            }
+            None
+        }
+        // Removed since the setup.
+        Err(SetupError::NoSshd) => None,
+        Err(error) => Some(format!("sshd ({error})")),
+    }
 }
 
 /// The PAM line first, then units, then made files, which free space for the restored ones.
@@ -193,7 +215,9 @@ pub(super) fn restore(host: &Host, change: &Change) -> Result<Option<String>, Se
             let real = host.real(path)?;
             // Left by a crash before the file was complete.
             let _ = fs::remove_file(real.with_file_name(unfinished_name(service)));
-            if fs::read(&real).is_ok_and(|bytes| digest(&bytes) == *wrote) {
+            let place = place(host, path, before.as_ref())?;
+            let is_ours = fs::read(&place).is_ok_and(|bytes| digest(&bytes) == *wrote);
+            if is_ours && !is_link(&place) {
                 return put_back(host, path, before.as_ref()).map(|()| None);
             }
             // The file was edited since, so only the line goes.
@@ -231,25 +255,25 @@ pub(super) fn restore(host: &Host, change: &Change) -> Result<Option<String>, Se
             wrote,
             is_secret,
         } => {
-            let real = host.real(path)?;
-            let now = match fs::read(&real) {
-                Ok(bytes) => digest(&bytes),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    // A failed step has not written it, or a user removed it.
-                    return match before {
-                        Some(_) => put_back(host, path, before.as_ref()).map(|()| None),
-                        None => Ok(None),
-                    };
-                }
-                Err(source) => return Err(unreadable(&real, source)),
+            let place = place(host, path, before.as_ref())?;
+            let saved = Saved::read(&place).map_err(|source| unreadable(&place, source))?;
+            let Some(now) = saved else {
+                // A failed step has not written it, or a user removed it.
+                return match before {
+                    Some(_) => put_back(host, path, before.as_ref()).map(|()| None),
+                    None => Ok(None),
+                };
             };
-            let old = before
-                .as_ref()
-                .and_then(|before| fs::read(copy(host, before)).ok());
-            if old.is_some_and(|old| digest(&old) == now) {
+            let old = before.as_ref().and_then(|before| before.saved(host).ok());
+            if old.is_some_and(|old| old.bytes == now.bytes && old.is_link == now.is_link) {
                 return Ok(None);
             }
-            if now != *wrote && !is_secret {
+            if now.is_link {
+                return Ok(Some(format!(
+                    "{path} was replaced by a link after the setup"
+                )));
+            }
+            if digest(&now.bytes) != *wrote && !is_secret {
                 return Ok(Some(format!("{path} was edited after the setup")));
             }
             put_back(host, path, before.as_ref()).map(|()| None)
@@ -259,24 +283,25 @@ pub(super) fn restore(host: &Host, change: &Change) -> Result<Option<String>, Se
     }
 }
 
+/// Returns where the content of a changed file is. Only a file that existed can have been behind a link; a link in the
+/// place of one that setup made is a user's, and its target is not setup's.
+fn place(host: &Host, path: &str, before: Option<&Before>) -> Result<PathBuf, SetupError> {
+    match before {
+        Some(before) if !before.is_link => host.real(path),
+        _ => host.entry(path),
+    }
+}
+
 fn put_back(host: &Host, path: &str, before: Option<&Before>) -> Result<(), SetupError> {
-    let real = host.real(path)?;
-    let Some(before) = before else {
-        return match fs::remove_file(&real) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritable(&real, error)),
-            _ => Ok(()),
-        };
+    let place = place(host, path, before)?;
+    let done = match before {
+        Some(before) => before.saved(host)?.write(&place),
+        None => match fs::remove_file(&place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        },
     };
-    let copy = copy(host, before);
-    let bytes = fs::read(&copy).map_err(|source| unreadable(&copy, source))?;
-    let old = NewFile {
-        mode: Some(before.mode),
-        owner: Some(before.owner),
-        group: Some(before.group),
-        ..NewFile::private(Durability::Synced, Unfinished::OneName)
-    };
-    old.replace(&real, |out| out.write_all(&bytes))
-        .map_err(|source| unwritable(&real, source))
+    done.map_err(|source| unwritable(&place, source))
 }
 
 /// Removes the created directories, the inner ones first. One with records stays.
@@ -294,7 +319,13 @@ pub(super) fn directories(
         .collect();
     paths.sort_by_key(|path| std::cmp::Reverse(path.len()));
     for path in paths {
-        let real = host.real(path)?;
+        let real = host.entry(path)?;
+        if is_link(&real) {
+            user.tell(&format!(
+                "kept: {path} was replaced by a link after the setup\n"
+            ));
+            continue;
+        }
         // Sockets and status of a collector that has ended.
         if path == "/run/vctl" {
             let _ = fs::remove_dir_all(&real);

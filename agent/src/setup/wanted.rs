@@ -2,58 +2,87 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
 use super::error::SetupError;
 use super::host::Host;
 use super::journal::{Journal, digest, unreadable};
+use super::saved::is_link;
+
+/// What setup does with a file that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The host's own settings: they keep mode and owner, and a link stays a link.
+    Settings,
+    /// The agent itself replaces the file later. A link stays a link.
+    Secret,
+    /// A file of this repository, which a user may edit after the setup. A link to another file is replaced: that file
+    /// belongs to another program.
+    Shipped,
+    /// As `Shipped`, but an edit does not stay.
+    Snippet,
+}
+
+impl Kind {
+    pub(super) fn is_secret(self) -> bool {
+        self == Self::Secret
+    }
+
+    pub(super) fn follows_link(self) -> bool {
+        matches!(self, Self::Settings | Self::Secret)
+    }
+}
 
 /// A file with the content that it should have.
 pub(super) struct Wanted {
     path: String,
-    mode: u32,
+    kind: Kind,
     text: String,
-    is_secret: bool,
-    /// A text that a user wrote over that of setup stays.
-    keeps_edits: bool,
 }
 
 /// A file to write.
 #[derive(Debug)]
 pub(super) struct NewText {
     pub(super) path: String,
-    pub(super) mode: u32,
+    pub(super) kind: Kind,
     pub(super) text: String,
     pub(super) replaces: bool,
-    pub(super) is_secret: bool,
+}
+
+impl NewText {
+    /// Returns where the file is written, and an old one removed.
+    pub(super) fn place(&self, host: &Host) -> Result<PathBuf, SetupError> {
+        if self.kind.follows_link() {
+            host.real(&self.path)
+        } else {
+            host.entry(&self.path)
+        }
+    }
 }
 
 impl Wanted {
-    pub(super) fn new(path: &str, text: &str) -> Self {
+    fn new(path: &str, kind: Kind, text: &str) -> Self {
         Self {
             path: path.to_owned(),
-            mode: 0o644,
+            kind,
             text: text.to_owned(),
-            is_secret: false,
-            keeps_edits: false,
         }
     }
 
-    /// Returns a file of this repository, which a user may edit after the setup.
+    pub(super) fn settings(path: &str, text: &str) -> Self {
+        Self::new(path, Kind::Settings, text)
+    }
+
+    pub(super) fn secret(path: &str, text: &str) -> Self {
+        Self::new(path, Kind::Secret, text)
+    }
+
     pub(super) fn shipped(path: &str, text: &str) -> Self {
-        Self {
-            keeps_edits: true,
-            ..Self::new(path, text)
-        }
+        Self::new(path, Kind::Shipped, text)
     }
 
-    pub(super) fn secret(path: &str, text: String) -> Self {
-        Self {
-            path: path.to_owned(),
-            mode: 0o600,
-            text,
-            is_secret: true,
-            keeps_edits: false,
-        }
+    pub(super) fn snippet(path: &str, text: &str) -> Self {
+        Self::new(path, Kind::Snippet, text)
     }
 }
 
@@ -75,25 +104,27 @@ pub(super) fn steps_of(
                 let bytes = fs::read(&path).map_err(|source| unreadable(&path, source))?;
                 Some((bytes, meta.permissions().mode()))
             }
+            Err(_) if file.kind.follows_link() && is_link(&host.entry(&file.path)?) => {
+                return Err(SetupError::NoTarget { path: file.path });
+            }
             Err(_) => None,
         };
         if let Some((bytes, mode)) = &there {
             let of_others = mode & 0o077;
-            if bytes == file.text.as_bytes() && (of_others == 0 || !file.is_secret) {
+            if bytes == file.text.as_bytes() && (of_others == 0 || !file.kind.is_secret()) {
                 continue;
             }
             let wrote = journal.and_then(|journal| journal.wrote(&file.path));
-            if file.keeps_edits && wrote.is_some_and(|wrote| wrote != digest(bytes)) {
+            if file.kind == Kind::Shipped && wrote.is_some_and(|wrote| wrote != digest(bytes)) {
                 edited.push(file.path);
                 continue;
             }
         }
         steps.push(NewText {
-            path: file.path,
-            mode: file.mode,
-            text: file.text,
             replaces: there.is_some(),
-            is_secret: file.is_secret,
+            path: file.path,
+            kind: file.kind,
+            text: file.text,
         });
     }
     Ok(steps)

@@ -2,8 +2,11 @@
 
 mod confinement;
 mod host;
+mod images;
+mod links;
 mod packages;
 mod recovery;
+mod sshd;
 mod units;
 
 use vctl_tests::lab::{missing, skip};
@@ -173,6 +176,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "the setup needs `mode: strict`",
     ),
     (
+        "chmod 664 /etc/vctl/agent.yaml",
+        "chmod 644 /etc/vctl/agent.yaml",
+        "`/etc/vctl/agent.yaml` can be written by others than root",
+    ),
+    (
         "mount -t tmpfs none /sys/kernel/security; mkdir /sys/kernel/security/apparmor; \
          echo '/usr/sbin/sshd (enforce)' > /sys/kernel/security/apparmor/profiles",
         "umount /sys/kernel/security",
@@ -289,88 +297,3 @@ fn a_failed_step_undoes_the_steps_before_it() {
 
 const ENROLMENT: &str = r#"{"host": "web-1", "role_id": "11111111-1111-1111-1111-111111111111",
     "wrapped_secret_id": "hvs.CAESIJ", "agent_config": "host: web-1\nvault_addr: https://vault.example.net\ndb_host: db.example.net\n"}"#;
-
-/// How an image is damaged, and a part of the reason.
-const REFUSED_IMAGES: [(&str, &str); 3] = [
-    (
-        "mkdir -p etc/selinux; echo SELINUX=enforcing > etc/selinux/config",
-        "SELinux is enforcing",
-    ),
-    // The file of this machine, not that of the image, would be edited.
-    (
-        "ln -sf /etc/pam.d/sshd etc/pam.d/sshd",
-        "etc/pam.d/sshd` is a link that leaves the image",
-    ),
-    (
-        "rm -rf etc/vctl; ln -s /etc/vctl etc/vctl",
-        "etc/vctl` is a link that leaves the image",
-    ),
-];
-
-#[test]
-fn an_image_that_would_lock_users_out_is_refused() {
-    let Some(host) = host() else { return };
-    let tree = host.ok("printf %s $WORK/tree");
-    host.ok("cp -a $WORK/tree/etc $WORK/etc-of-tree; mkdir $WORK/bin; ln -s /usr/sbin/chroot $WORK/bin/");
-    let machine = host.files("");
-    let setup = format!("vctl-agent setup --root {tree} --yes");
-    let mut refusals: Vec<_> = REFUSED_IMAGES
-        .iter()
-        .map(|(damage, reason)| (*damage, setup.clone(), *reason))
-        .collect();
-    // No systemctl can enable the collector that a strict login needs.
-    let strict = format!("PATH=$WORK/bin /usr/sbin/{setup} --strict");
-    refusals.push(("true", strict, "this machine has no systemctl"));
-    for (damage, setup, reason) in refusals {
-        host.ok(&format!("cd {tree} && {damage}"));
-        let before = host.files(&tree);
-        let refused = host.run(&setup);
-        assert_eq!(refused.code, Some(1), "{damage}: {}", refused.text);
-        assert!(refused.text.contains(reason), "{damage}: {}", refused.text);
-        assert_eq!(
-            (host.files(&tree), host.files("")),
-            (before, machine.clone())
-        );
-        host.ok("rm -rf $WORK/tree/etc && cp -a $WORK/etc-of-tree $WORK/tree/etc");
-    }
-    host.ok(&setup);
-}
-
-#[test]
-fn an_image_is_enrolled_once_and_restored_byte_for_byte() {
-    let Some(host) = host() else { return };
-    let tree = host.ok("printf %s $WORK/tree");
-    host.ok(&format!(
-        "cat > $WORK/web-1.json <<'TEXT'\n{ENROLMENT}\nTEXT"
-    ));
-    host.ok("echo old > $WORK/tree/etc/systemd/system/vctl-node-agent.service");
-    // Other users could read this one.
-    host.ok("cd $WORK/tree/etc/vctl && echo old > secret_id && chown 1 secret_id");
-    let before = host.files(&tree);
-    let setup = format!("vctl-agent setup --root {tree} --yes --strict --enroll $WORK/web-1.json");
-    host.ok(&setup);
-    assert_eq!(
-        host.ok(&format!(
-            "cd {tree}/etc/vctl && cat agent.yaml && stat -c %a role_id secret_id ."
-        )),
-        "sshd_names: [none]\nhost: web-1\nvault_addr: https://vault.example.net\n\
-         db_host: db.example.net\nmode: strict\n600\n600\n700\n"
-    );
-    let line = host.ok(&format!("grep vctl-agent {tree}/etc/pam.d/sshd"));
-    assert!(line.contains("stamp --mode strict"), "{line}");
-    host.ok(&format!(
-        "test -L {tree}/etc/systemd/system/multi-user.target.wants/vctl-node-agent.service"
-    ));
-    // The agent unwraps the secret id and replaces it; a second setup must not bring the used one back.
-    host.ok(&format!(
-        "echo 22222222-unwrapped > {tree}/etc/vctl/secret_id"
-    ));
-    let once = host.files(&tree);
-    assert!(host.ok(&setup).contains("Nothing to do"));
-    assert_eq!(host.files(&tree), once);
-    // A PAM file that was edited since loses only its line.
-    host.ok(&format!("echo '# edited' >> {tree}/etc/pam.d/sshd"));
-    host.ok(&format!("vctl-agent setup --root {tree} --undo --yes"));
-    host.ok(&format!("sed -i '/^# edited$/d' {tree}/etc/pam.d/sshd"));
-    assert_eq!(host.files(&tree), before);
-}

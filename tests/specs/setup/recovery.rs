@@ -128,3 +128,45 @@ fn undo_finds_the_file_of_a_crash_in_the_pam_directory() {
     host.ok("vctl-agent setup --undo --yes");
     host.ok("ls -A /etc/pam.d | diff $WORK/before -");
 }
+
+#[test]
+fn undo_after_a_used_enrolment_restores_the_first_bytes() {
+    let Some(host) = host() else { return };
+    host.ok(&format!(
+        "cat > $WORK/web-1.json <<'TEXT'\n{ENROLMENT}\nTEXT
+         mkdir -m 700 /var/lib/vctl /var/lib/vctl/spool /var/lib/vctl/pending; mkdir /run/vctl
+         cd /etc/vctl; echo '# first' >> agent.yaml; echo first-role > role_id; echo first-secret > secret_id
+         chmod 600 role_id secret_id"
+    ));
+    let before = host.files("");
+    let setup = format!("{SETUP} --enroll $WORK/web-1.json");
+    host.ok("echo 'enable --now vctl-node-agent.service' > /run/fail");
+    host.ok("echo 'echo unwrapped > /etc/vctl/secret_id' > /run/meanwhile");
+    let failed = host.run(&setup);
+    let kept = "kept: /etc/vctl/role_id, /etc/vctl/secret_id, because";
+    assert!(failed.text.contains(kept), "{}", failed.text);
+    host.ok("rm /run/fail /run/meanwhile");
+    // It copies agent.yaml beside the copies of the two files.
+    let done = host.run(&setup);
+    let step = "done: replace /etc/vctl/agent.yaml";
+    assert!(done.text.contains(step), "{}", done.text);
+    host.ok("vctl-agent setup --undo --yes");
+    assert_eq!(host.files(""), before);
+}
+
+#[test]
+fn an_enrolment_that_was_never_written_is_not_used() {
+    let Some(host) = host() else { return };
+    host.ok(&format!(
+        "cat > $WORK/web-1.json <<'TEXT'\n{ENROLMENT}\nTEXT
+         cd /etc/vctl; echo first-role > role_id; echo first-secret > secret_id; chmod 600 role_id secret_id"
+    ));
+    let before = host.files("");
+    // No step can write there.
+    host.ok("mkdir /etc/vctl/.role_id.new");
+    let failed = host.run(&format!("{SETUP} --enroll $WORK/web-1.json"));
+    assert!(failed.text.contains("are undone"), "{}", failed.text);
+    assert!(!failed.text.contains("kept: "), "{}", failed.text);
+    host.ok("rmdir /etc/vctl/.role_id.new");
+    assert_eq!(host.files(""), before);
+}
