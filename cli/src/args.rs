@@ -107,6 +107,8 @@ fn matches_of_one(words: &[OsString]) -> Option<ArgMatches> {
     let name = words.get(1)?.to_str()?.to_owned();
     let describe = Command::description_of(&name)?;
     let vctl = Globals::augment_args(clap::Command::new("vctl"));
+    // One of ours is named `help`.
+    let vctl = vctl.disable_help_subcommand(true);
     let vctl = vctl.subcommand(describe(clap::Command::new(name)));
     vctl.try_get_matches_from(words).ok()
 }
@@ -203,6 +205,14 @@ mod tests {
                 ids.collect::<Vec<_>>()
             };
             assert_eq!(ids(&described), ids(one), "{}", one.get_name());
+            let words = ["vctl", one.get_name()].map(OsString::from);
+            let whole = command().try_get_matches_from(&words);
+            assert_eq!(
+                matches_of_one(&words).is_some(),
+                whole.is_ok(),
+                "{}",
+                one.get_name()
+            );
         }
     }
 }
