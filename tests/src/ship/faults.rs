@@ -32,7 +32,7 @@ pub fn restarts(centre: &Centre, host: &HostIdentity, dir: &Path, times: u32) ->
     settle(centre, host, &mut source, id)
 }
 
-/// Cuts connections in the middle of a batch, and after its COMMIT before the answer.
+/// Cuts at least this many connections in the middle of a batch, and one after its COMMIT before the answer.
 pub fn cuts(
     centre: &Centre,
     host: &HostIdentity,
@@ -45,11 +45,12 @@ pub fn cuts(
     let id = source.log_in(1)?;
     let _shipper = source.ship(&centre.way_through(host, dir, proxy.port)?)?;
     let begun = Instant::now();
-    while proxy.cuts() < times {
+    while proxy.cuts() < times || proxy.answers_lost() == 0 {
         ensure!(
             begun.elapsed() < Duration::from_mins(2) * u32::try_from(times)?,
-            "only {} of {times} connections could be cut",
-            proxy.cuts()
+            "only {} of {times} connections could be cut, and {} answers were lost",
+            proxy.cuts(),
+            proxy.answers_lost()
         );
         source.work(id, 100)?;
         sleep(Duration::from_millis(20));
