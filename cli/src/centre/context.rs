@@ -230,17 +230,22 @@ impl Context {
 }
 
 /// Waits for a signal that asks vctl to end. A signal that was ignored at the start stays ignored.
-pub(crate) async fn stop_signal() -> Stop {
-    let (interrupt, terminate) = (
+///
+/// The handlers are there when this function returns: a prompt beside it may turn off the echo before the future is polled,
+/// and a signal without a handler would then leave the terminal so.
+pub(crate) fn stop_signal() -> impl Future<Output = Stop> {
+    let streams = (
         ignored_signals::stream(SignalKind::interrupt()),
         ignored_signals::stream(SignalKind::terminate()),
     );
-    let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        () = ignored_signals::next(&mut interrupt) => {}
-        () = ignored_signals::next(&mut terminate) => {}
+    async {
+        let (Ok(mut interrupt), Ok(mut terminate)) = streams else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            () = ignored_signals::next(&mut interrupt) => {}
+            () = ignored_signals::next(&mut terminate) => {}
+        }
+        Stop::Interrupted
     }
-    Stop::Interrupted
 }
