@@ -175,10 +175,8 @@ impl SharedLogins for DbLogins {
     fn store(&self, role: &DbRole, number: usize, lease: &Lease) -> bool {
         let is_lasting = !usable(lease.ttl, self.keep).is_zero();
         let is_of_token = lease.is_of_token(&self.token.token);
-        if !is_lasting || !is_of_token || !self.is_ours(role, &lease.username) {
-            return false;
-        }
-        if self.is_taken(role, number) {
+        let is_ours = is_of_token && self.is_ours(role, &lease.username);
+        if !is_lasting || !is_ours || self.is_taken(role, number) {
             return false;
         }
         let now = Timestamp::now();

@@ -5,8 +5,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-#[cfg(test)]
-use jiff::SignedDuration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use vctl_common::pg::Shortcuts;
@@ -97,6 +95,8 @@ fn known(state: &StateDir) -> KnownServers {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
 
     const DATABASE: &str = "db.example.net:5432/vctl";

@@ -71,23 +71,28 @@ pub trait ShortcutStore: fmt::Debug + Send + Sync {
 
 /// Keeps the shortcuts of a process that runs for long, each for its time.
 #[derive(Debug, Default)]
-pub(super) struct InProcess(Mutex<Option<(Instant, Shortcuts)>>);
+pub(super) struct InProcess(Mutex<Learned>);
+
+type Learned = Option<(Instant, Shortcuts)>;
 
 impl ShortcutStore for InProcess {
     fn shortcuts(&self) -> Shortcuts {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.filter(|(learned, shortcuts)| learned.elapsed() < shortcuts.lifetime());
-        known.map(|(_, shortcuts)| shortcuts).unwrap_or_default()
+        usable(*self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn change_shortcuts(&self, change: &dyn Fn(Shortcuts) -> Shortcuts) {
-        let before = self.shortcuts();
+        let mut learned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = usable(*learned);
         let after = change(before);
         if after != before {
-            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            *known = Some((Instant::now(), after));
+            *learned = Some((Instant::now(), after));
         }
     }
+}
+
+fn usable(learned: Learned) -> Shortcuts {
+    let learned = learned.filter(|(at, shortcuts)| at.elapsed() < shortcuts.lifetime());
+    learned.map(|(_, shortcuts)| shortcuts).unwrap_or_default()
 }
 
 #[cfg(test)]

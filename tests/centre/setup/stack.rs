@@ -157,11 +157,7 @@ fn the_next_command_cleans_up_after_a_killed_stack() {
             Ok(!stack.run("env").status.success())
         });
         assert!(is_none.unwrap(), "`env` accepts a dead stack");
-        // A lab that starts meanwhile may remove the same remains, so the command may fail once.
-        let mut output = stack.run(next);
-        if !output.status.success() {
-            output = stack.run(next);
-        }
+        let output = stack.run(next);
         assert!(output.status.success(), "{next}: {output:?}");
         assert!(nothing_is_left_of(&id), "{next}: {:?}", left_of(&id));
     }

@@ -48,7 +48,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
         curve25519.p50,
         "ms",
     );
-    findings.at_most("vctl ssh / ssh", ours.p50 / theirs.p50, "", 0.35);
+    findings.at_most("vctl ssh / ssh", ours.p50 / theirs.p50, "", 0.30);
     findings.at_most(
         "vctl ssh / ssh, curve25519",
         ours.p50 / curve25519.p50,

@@ -78,7 +78,7 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     findings.keep("returns_s", &returns)?;
 
     let warm = machine.times_of_a_warm_token(bench.full_or_short(200, 20))?;
-    findings.at_most("vctl token, warm, p50", warm.p50, "ms", 15.0);
+    findings.at_most("vctl token, warm, p50", warm.p50, "ms", 3.0);
     findings.keep("warm_token_ms", &warm)?;
     Ok(findings)
 }
