@@ -36,6 +36,26 @@ impl Clock {
             ],
         }
     }
+
+    /// Returns the number of CPUs of a guest.
+    ///
+    /// With the clock of instructions, Linux before 6.5 never ends the start of a second CPU: there one CPU waits in a
+    /// loop for the other, which the emulator does not run meanwhile.
+    fn cpus(self, release: &str) -> &'static str {
+        match self {
+            Self::Instructions if !starts_cpus_at_once(release) => "1",
+            Self::Instructions | Self::Machine => "2",
+        }
+    }
+}
+
+/// Returns whether this release of Linux is 6.5 or newer.
+fn starts_cpus_at_once(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-', '+']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (6, 5),
+        _ => false,
+    }
 }
 
 /// A guest to boot.
@@ -76,7 +96,8 @@ impl Guest<'_> {
         let mut guest = Command::new(program)
             .args(machine)
             .args(self.clock.arguments())
-            .args(["-smp", "2", "-m", "2048"])
+            .args(["-smp", self.clock.cpus(&self.kernel.release)])
+            .args(["-m", "2048"])
             .args(["-nic", "none", "-display", "none", "-monitor", "none"])
             .args(["-no-reboot", "-serial"])
             .arg(format!("file:{}", console.display()))
@@ -137,7 +158,15 @@ fn tail(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::value;
+    use super::{Clock, value};
+
+    #[test]
+    fn an_old_kernel_has_one_cpu_with_the_clock_of_instructions() {
+        assert_eq!(Clock::Instructions.cpus("6.1.0-50-cloud-amd64"), "1");
+        assert_eq!(Clock::Instructions.cpus("6.12.117+deb13-cloud-amd64"), "2");
+        assert_eq!(Clock::Instructions.cpus("7.2.13+deb14-cloud-amd64"), "2");
+        assert_eq!(Clock::Machine.cpus("6.1.0-50-cloud-amd64"), "2");
+    }
 
     #[test]
     fn a_value_is_the_rest_of_its_own_line() {
