@@ -38,6 +38,8 @@ pub struct PinnedState {
     pub complete: bool,
     /// The probes at the exit of exec are attached, and belong to it.
     pub exec_exits: bool,
+    /// The kernel has skipped a probe at the exit of exec, so they are not used.
+    pub skipped_exits: bool,
     /// Whether the whole host is recorded; fixed when the probe is loaded.
     pub capture_all: bool,
     /// Boot clock when the probe was loaded.
@@ -205,7 +207,9 @@ impl Maps {
             (1, state.ring_id),
             (
                 2,
-                u64::from(state.complete) | u64::from(state.exec_exits) << 1,
+                u64::from(state.complete)
+                    | u64::from(state.exec_exits) << 1
+                    | u64::from(state.skipped_exits) << 2,
             ),
             (3, u64::from(state.capture_all)),
             (4, state.loaded_at),
@@ -240,6 +244,7 @@ fn read_state(state: &Array<MapData, u64>) -> PinnedState {
         ring_id: word(1),
         complete: word(2) & 1 != 0,
         exec_exits: word(2) & 2 != 0,
+        skipped_exits: word(2) & 4 != 0,
         capture_all: word(3) == 1,
         loaded_at: word(4),
     }

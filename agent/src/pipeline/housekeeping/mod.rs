@@ -91,10 +91,12 @@ impl Housekeeping {
     }
 
     /// Counts skipped probes against every session: the session of a skipped event is not known.
-    pub(super) fn note_skipped(&mut self, probe: &Probe, out: &mut SpoolOut) {
-        let now = boot_now();
-        let skipped = probe.skipped();
+    pub(super) fn note_skipped(&mut self, probe: &mut Probe, out: &mut SpoolOut) {
+        let mut now = boot_now();
+        let mut skipped = probe.skipped();
         if skipped > self.skipped {
+            probe.leave_skipped_exits();
+            (skipped, now) = (probe.skipped(), boot_now());
             out.gap(Gap::new(GapCause::ProbeSkipped, None, self.looked_at, now));
         }
         (self.skipped, self.looked_at) = (skipped, now);
