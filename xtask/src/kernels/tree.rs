@@ -178,6 +178,7 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 for at in /dev/shm /run /tmp; do mount -t tmpfs tmpfs $at; done
 mount -t securityfs securityfs /sys/kernel/security
+mount -t debugfs debugfs /sys/kernel/debug
 {}
 ip link set lo up
 hostname guest
