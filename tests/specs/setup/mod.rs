@@ -2,6 +2,7 @@
 
 mod confinement;
 mod host;
+mod host_image;
 mod images;
 mod links;
 mod packages;
