@@ -7,6 +7,7 @@ mod images;
 mod links;
 mod packages;
 mod recovery;
+mod scripts;
 mod sshd;
 mod units;
 
