@@ -77,7 +77,10 @@ case "$1 $2" in
     stop
     ;;
 "disable "*) rm -f "$enabled/$unit" ;;
-"stop "*) stop ;;
+"stop "*)
+    shift
+    for unit in "$@"; do stop; done
+    ;;
 "start "*) [ -f "/run/$unit.pid" ] || start ;;
 "try-restart "*)
     shift
