@@ -1,4 +1,4 @@
-//! Changes in operation: accounts that are written again, a consumer that is stopped, and a host that changes its way.
+//! Changes in operation: a consumer that is stopped, and a host that changes its way.
 
 use std::time::Duration;
 
@@ -6,36 +6,6 @@ use vctl_agent::store::{JetStream, Route};
 use vctl_tests::lab::{PATIENCE, eventually};
 
 use super::stream::Fleet;
-
-#[test]
-fn a_reload_of_the_accounts_reaches_connected_hosts() {
-    let (stays, leaves, comes) = ("js-stays", "js-leaves", "js-comes");
-    let Some(fleet) = Fleet::of_spec("reload", &[stays, leaves]) else {
-        return;
-    };
-    fleet.centre.enroll(comes).unwrap();
-    let _ingest = fleet.nats.ingest(fleet.centre).unwrap();
-    let (mut first, mut second) = (fleet.source(stays), fleet.source(leaves));
-    let (id, other) = (first.log_in(1).unwrap(), second.log_in(2).unwrap());
-    let _first = fleet.ship(&first, stays);
-    let gone = fleet.ship(&second, leaves);
-    fleet.ensure_has(stays, &first);
-    fleet.ensure_has(leaves, &second);
-
-    fleet.nats.reload(&[stays, comes]).unwrap();
-    second.work(other, 10).unwrap();
-    Fleet::ensure_said(&gone, "refuses the key of this machine");
-    let mut third = fleet.source(comes);
-    third.log_in(3).unwrap();
-    let _third = fleet.ship(&third, comes);
-    fleet.ensure_has(comes, &third);
-    first.work(id, 10).unwrap();
-    fleet.ensure_has(stays, &first);
-
-    fleet.nats.reload(&[stays, leaves]).unwrap();
-    fleet.ensure_has(leaves, &second);
-    assert_eq!(fleet.gaps(leaves), "");
-}
 
 #[test]
 fn a_stopped_consumer_leaves_its_batches_to_the_next() {
