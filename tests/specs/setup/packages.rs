@@ -215,7 +215,7 @@ fn a_debian_package_upgrades_without_a_gap_and_purges_all() {
         host.ok(&format!("rm {file}; cp $WORK/login /etc/pam.d/login"));
     }
     host.ok("rmdir /usr/lib/pam.d 2> /dev/null || true");
-    host.ok("mkdir -p /etc/vctl; touch /etc/vctl/ingest.env; systemctl enable vctl-ingest.service");
+    host.ok("mkdir -p /etc/vctl/ingest; touch /etc/vctl/ingest.env /etc/vctl/ingest/role_id; systemctl enable vctl-ingest.service");
     host.ok(&format!("{dpkg} -P vctl-agent vctl"));
     assert_eq!(host.ok(NAMED), others.replace("/etc/vctl\n", ""));
 }

@@ -367,6 +367,14 @@ const SPOILED: &[(&str, &str)] = &[
         "create or replace function vctl.stream_names_v1(p_host text, p_spool uuid) returns setof text
              language sql stable security definer set search_path = vctl, pg_temp as $$ select p_host $$",
     ),
+    (
+        "0031_stream_stored_at",
+        "alter function vctl.stream_stored_at_v1(text, uuid, uuid) security invoker",
+    ),
+    (
+        "0031_stream_stored_at",
+        "grant execute on function vctl.stream_stored_at_v1(text, uuid, uuid) to vctl_audit_ingest",
+    ),
 ];
 
 #[test]
