@@ -53,16 +53,27 @@ impl Destination {
         self
     }
 
+    /// Lets the user confirm a host that is named by a part of its name, because a command runs there at once.
+    #[must_use]
+    pub(crate) fn for_command(mut self) -> Self {
+        if let HostSelector::Part(host) = self.wanted {
+            self.wanted = HostSelector::PartForCommand(host);
+        }
+        self
+    }
+
     /// Returns the host. An address together with a user is used without the inventory.
     pub(crate) fn wanted(&self) -> HostSelector {
         match (&self.wanted, &self.user) {
-            (HostSelector::Part(host), Some(user)) => match host.parse::<IpAddr>() {
-                Ok(ip) => HostSelector::Address {
-                    user: user.clone(),
-                    addr: (ip, self.port.unwrap_or(22)).into(),
-                },
-                Err(_) => self.wanted.clone(),
-            },
+            (HostSelector::Part(host) | HostSelector::PartForCommand(host), Some(user)) => {
+                match host.parse::<IpAddr>() {
+                    Ok(ip) => HostSelector::Address {
+                        user: user.clone(),
+                        addr: (ip, self.port.unwrap_or(22)).into(),
+                    },
+                    Err(_) => self.wanted.clone(),
+                }
+            }
             _ => self.wanted.clone(),
         }
     }

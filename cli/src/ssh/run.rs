@@ -173,7 +173,7 @@ pub(super) async fn find(
 
 /// Returns the plan from what is cached on this machine.
 fn cached(context: &Context, config: &Config, request: &SshRequest) -> Option<RoutePlan> {
-    let mut plan = cached_plan(context, config, &request.destination)?;
+    let mut plan = cached_plan(context, config, &request.destination, request.interaction)?;
     request.choose_mount(&mut plan);
     Some(plan)
 }
