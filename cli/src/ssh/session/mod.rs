@@ -10,6 +10,7 @@ mod terminal;
 mod typed;
 
 use std::cell::RefCell;
+use std::io::IsTerminal as _;
 
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
@@ -210,7 +211,8 @@ impl Session<'_> {
     async fn send_input(&self) {
         let mut input = Input::stdin();
         if self.pty {
-            let typed = Typed::default();
+            // Input of a file or a program is never dropped: it waits.
+            let typed = Typed::new(std::io::stdin().is_terminal());
             return tokio::select! {
                 () = self.read_typed(input, &typed) => {}
                 () = self.send_typed(&typed) => {}
