@@ -57,9 +57,17 @@ pub(crate) async fn run(
     work: &Work,
     signals: &Signals,
 ) -> Result<Outcome, SshError> {
-    let channel = connection.open_session().await?;
-    let (incoming, outgoing) = channel.split();
-    let asked = ask(connection, &outgoing, work).await?;
+    let starting = async {
+        let channel = connection.open_session().await?;
+        let (incoming, outgoing) = channel.split();
+        let asked = ask(connection, &outgoing, work).await?;
+        Ok::<_, SshError>((incoming, outgoing, asked))
+    };
+    // A host that hangs may block this, and signals must still end vctl.
+    let (incoming, outgoing, asked) = tokio::select! {
+        started = starting => started?,
+        number = signals.end() => return Ok(Outcome::Signalled(number)),
+    };
     // From here on the terminal is controlled by the host.
     let raw = work.pty.then(RawMode::enter).and_then(Result::ok);
     let session = Session {
