@@ -15,7 +15,8 @@ pub(crate) enum Inbound {
     /// A client connected to a forwarded port of the server.
     Forwarded {
         channel: Channel<Msg>,
-        /// The forwarded port of the server.
+        /// The forwarded address and port of the server.
+        address: String,
         port: u32,
         reply: ChannelOpenHandle,
     },
@@ -101,7 +102,7 @@ impl client::Handler for Handler {
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
         channel: Channel<Msg>,
-        _address: &str,
+        address: &str,
         port: u32,
         _from: &str,
         _from_port: u32,
@@ -112,6 +113,7 @@ impl client::Handler for Handler {
         if let Some(inbound) = &self.inbound {
             let _ = inbound.try_send(Inbound::Forwarded {
                 channel,
+                address: address.to_owned(),
                 port,
                 reply,
             });
