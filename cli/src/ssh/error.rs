@@ -113,6 +113,11 @@ impl SshError {
         )
     }
 
+    /// Returns whether the host may show a known key if it is asked for no host certificate.
+    pub(super) fn hides_known_key(&self) -> bool {
+        matches!(self, Self::HostKey(error) if matches!(**error, HostKeyError::Changed { hides_known_type: true, .. }))
+    }
+
     /// Returns true when the server or Vault refused, false when it could not be reached.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::client_config::config;
+use super::client_config::{HostCertificates, config};
 use super::connect_context::ConnectContext;
 use super::deadlines;
 use super::error::{ConnectStep, SshError};
@@ -44,6 +44,7 @@ impl Connection {
         target: &Target,
         context: &ConnectContext<'_>,
         inbound: Option<mpsc::Sender<Inbound>>,
+        certificates: HostCertificates,
     ) -> Result<Self, SshError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -54,7 +55,8 @@ impl Connection {
         let host = &*target.name;
         let keys = &context.keys;
         let named = keys.files(target).await;
-        let config = config(&keys.preferred(host, &named), context.keepalive);
+        let preferred = keys.preferred(host, &named);
+        let config = config(&preferred, certificates, context.keepalive);
         let config = Arc::new(config);
         let connecting = client::connect_stream(config, stream, handler);
         tokio::pin!(connecting);
