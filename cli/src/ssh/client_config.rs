@@ -40,7 +40,7 @@ fn has_aes() -> bool {
 
 /// Whether the host may show a certificate instead of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HostCertificates {
+pub(crate) enum HostCertificates {
     Preferred,
     Refused,
 }
