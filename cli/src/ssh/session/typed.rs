@@ -142,11 +142,11 @@ mod tests {
         assert_eq!(typed.push(b"c").await, Room::Enough);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn input_of_a_file_is_never_dropped() {
         let typed = Typed::new(false);
         assert_eq!(typed.push(&vec![b'x'; MOST]).await, Room::Enough);
-        let waiting = timeout(100 * PATIENCE, typed.push(b"rest"));
+        let waiting = timeout(2 * PATIENCE, typed.push(b"rest"));
         assert!(waiting.await.is_err());
         let (pushed, ()) = tokio::join!(typed.push(b"rest"), async {
             let piece = typed.next().await.unwrap();
