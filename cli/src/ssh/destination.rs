@@ -83,9 +83,10 @@ impl Destination {
     /// # Errors
     /// The user is too long, or has a NUL byte.
     pub(super) fn check(&self) -> Result<(), CliError> {
-        let user = match (&self.user, &self.wanted) {
-            (Some(user), _) | (None, HostSelector::Address { user, .. }) => user,
-            _ => return Ok(()),
+        let ((Some(user), _) | (None, HostSelector::Address { user, .. })) =
+            (&self.user, &self.wanted)
+        else {
+            return Ok(());
         };
         if user.chars().count() <= LONGEST_USER && !user.contains('\0') {
             return Ok(());
