@@ -16,7 +16,7 @@ struct Outage<'a> {
     port: u16,
 }
 
-impl<'a> Outage<'a> {
+impl Outage<'_> {
     fn new(name: &str) -> Option<Self> {
         let centre = shared()?;
         let operator = Operator::new(centre, name);
