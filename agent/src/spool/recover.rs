@@ -1,6 +1,6 @@
 //! Reads the directory when the agent starts, and repairs it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -81,7 +81,7 @@ pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Foun
     let mut sealed = Vec::new();
     let mut to_repair = Vec::new();
     let mut last_segment = None;
-    let mut named = Vec::new();
+    let mut named = HashSet::new();
     let mut buffer = Vec::new();
     for (i, files) in files.iter().enumerate() {
         let look = if i == newest {
@@ -93,10 +93,13 @@ pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Foun
             Ok(segment) => {
                 recovered.damage.extend_from_slice(&segment.damage);
                 sealed.push(Sealed::of_loaded(&segment));
-                if !segment.entries().is_empty() {
-                    let journal = segment.entries().iter().filter(|e| e.is_journal());
-                    named = journal.map(BlockEntry::mark).collect();
+                // Content comes after the whole head, which names every open session. With a head alone, the agent
+                // may have ended while it wrote it.
+                if segment.entries().iter().any(|entry| !entry.is_carried()) {
+                    named.clear();
                 }
+                let journal = segment.entries().iter().filter(|e| e.is_journal());
+                named.extend(journal.map(BlockEntry::mark));
                 if i == newest {
                     last_segment = Some(segment);
                     continue;
@@ -179,16 +182,16 @@ fn superseded(newest: &Segment, earlier: &[SegmentFiles]) -> Result<Option<usize
     Ok(None)
 }
 
-/// Finds the sessions without an end among those `named` in the last segment with content: its head names every
-/// session that was open. If parts are damaged, every journal is read.
+/// Finds the sessions without an end among those `named` in the last segment with content and behind it: the head
+/// of that segment names every session that was open. If parts are damaged, every journal is read.
 fn find_open(
     config: &SpoolConfig,
-    named: Vec<Mark>,
+    named: HashSet<Mark>,
     recovered: &mut Recovered,
 ) -> Result<HashMap<Mark, Live>, SpoolError> {
-    let reader = SpoolReader::open(&config.dir)?;
+    let reader = SpoolReader::open(&config.dir)?.shortened();
     let sessions = if recovered.damage.is_empty() {
-        reader.sessions_of(named)?
+        reader.sessions_of(named.into_iter().collect())?
     } else {
         reader.sessions(&Filter::All)?
     };

@@ -151,7 +151,8 @@ impl<D: Disk> SpoolWriter<D> {
         if marks.is_empty() {
             return Ok(HashSet::new());
         }
-        let reader = SpoolReader::open(&self.config.dir)?.without(victim.files.number);
+        let reader = SpoolReader::open(&self.config.dir)?.shortened();
+        let reader = reader.without(victim.files.number);
         let left = reader.sessions_of(marks)?.into_iter();
         let unclosed = left.filter(|session| session.closed.is_none());
         Ok(unclosed.map(|session| session.opened.id.mark()).collect())

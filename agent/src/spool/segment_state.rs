@@ -10,7 +10,7 @@ use vctl_common::spool::{BlockEntry, Segment, SegmentFiles};
 use vctl_common::time::WallOffset;
 use vctl_common::wire::Mark;
 
-use super::active::{Active, disk_bytes, last_wall};
+use super::active::{Active, disk_bytes, head_end, last_wall};
 
 /// Directory, sizes and identity of a spool.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub(super) struct Sealed {
     pub(super) boot_id: BootId,
     /// Bytes of events in it, by session and sorted.
     pub(super) with_events: Vec<(Mark, u64)>,
+    /// Bytes of events and journal entries in it, without its head, by session and sorted.
+    pub(super) shares: Vec<(Mark, u64)>,
     /// Sessions with journal entries in it, sorted.
     pub(super) named: Vec<Mark>,
     /// Time of its last event.
@@ -58,6 +60,7 @@ impl Sealed {
         Self {
             bytes: active.bytes(),
             boot_id: active.header.boot_id(),
+            shares: summed(active.shares()),
             with_events: summed(active.with_events),
             named: sorted(active.named),
             last_at: active.last_at,
@@ -72,11 +75,18 @@ impl Sealed {
         let entries = segment.entries();
         let events = entries.iter().filter(|entry| entry.is_events());
         let journal = entries.iter().filter(|entry| entry.is_journal());
+        let head_end = head_end(segment);
+        let is_share = |entry: &&BlockEntry| {
+            entry.is_events()
+                || entry.is_journal() && entry.mark() != 0 && entry.offset() >= head_end
+        };
+        let shares = entries.iter().filter(is_share);
         Self {
             files: segment.files.clone(),
             bytes: segment.files.len + segment.index_bytes().len() as u64,
             boot_id: segment.header.boot_id(),
             with_events: summed(events.map(|entry| (entry.mark(), disk_bytes(entry)))),
+            shares: summed(shares.map(|entry| (entry.mark(), disk_bytes(entry)))),
             named: sorted(journal.map(BlockEntry::mark)),
             last_at: last_wall(entries),
         }

@@ -90,7 +90,6 @@ impl<D: Disk> SpoolWriter<D> {
             Some(active) => active,
             None => new_segment(config, &mut disk, &mut next_number)?,
         };
-        let resumed = active.end > FileHeader::LEN as u64;
         let mut writer = Self {
             config: config.clone(),
             disk,
@@ -109,9 +108,8 @@ impl<D: Disk> SpoolWriter<D> {
             shipped: position::shipped(&config.dir, id),
             _lock: found.lock,
         };
-        if !resumed {
-            writer.write_head()?;
-        }
+        // A resumed segment has its head, unless a crash came before the end of it.
+        writer.write_head()?;
         writer.make_room()?;
         // Makes the batches of an earlier process ready to ship. After a failure `must_rotate` is set, and the
         // next segment makes them so.
@@ -135,16 +133,16 @@ impl<D: Disk> SpoolWriter<D> {
         if batch.is_empty() {
             return Ok(());
         }
-        let full = self.active.end + batch.disk_len() > self.config.segment_bytes;
-        let begun = self.active.end > FileHeader::LEN as u64;
-        if self.must_rotate || (full && begun) {
+        let segment_bytes = self.config.segment_bytes;
+        if self.must_rotate || self.active.is_full(batch.disk_len(), segment_bytes) {
             self.rotate()?;
         }
         self.append(batch, ring.or(self.ring), wall)?;
         self.ring = ring.or(self.ring);
         for change in batch.changes.drain(..) {
             match change {
-                Change::Opened(opened) => {
+                Change::Opened(mut opened) => {
+                    opened.shorten();
                     let live = Live {
                         opened: *opened,
                         boot_id: self.config.boot_id,
@@ -340,24 +338,46 @@ impl<D: Disk> SpoolWriter<D> {
         Ok(())
     }
 
-    /// Begins the active segment with the open sessions.
+    /// Writes the open sessions that the active segment does not name. In several batches: with thousands of sessions
+    /// one would need more memory than the agent has.
     fn write_head(&mut self) -> Result<(), SpoolError> {
         let mut head = BatchBuilder::new();
         let boot_id = self.config.boot_id;
-        for (&mark, live) in &self.live {
+        let is_begin = self.active.end == self.active.head_end;
+        let named = &self.active.named;
+        let unnamed = self.live.keys().filter(|mark| !named.contains(mark));
+        for mark in unnamed.copied().collect::<Vec<_>>() {
+            let Some(live) = self.live.get(&mark) else {
+                continue;
+            };
             let nth = head.begin_carried(mark, serial_of(&live.opened), live.wall);
             let other_boot = Some(live.boot_id).filter(|of| *of != boot_id);
             let at = live.opened.opened_at;
             let entry = JournalEntry::Opened(Box::new(live.opened.clone()));
             head.write_line(nth, &entry, other_boot, (at, at))?;
+            if head.len() >= HEAD_BATCH {
+                self.append_head(&mut head)?;
+            }
         }
+        self.append_head(&mut head)?;
+        if is_begin {
+            self.active.end_head();
+        }
+        Ok(())
+    }
+
+    fn append_head(&mut self, head: &mut BatchBuilder) -> Result<(), SpoolError> {
         if head.is_empty() {
             return Ok(());
         }
-        self.append(&mut head, self.ring, WallOffset::from_ns(0))
+        self.append(head, self.ring, WallOffset::from_ns(0))?;
+        head.clear();
+        Ok(())
     }
 }
 
+/// Bytes after which a batch of a segment's head is written.
+const HEAD_BATCH: usize = 256 * 1024;
 const KEPT_BYTES: usize = 1024 * 1024;
 
 fn new_segment(
