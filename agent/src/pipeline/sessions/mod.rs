@@ -179,14 +179,15 @@ impl Sessions {
         if !is_written && self.mode == Mode::Strict {
             return Err(out.problem().unwrap_or_default().to_owned());
         }
+        let len = entry_len(&entry);
+        // The kernel records anyway, and the ring holds the events until the disk has room.
+        if !is_written && !out.journal_first(entry, len) {
+            return Err("too many logins wait for the spool, which cannot be written".to_owned());
+        }
         let mark = self.registry.open(session);
         if let Some(live) = self.registry.get_mut(mark) {
             // As long as the certificate's texts. Without an event of its own, such a session would be free.
-            self.budget.store(live, entry_len(&entry));
-        }
-        if !is_written {
-            // The kernel records anyway, and the ring holds the events until the disk has room.
-            out.journal_first(entry);
+            self.budget.store(live, len as u64);
         }
         Ok(())
     }
@@ -234,8 +235,8 @@ impl Sessions {
     }
 }
 
-fn entry_len(entry: &JournalEntry) -> u64 {
-    serde_json::to_vec(entry).map_or(0, |json| json.len() as u64)
+fn entry_len(entry: &JournalEntry) -> usize {
+    serde_json::to_vec(entry).map_or(0, |json| json.len())
 }
 
 /// Removes a login from the probe's map, if it has an audit session.
