@@ -18,7 +18,7 @@ use vctl_common::wire::Mark;
 use super::active::Active;
 use super::disk::Disk;
 use super::error::SpoolError;
-use super::position;
+use super::position::{self, Position};
 use super::segment_state::{Live, Sealed, SpoolConfig};
 
 /// The state of the spool when it was opened.
@@ -57,6 +57,26 @@ pub(super) struct Found {
     pub(super) live: HashMap<Mark, Live>,
     pub(super) next_number: u64,
     pub(super) lock: File,
+}
+
+impl Found {
+    /// Removes the oldest segment that the centre has and that no open session needs. Returns false when there is
+    /// none.
+    pub(super) fn remove_shipped(
+        &mut self,
+        shipped: Option<Position>,
+        disk: &mut impl Disk,
+    ) -> Result<bool, SpoolError> {
+        let is_free = |sealed: &Sealed| sealed.is_shipped(shipped) && sealed.is_over(&self.live);
+        let Some(nth) = self.sealed.iter().position(is_free) else {
+            return Ok(false);
+        };
+        let files = self.sealed.remove(nth).files;
+        disk.remove(&files.segment)
+            .and_then(|()| disk.remove(&files.index))
+            .map_err(|source| SpoolError::write(&files.segment, source))?;
+        Ok(true)
+    }
 }
 
 pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Found, SpoolError> {

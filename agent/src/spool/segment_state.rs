@@ -1,6 +1,6 @@
 //! The state that writer, recovery and retention share: configuration, finished segments, open sessions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -11,6 +11,7 @@ use vctl_common::time::WallOffset;
 use vctl_common::wire::Mark;
 
 use super::active::{Active, disk_bytes, head_end, last_wall};
+use super::position::Position;
 
 /// Directory, sizes and identity of a spool.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ pub(super) struct Sealed {
     pub(super) named: Vec<Mark>,
     /// Time of its last event.
     pub(super) last_at: Option<SystemTime>,
+    /// The events that go with it, with and without a session, once the rest is copied: only its removal failed.
+    pub(super) copied: Option<(u64, u64)>,
 }
 
 impl Sealed {
@@ -56,6 +59,18 @@ impl Sealed {
         found.is_ok()
     }
 
+    pub(super) fn is_shipped(&self, shipped: Option<Position>) -> bool {
+        let (number, end) = (self.files.number, self.files.len);
+        shipped.is_some_and(|shipped| number < shipped.segment || shipped.includes(number, end))
+    }
+
+    /// Returns whether it has no event of an open session. The journal does not count: every head names all
+    /// sessions that were open.
+    pub(super) fn is_over(&self, live: &HashMap<Mark, Live>) -> bool {
+        let mut marks = self.with_events.iter();
+        !marks.any(|(mark, _)| live.contains_key(mark))
+    }
+
     pub(super) fn of_active(active: Active) -> Self {
         Self {
             bytes: active.bytes(),
@@ -64,6 +79,7 @@ impl Sealed {
             with_events: summed(active.with_events),
             named: sorted(active.named),
             last_at: active.last_at,
+            copied: None,
             files: SegmentFiles {
                 len: active.end,
                 ..active.files
@@ -89,6 +105,7 @@ impl Sealed {
             shares: summed(shares.map(|entry| (entry.mark(), disk_bytes(entry)))),
             named: sorted(journal.map(BlockEntry::mark)),
             last_at: last_wall(entries),
+            copied: None,
         }
     }
 }

@@ -80,15 +80,27 @@ impl SpoolWriter {
 
 impl<D: Disk> SpoolWriter<D> {
     pub fn open_on(config: &SpoolConfig, mut disk: D) -> Result<(Self, Recovered), SpoolError> {
-        let found = recover::recover(config, &mut disk)?;
+        let mut found = recover::recover(config, &mut disk)?;
         let id = position::id(&config.dir).map_err(|source| SpoolError::Prepare {
             path: config.dir.clone(),
             source,
         })?;
         let mut next_number = found.next_number;
-        let active = match found.active {
+        let shipped = position::shipped(&config.dir, id);
+        let active = match found.active.take() {
             Some(active) => active,
-            None => new_segment(config, &mut disk, &mut next_number)?,
+            None => loop {
+                match new_segment(config, &mut disk, &mut next_number) {
+                    Ok(active) => break active,
+                    // On a full disk, room is made by what needs no copy, if there is any.
+                    Err(full @ SpoolError::Full { .. }) => {
+                        if !found.remove_shipped(shipped, &mut disk)? {
+                            return Err(full);
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
+            },
         };
         let mut writer = Self {
             config: config.clone(),
@@ -105,12 +117,12 @@ impl<D: Disk> SpoolWriter<D> {
             stats: Stats::default(),
             id,
             durable: watch::Sender::new(Durable::default()),
-            shipped: position::shipped(&config.dir, id),
+            shipped,
             _lock: found.lock,
         };
         // A resumed segment has its head, unless a crash came before the end of it.
         writer.write_head()?;
-        writer.make_room()?;
+        writer.make_room_or_warn();
         // Makes the batches of an earlier process ready to ship. After a failure `must_rotate` is set, and the
         // next segment makes them so.
         let _ = writer.sync();
@@ -308,10 +320,14 @@ impl<D: Disk> SpoolWriter<D> {
     /// Begins a new segment and makes room for it.
     fn rotate(&mut self) -> Result<(), SpoolError> {
         self.begin_segment()?;
+        self.make_room_or_warn();
+        Ok(())
+    }
+
+    fn make_room_or_warn(&mut self) {
         if let Err(error) = self.make_room() {
             tracing::warn!(error = %WithCauses(&error), "Old spool segments could not be dropped.");
         }
-        Ok(())
     }
 
     /// Begins a new segment. After a failure the old one is still active.
