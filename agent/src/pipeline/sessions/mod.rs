@@ -170,20 +170,25 @@ impl Sessions {
     /// As [`Self::store_opened`], for a login that the caller counts.
     fn store_uncounted(
         &mut self,
-        session: SessionOpened,
+        mut session: SessionOpened,
         out: &mut SpoolOut,
     ) -> Result<(), String> {
+        session.shorten();
         let entry = JournalEntry::Opened(Box::new(session.clone()));
-        if out.write_now(&entry) {
-            self.registry.open(session);
-            return Ok(());
-        }
-        if self.mode == Mode::Strict {
+        let is_written = out.write_now(&entry);
+        if !is_written && self.mode == Mode::Strict {
             return Err(out.problem().unwrap_or_default().to_owned());
         }
+        let len = entry_len(&entry);
         // The kernel records anyway, and the ring holds the events until the disk has room.
-        self.registry.open(session);
-        out.journal_first(entry);
+        if !is_written && !out.journal_first(entry, len) {
+            return Err("too many logins wait for the spool, which cannot be written".to_owned());
+        }
+        let mark = self.registry.open(session);
+        if let Some(live) = self.registry.get_mut(mark) {
+            // As long as the certificate's texts. Without an event of its own, such a session would be free.
+            self.budget.store(live, len as u64);
+        }
         Ok(())
     }
 
@@ -228,6 +233,10 @@ impl Sessions {
         };
         (over > 0).then(|| format!("{over} {sessions} over the byte budget: argv is cut"))
     }
+}
+
+fn entry_len(entry: &JournalEntry) -> usize {
+    serde_json::to_vec(entry).map_or(0, |json| json.len())
 }
 
 /// Removes a login from the probe's map, if it has an audit session.
