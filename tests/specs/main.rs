@@ -6,6 +6,7 @@ mod phase;
 mod attribution;
 mod exec;
 mod exit;
+mod fork_chain;
 mod compat_exec;
 mod stamp;
 mod second_stamp;
