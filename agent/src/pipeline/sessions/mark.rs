@@ -122,13 +122,6 @@ impl Sessions {
         marking
     }
 
-    /// Returns the audit sessions with a process that has no mark.
-    pub(super) fn unmarked_audit_sessions(&self, probe: &Probe) -> HashSet<AuditSessionId> {
-        let unmarked = all_processes().into_iter();
-        let unmarked = unmarked.filter(|tgid| probe.maps.task(*tgid).is_none());
-        unmarked.filter_map(audit_session_of).collect()
-    }
-
     /// Returns whether a process of this audit session has the mark of a session that is in another one: an sshd that
     /// was started inside a session passes its mark on to every login.
     fn is_foreign(&self, task: TaskMark, audit_session: Option<AuditSessionId>) -> bool {
@@ -171,6 +164,13 @@ fn each_member(
             found(tgid, wire::MARKED_TREE);
         }
     }
+}
+
+/// Returns the audit sessions with a process that has no mark.
+pub(super) fn unmarked_audit_sessions(probe: &Probe) -> HashSet<AuditSessionId> {
+    let unmarked = all_processes().into_iter();
+    let unmarked = unmarked.filter(|tgid| probe.maps.task(*tgid).is_none());
+    unmarked.filter_map(audit_session_of).collect()
 }
 
 fn audit_session_of(tgid: u32) -> Option<AuditSessionId> {

@@ -15,6 +15,7 @@ use crate::session::boot_now;
 use crate::spool::{OpenSession, Recovered};
 
 use super::Sessions;
+use super::mark::unmarked_audit_sessions;
 use super::unconfirmed::has_not_begun;
 
 impl Sessions {
@@ -101,7 +102,7 @@ impl Sessions {
         if late.is_empty() {
             return;
         }
-        let unmarked = self.unmarked_audit_sessions(probe);
+        let unmarked = unmarked_audit_sessions(probe);
         for &(mark, last_at) in late {
             let Some(live) = self.registry.get(mark) else {
                 continue;
