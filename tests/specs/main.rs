@@ -10,6 +10,7 @@ mod fork_chain;
 mod compat_exec;
 mod stamp;
 mod second_stamp;
+mod sshd_in_session;
 mod restart;
 mod metrics;
 mod local_log;
