@@ -37,7 +37,6 @@ use super::spool_out::SpoolOut;
 use budget::Budget;
 use closed::ClosedSessions;
 use requested_ending::RequestedEnding;
-use unmarked::Unmarked;
 
 /// Without a session for this long, failed execs are no longer watched.
 const REST_AFTER: Duration = Duration::from_mins(1);
@@ -81,6 +80,14 @@ struct Ending {
     evidence: Evidence,
     /// Looks at the ring that are left to wait.
     patience: u8,
+}
+
+/// A session without all of its marks.
+#[derive(Clone, Debug)]
+struct Unmarked {
+    /// End of the gap that is written already.
+    since: BootNs,
+    problem: String,
 }
 
 /// The reason to take a session for ended.

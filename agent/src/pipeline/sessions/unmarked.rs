@@ -11,16 +11,8 @@ use crate::pipeline::spool_out::SpoolOut;
 use crate::probe::Probe;
 use crate::session::boot_now;
 
-use super::Sessions;
 use super::mark::Marking;
-
-/// A session without all of its marks.
-#[derive(Clone, Debug)]
-pub(super) struct Unmarked {
-    /// End of the gap that is written already.
-    since: BootNs,
-    problem: String,
-}
+use super::{Sessions, Unmarked};
 
 impl Sessions {
     /// Notes the marks of a session whose gap ends at `to`. Returns the number of marked processes.
