@@ -148,7 +148,7 @@ impl Collector {
             .drain(&mut self.probe, &mut self.sessions, &mut self.out);
         let Some(desk) = &self.desk else { return busy };
         if self.sessions.is_any_requested() {
-            for answer in self.sessions.continue_ends(&self.probe) {
+            for answer in self.sessions.continue_ends(&mut self.probe) {
                 desk.answer(answer);
             }
         }
@@ -169,6 +169,7 @@ impl Collector {
         housekeeping.take_late_logins(sessions, probe, out);
         sessions.decide_unconfirmed(probe, out);
         sessions.find_unstamped(housekeeping.looked_at(), probe, out);
+        sessions.mark_again(probe, out);
         sessions.find_ended(probe);
         housekeeping.look_at_pins(probe, out);
         housekeeping.note_skipped(probe, out);

@@ -57,6 +57,12 @@ pub struct SessionOpened {
 }
 
 impl SessionOpened {
+    /// Returns whether the entry has no facts about the login: an agent found records of a session that its spool did
+    /// not know.
+    pub fn is_nameless(&self) -> bool {
+        self.id == SessionId::from_mark(self.id.mark())
+    }
+
     /// A session of which only the id is known, stamped late at `at`.
     pub fn unknown(id: SessionId, at: BootNs) -> Self {
         Self {
