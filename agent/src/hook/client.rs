@@ -32,6 +32,8 @@ pub(super) enum AskError {
     TimedOut,
     #[error("the connection to the collector broke")]
     Broken(#[source] io::Error),
+    #[error("this process cannot start a thread")]
+    Thread(#[source] io::Error),
     #[error("the collector closed the connection without an answer")]
     Closed,
     #[error("the answer cannot be read")]

@@ -13,6 +13,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use nix::unistd::{Group, User, getgrouplist};
+use vctl_common::causes::WithCauses;
 use vctl_common::id::SessionId;
 use vctl_common::time::BootNs;
 
@@ -83,7 +84,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     if let Err(error) = noting {
         // At the limit of processes. Slow disks can then hold the login longer.
         let (config, request) = spare;
-        return without_stamp(&config, request, &Err(AskError::Broken(error)));
+        return without_stamp(&config, request, &Err(AskError::Thread(error)));
     }
     // After a timeout the thread still runs; it ends with this process.
     result.recv_timeout(FALLBACK_DEADLINE).unwrap_or_else(|_| {
@@ -134,7 +135,7 @@ fn without_stamp(config: &Config, mut request: StampRequest, answer: &NoStamp) -
     let why = match answer {
         Ok(StampReply::Stamped) => return 0,
         Ok(StampReply::Refused { reason }) => format!("refused by the collector: {reason}"),
-        Err(error) => error.to_string(),
+        Err(error) => WithCauses(error).to_string(),
     };
     let group = config.break_glass_group.as_deref();
     match verdict(config.mode, || {
@@ -161,7 +162,7 @@ fn without_stamp(config: &Config, mut request: StampRequest, answer: &NoStamp) -
             let noted = leave_late_login(config, &request);
             let file = match &noted {
                 Ok(()) => "a late stamp is requested".to_owned(),
-                Err(error) => format!("no late stamp requested: {error}"),
+                Err(error) => format!("no late stamp requested: {}", WithCauses(error)),
             };
             let severity = if noted.is_ok() {
                 Severity::Warning
