@@ -60,6 +60,10 @@ impl Probe {
         if !self.is_undecided || self.failed_attached {
             return Ok(());
         }
+        if self.maps.state().skipped_exits {
+            self.is_undecided = false;
+            return Ok(());
+        }
         // Left by an agent that was killed while it attached or detached.
         self.detach_failed();
         exec_exits::remove(&self.options.pin_dir)?;
@@ -119,7 +123,9 @@ impl Probe {
             })?;
             self.remove_exits()?;
             self.watch_failed_execs();
-            info!("This kernel skips probes at the exit of exec; failed execs are watched at the end of system calls.");
+            if self.failed_attached {
+                info!("This kernel skips probes at the exit of exec; failed execs are watched at the end of system calls.");
+            }
             Ok(())
         });
         if let Err(error) = left {

@@ -87,10 +87,11 @@ impl<D: Disk> SpoolWriter<D> {
             Some(counts) => counts,
             None => self.copy_kept(victim, heavy)?,
         };
+        // Durable before the events are removed: no crash makes it a silent loss. After a failed sync the copy is made
+        // again, because the next sync does not cover this one.
+        self.sync()?;
         // A removal that fails is tried again. A second copy would double the events in the counters of readers.
         victim.copied = Some((dropped, unattributed));
-        // Durable before the events are removed: no crash makes it a silent loss.
-        self.sync()?;
         let removed = self.disk.remove(&victim.files.segment);
         removed.map_err(|e| SpoolError::write(&victim.files.segment, e))?;
         self.stats.segments_dropped += 1;

@@ -165,6 +165,16 @@ impl Draft {
                     Some((_, _, first)) if block.kind() == Some(BlockKind::Journal) => first,
                     _ => wall,
                 };
+                // The login was not recorded at first, and is since.
+                let never = |closed: &SessionClosed| closed.reason == CloseReason::NeverRecorded;
+                if block.kind() == Some(BlockKind::Journal)
+                    && self
+                        .closed
+                        .as_ref()
+                        .is_some_and(|(closed, ..)| never(closed))
+                {
+                    self.closed = None;
+                }
                 self.opened = Some((*opened, boot_id, wall));
                 self.host = segment.header.host();
             }

@@ -106,7 +106,8 @@ impl Fleet {
     /// Waits until all messages are stored and acknowledged.
     pub(super) fn ensure_empty(&self) {
         let mut left = 0;
-        let empty = eventually(PATIENCE, || {
+        // A host with a refused batch waits a minute.
+        let empty = eventually(2 * PATIENCE, || {
             left = self.nats.messages()?;
             Ok(left == 0)
         });

@@ -104,6 +104,8 @@ impl Housekeeping {
             probe.leave_skipped_exits();
             (skipped, now) = (probe.skipped(), boot_now());
             out.gap(Gap::new(GapCause::ProbeSkipped, None, self.skipped_at, now));
+            // Before the status, from which the next agent knows that this is reported.
+            out.flush();
         }
         (self.skipped, self.skipped_at, self.looked_at) = (skipped, now, now);
     }

@@ -101,10 +101,14 @@ impl Sessions {
         probe.maps.close_session(mark);
         self.sequences.remove(&mark);
         self.unconfirmed.remove(&mark);
-        self.unmarked.remove(&mark);
+        let unmarked = self.unmarked.remove(&mark);
         let Some(session) = self.registry.close(mark) else {
             return;
         };
+        if let Some(unmarked) = unmarked {
+            let id = session.opened.id;
+            out.gap(Gap::new(GapCause::MarksFull, id, unmarked.since, at));
+        }
         forget_login(probe, session.opened.audit_session);
         self.budget.close(&session);
         self.closed.remember(&session.opened);

@@ -98,7 +98,9 @@ impl Sessions {
         // Their last exit record may be lost, or their count of processes may be rough.
         let empty = open
             .iter()
-            .filter(|ending| ending.begun.elapsed() >= GRACE && !left.contains_key(&ending.mark));
+            .filter(|ending| ending.begun.elapsed() >= GRACE && !left.contains_key(&ending.mark))
+            // Processes without a mark are not listed.
+            .filter(|ending| !self.unmarked.contains_key(&ending.mark));
         let empty: Vec<Mark> = empty.map(|ending| ending.mark).collect();
         self.end_without_process(&empty, probe);
         for mut ending in open {
@@ -114,7 +116,11 @@ impl Sessions {
             // Two requests can name one session.
             let left = left.get(&ending.mark);
             if left.is_none() && ending.problem.is_none() {
-                let problem = "its processes fork and end faster than a signal reaches one of them";
+                let problem = if self.unmarked.contains_key(&ending.mark) {
+                    "the kernel had no room to mark its processes"
+                } else {
+                    "its processes fork and end faster than a signal reaches one of them"
+                };
                 ending.problem = Some(problem.to_owned());
             }
             let left = left.into_iter().flatten().copied().collect();

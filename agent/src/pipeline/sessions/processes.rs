@@ -54,6 +54,8 @@ impl Sessions {
         // The processes of a session without all of its marks are not listed.
         let open = self.registry.iter();
         let open = open.filter(|(mark, _)| !self.unmarked.contains_key(mark));
+        // The hook of an unconfirmed one may still hold its login.
+        let open = open.filter(|(mark, _)| !self.unconfirmed.contains(mark));
         let open = open.filter_map(|(mark, _)| Some((mark, probe.maps.session(mark)?)));
         let (ended, open): (Vec<_>, Vec<_>) = open.partition(|(_, counters)| counters.alive == 0);
         for (mark, _) in ended {

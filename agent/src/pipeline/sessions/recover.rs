@@ -54,7 +54,8 @@ impl Sessions {
         for session in recovered.open {
             let mark = session.opened.id.mark();
             let last_at = session.last_at.unwrap_or(session.opened.opened_at);
-            let was_late = session.opened.stamp != Stamp::InTime;
+            // An adopted session is found by its marks, and has no others.
+            let was_late = session.opened.stamp != Stamp::InTime && !session.opened.is_nameless();
             if self.resume(session, probe, out) && was_late {
                 late.push((mark, last_at));
             }

@@ -1,9 +1,9 @@
 //! Sessions of which the kernel accepted no mark, or not all: one of its maps is full. They are open and not recorded
 //! completely, so marking is tried again until it succeeds, and the gap is as long.
 
-use tracing::{info, warn};
+use tracing::warn;
 use vctl_common::id::ProcessId;
-use vctl_common::session::{CloseReason, Gap, GapCause};
+use vctl_common::session::{Gap, GapCause};
 use vctl_common::time::BootNs;
 use vctl_common::wire::Mark;
 
@@ -27,7 +27,7 @@ impl Sessions {
         marking.processes
     }
 
-    /// Marks the sessions again that lack marks. Ends those without a process.
+    /// Marks the sessions again that lack marks.
     pub(in crate::pipeline) fn mark_again(&mut self, probe: &mut Probe, out: &mut SpoolOut) {
         for mark in self.unmarked.keys().copied().collect::<Vec<Mark>>() {
             let Some(live) = self.registry.get(mark) else {
@@ -50,12 +50,8 @@ impl Sessions {
             if let Some(unmarked) = self.unmarked.remove(&mark) {
                 out.gap(Gap::new(GapCause::MarksFull, id, unmarked.since, now));
             }
-            if marking.processes > 0 {
-                warn!(session = %id, processes = marking.processes, "A session is recorded again: the kernel had no room for its marks.");
-            } else {
-                info!(session = %id, "A session without marks has no process left.");
-                self.close(mark, now, CloseReason::LastProcessEnded, None, probe, out);
-            }
+            // One without a process is ended by the proof of `find_ended`.
+            warn!(session = %id, processes = marking.processes, "A session is recorded again: the kernel had no room for its marks.");
         }
     }
 
