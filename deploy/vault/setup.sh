@@ -370,6 +370,7 @@ external_group() {
     if [[ $group == *"\"$oidc\""* ]]; then
         [ "$(json_field data,alias,name <<<"$group")" = "$1" ] && [ -n "$parent" ] || return 0
         alias+=/id/$(json_field data,alias,id <<<"$group")
+        say "vault: the alias of $1 is now $parent$1: its members need that group"
     fi
     id=$(json_field data,id <<<"$group")
     put "$alias" <<<"{\"name\": \"$parent$1\", \"mount_accessor\": \"$oidc\", \"canonical_id\": \"$id\"}"

@@ -176,23 +176,30 @@ fn a_start_waits_for_the_repair_of_another_process() {
     // The repair needs the lock of the account files. So it goes on when this test says so.
     let accounts = File::create("/run/vctl-lab.lock").unwrap();
     accounts.lock().unwrap();
-    let waiting = format!(":{} 0 EOF", accounts.metadata().unwrap().ino());
     thread::scope(|scope| {
         let repair = scope.spawn(|| other.run("down"));
-        let is_at_the_accounts = eventually(Duration::from_secs(10), || {
-            let locks = fs::read_to_string("/proc/locks")?;
-            let mut waiters = locks.lines().filter(|line| line.contains("-> FLOCK"));
-            Ok(waiters.any(|line| line.ends_with(&waiting)))
-        });
-        assert!(is_at_the_accounts.unwrap());
+        assert!(is_waited_for(&accounts));
         let up = scope.spawn(|| stack.run("up --bare"));
-        thread::sleep(Duration::from_secs(1));
+        assert!(is_waited_for(
+            &File::open("/run/vctl-lab-repair.lock").unwrap()
+        ));
         drop(accounts);
         assert!(repair.join().unwrap().status.success());
         let up = up.join().unwrap();
         assert!(up.status.success(), "{up:?}");
     });
     assert!(nothing_is_left_of(&id), "{:?}", left_of(&id));
+}
+
+/// Returns whether a process waits for the lock of this file.
+fn is_waited_for(file: &File) -> bool {
+    let waiting = format!(":{} 0 EOF", file.metadata().unwrap().ino());
+    let found = eventually(Duration::from_secs(20), || {
+        let locks = fs::read_to_string("/proc/locks")?;
+        let mut waiters = locks.lines().filter(|line| line.contains("-> FLOCK"));
+        Ok(waiters.any(|line| line.ends_with(&waiting)))
+    });
+    found.unwrap()
 }
 
 /// The program with its own state. Drop takes the stack down, also if the test fails.
