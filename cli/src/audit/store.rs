@@ -32,18 +32,19 @@ impl Store {
         Ok(self.readable(rows))
     }
 
-    /// Like [`accesses`](Self::accesses). Also searches the newest login that they do not explain; this search may fail
-    /// where the list does not.
+    /// Like [`accesses`](Self::accesses). Also searches the newest login that the first `shown` of them do not explain;
+    /// this search may fail where the list does not. `shown` 0 is all.
     pub(crate) async fn accesses_and_unexplained(
         &mut self,
         filter: &AccessFilter,
         limit: usize,
+        shown: usize,
     ) -> Result<(Vec<Access>, Result<Option<ListedSession>, Stop>), Stop> {
         let client = self.client().await?;
-        let limit = at_most(limit);
+        let (limit, shown) = (at_most(limit), at_most(shown));
         // Both are sent before an answer: one round trip.
         let rows = look_up_accesses(&**client, filter, limit, None);
-        let (rows, unexplained) = join(rows, look_up_unexplained(&**client, filter, limit)).await;
+        let (rows, unexplained) = join(rows, look_up_unexplained(&**client, filter, shown)).await;
         let accesses = self.readable(rows?);
         let unexplained = match unexplained {
             Ok(Some(id)) => self

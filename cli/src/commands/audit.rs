@@ -117,8 +117,10 @@ async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
     if args.without_access {
         show_without_access(args, &filter, &mut store, &mut screen).await?;
     } else {
-        let limit = list_limit::to_read(args.limit);
-        let (mut accesses, unexplained) = store.accesses_and_unexplained(&filter, limit).await?;
+        // The entry above the limit is not shown, so it must not lengthen the time that is searched.
+        let (limit, shown) = (list_limit::to_read(args.limit), args.limit);
+        let found = store.accesses_and_unexplained(&filter, limit, shown);
+        let (mut accesses, unexplained) = found.await?;
         let more = list_limit::cut(&mut accesses, args.limit);
         write(args, &accesses, &mut screen)?;
         if more {

@@ -53,7 +53,7 @@ Examples:
   vctl trust-ca --cloud-init > user-data      For new machines; also `--script`")]
 #[command(group(clap::ArgGroup::new("where").required(true).args(["host", "root", "script", "cloud_init"])))]
 pub(crate) struct TrustCaArgs {
-    /// Name or address of a host (on a terminal a part of its name), or user@address[:port]
+    /// Name or address of a host (on a terminal and without `--yes`, a part of its name), or user@address[:port]
     #[arg(value_name = "HOST", value_parser = HostSelector::parse, add = completion::destination())]
     host: Option<HostSelector>,
 

@@ -46,7 +46,8 @@ impl End {
         }
     }
 
-    /// The connection began from cached hosts, and the lookup did not confirm it: no host got a certificate.
+    /// vctl left the connection before any host got a certificate: it began from cached hosts and the lookup did not
+    /// confirm it, or it was made again.
     pub(crate) fn not_confirmed(why: String) -> Self {
         Self {
             result: "failed",

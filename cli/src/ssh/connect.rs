@@ -196,10 +196,15 @@ pub(super) async fn start_route(
 ) -> Result<StartedRoute, SshError> {
     let first = jumps.first().unwrap_or(&plan.target);
     let (tell_source, source) = oneshot::channel();
+    let second_source = Cell::new(None);
     let network = async {
         let stream = dial::tcp(&first.name, first.addr).await?;
         let _ = tell_source.send(stream.local_addr().ok());
-        let redial = async || dial::tcp(&first.name, first.addr).await;
+        let redial = async || {
+            let stream = dial::tcp(&first.name, first.addr).await?;
+            second_source.set(stream.local_addr().ok());
+            Ok(stream)
+        };
         shake_hands(stream, redial, first, context, inbound).await
     };
     let writes_row = Cell::new(false);
@@ -225,6 +230,17 @@ pub(super) async fn start_route(
             let centre = centre?;
             (network.await, centre)
         }
+    };
+    let (row, source) = match (&connection, second_source.get()) {
+        // With the address of the first connection, the host's record of the login would contradict the row.
+        (Ok(_), Some(source)) => {
+            let why = "vctl connected again, and asked for no host certificate".to_owned();
+            context.access.close(row, &End::not_confirmed(why)).await;
+            let access = &context.access;
+            let row = access.open(jumps, &plan.target, &credentials, Some(source));
+            (row.await?, Some(source))
+        }
+        _ => (row, source),
     };
     Ok(StartedRoute {
         connection,

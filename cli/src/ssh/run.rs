@@ -146,11 +146,10 @@ pub(crate) async fn run(
         number = signals.end() => {
             // Vault may have signed a certificate.
             if let Some(plan) = planned.take() {
-                // A second signal ends vctl at once.
                 let why = ended_by_signal(number);
                 tokio::select! {
                     () = access.record_stop(&plan, &why) => {}
-                    number = signals.end() => {
+                    number = signals.end_at_once() => {
                         return Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0)));
                     }
                 }

@@ -305,7 +305,7 @@ pub(super) fn one_of(found: Vec<Host>, parts: bool, query: &str) -> Result<Host,
             .hint("`vctl list` shows the hosts, and `vctl sync` imports new ones")
     } else {
         CliError::new(Exit::NotFound, format!("{what}: {}", names.join(", ")))
-            .hint("give the whole name of one of them; a part is enough only on a terminal")
+            .hint("give the whole name of one of them; a part is enough only on a terminal and without `--yes`")
     };
     Err(error)
 }

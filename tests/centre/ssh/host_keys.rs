@@ -242,8 +242,14 @@ fn a_certificate_of_an_unknown_ca_hides_no_known_key() {
     };
     operator.remembers("");
     remembers("known");
-    let said = operator.ssh(&[name, "--", "true"]);
+    let said = operator.ssh(&[name, "--", "echo $SSH_CONNECTION"]);
     assert_eq!(said.code, 0, "{said:?}");
+    // The row names the connection of the login, which is the second one.
+    let port: u64 = said.stdout.split(' ').nth(1).unwrap().parse().unwrap();
+    let rows = operator.accesses(name);
+    let of_login: Vec<_> = rows.iter().filter(|row| row["result"] == "ok").collect();
+    assert_eq!(of_login.len(), 1, "{rows:?}");
+    assert_eq!(of_login[0]["source_port"].as_u64(), Some(port), "{rows:?}");
     remembers("other");
     let said = operator.ssh(&[name, "--", "true"]);
     assert_eq!(said.code, 76, "{said:?}");

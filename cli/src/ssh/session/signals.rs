@@ -63,4 +63,17 @@ impl Signals {
             }
         }
     }
+
+    /// After a first signal, waits for the one that ends vctl at once.
+    ///
+    /// SIGHUP is none: a terminal that closes sends it twice, and logind sends it right after SIGTERM. The record of the
+    /// attempt would be lost.
+    pub(crate) async fn end_at_once(&self) -> i32 {
+        loop {
+            let number = self.end().await;
+            if number != libc::SIGHUP {
+                return number;
+            }
+        }
+    }
 }
