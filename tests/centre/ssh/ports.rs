@@ -151,7 +151,7 @@ fn standard_input_and_output_are_a_connection_of_the_host() {
 fn the_end_of_the_stream_of_a_host_is_passed_on() {
     let Some(centre) = shared() else { return };
     let operator = Operator::new(centre, "ssh-half");
-    operator.knows("half-1", centre.host.as_ref().unwrap());
+    operator.knows("ended-1", centre.host.as_ref().unwrap());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let to = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
     let (heard_with, heard) = mpsc::channel();
@@ -163,7 +163,7 @@ fn the_end_of_the_stream_of_a_host_is_passed_on() {
         stream.read_to_string(&mut text).unwrap();
         heard_with.send(text).unwrap();
     });
-    let mut child = operator.start(&["-W", &to, "half-1"]);
+    let mut child = operator.start(&["-W", &to, "ended-1"]);
     let mut stdout = child.stdout.take().unwrap();
     let (said_with, said) = mpsc::channel();
     thread::spawn(move || {
