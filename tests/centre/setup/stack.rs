@@ -1,11 +1,12 @@
 //! `stack up|down|env`, as users run it.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -161,6 +162,37 @@ fn the_next_command_cleans_up_after_a_killed_stack() {
         assert!(output.status.success(), "{next}: {output:?}");
         assert!(nothing_is_left_of(&id), "{next}: {:?}", left_of(&id));
     }
+}
+
+#[test]
+fn a_start_waits_for_the_repair_of_another_process() {
+    let (Some(stack), Some(other)) = (Stack::of_this_test(), Stack::of_this_test()) else {
+        return;
+    };
+    stack.run("up --bare");
+    let id = stack.id();
+    kill(stack.guard(&id), Signal::SIGKILL).unwrap();
+    kill(stack.owner(), Signal::SIGKILL).unwrap();
+    // The repair needs the lock of the account files. So it goes on when this test says so.
+    let accounts = File::create("/run/vctl-lab.lock").unwrap();
+    accounts.lock().unwrap();
+    let waiting = format!(":{} 0 EOF", accounts.metadata().unwrap().ino());
+    thread::scope(|scope| {
+        let repair = scope.spawn(|| other.run("down"));
+        let is_at_the_accounts = eventually(Duration::from_secs(10), || {
+            let locks = fs::read_to_string("/proc/locks")?;
+            let mut waiters = locks.lines().filter(|line| line.contains("-> FLOCK"));
+            Ok(waiters.any(|line| line.ends_with(&waiting)))
+        });
+        assert!(is_at_the_accounts.unwrap());
+        let up = scope.spawn(|| stack.run("up --bare"));
+        thread::sleep(Duration::from_secs(1));
+        drop(accounts);
+        assert!(repair.join().unwrap().status.success());
+        let up = up.join().unwrap();
+        assert!(up.status.success(), "{up:?}");
+    });
+    assert!(nothing_is_left_of(&id), "{:?}", left_of(&id));
 }
 
 /// The program with its own state. Drop takes the stack down, also if the test fails.

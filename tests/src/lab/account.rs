@@ -66,14 +66,19 @@ fn allow_sudo(journal: &Journal, name: &str) -> Result<()> {
 
 /// Waits until no other lab edits the account files, because useradd does not wait by itself.
 pub(super) fn lock() -> Result<File> {
-    let path = "/run/vctl-lab.lock";
+    lock_file("/run/vctl-lab.lock")
+}
+
+/// Waits for the lock of this file, and creates the file if it is not there.
+pub(super) fn lock_file(path: &str) -> Result<File> {
     let mut options = OpenOptions::new();
     let file = options
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
-        .open(path)?;
+        .open(path)
+        .with_context(|| format!("cannot open `{path}`"))?;
     file.lock()?;
     Ok(file)
 }

@@ -16,6 +16,11 @@ use super::undo::Undo;
 
 /// The directory survives a reboot, as the accounts and the files in `/etc` do.
 const JOURNALS: &str = "/var/lib/vctl-lab";
+/// Locked by a process that undoes the journals of dead labs.
+///
+/// The lock of a journal does not tell such a process from a living lab. So a second process would go on and make
+/// what the first one is about to remove.
+const REPAIR: &str = "/run/vctl-lab-repair.lock";
 
 /// Changes of one lab. Each is on disk before it is made.
 pub struct Journal {
@@ -103,6 +108,10 @@ pub fn undo_when_its_owner_is_gone(path: &Path) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         file => file.with_context(|| format!("cannot open `{}`", path.display()))?,
     };
+    // Waits for the owner. The lock of repairs comes before that of a journal, as in `repair`.
+    file.lock()?;
+    file.unlock()?;
+    let _repair = account::lock_file(REPAIR)?;
     file.lock()?;
     // An owner that ended normally, or a repair, has undone the journal and removed its name.
     if path.exists() {
@@ -116,11 +125,12 @@ pub fn undo_when_its_owner_is_gone(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Undoes the journals of dead labs.
+/// Undoes the journals of dead labs, and waits while another process does so.
 ///
 /// # Errors
 /// When a journal cannot be read. Changes that cannot be undone are reported.
 pub fn repair() -> Result<()> {
+    let _repair = account::lock_file(REPAIR)?;
     let Ok(journals) = fs::read_dir(JOURNALS) else {
         return Ok(());
     };

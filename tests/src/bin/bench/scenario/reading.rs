@@ -13,6 +13,7 @@ use vctl_tests::lab::Programs;
 use vctl_tests::load::stats::{Summary, u64_as_f64};
 use vctl_tests::ship::Source;
 
+use super::ssh::interleaved;
 use crate::process::{peak_memory, times};
 use crate::report::Findings;
 use crate::rig::{Bench, MIB};
@@ -22,6 +23,82 @@ const MANY_HOSTS: u32 = 10_000;
 const ACCESSES: u64 = 10_000;
 /// Events of each recorded session.
 const EVENTS: u64 = 2;
+
+/// A command that reads, compared with `psql` and the same statements.
+struct Reading {
+    args: &'static [&'static str],
+    limit_ms: f64,
+    /// Role of the database login in Vault.
+    role: &'static str,
+    /// Statements of the command, in parts.
+    statements: &'static [&'static [&'static str]],
+    /// Values of `$1`, `$2` and so on as the command sends them without options.
+    values: &'static [&'static str],
+    /// Highest ratio to `psql`.
+    limit: f64,
+}
+
+const WANTED: &str = include_str!("../../../../../cli/src/audit/wanted.sql");
+
+const READINGS: [Reading; 3] = [
+    Reading {
+        args: &["list"],
+        limit_ms: 20.0,
+        role: "vctl-ro",
+        statements: &[&[include_str!(
+            "../../../../../cli/src/inventory/inventory_hosts.sql"
+        )]],
+        values: &[],
+        limit: 1.0,
+    },
+    Reading {
+        args: &["audit"],
+        limit_ms: 20.0,
+        role: "vctl-audit-ro",
+        statements: &[
+            &[
+                WANTED,
+                include_str!("../../../../../cli/src/audit/accesses.sql"),
+            ],
+            &[
+                WANTED,
+                include_str!("../../../../../cli/src/audit/candidates.sql"),
+                include_str!("../../../../../cli/src/audit/unexplained.sql"),
+                "limit 1",
+            ],
+        ],
+        values: &[
+            "null", "null", "null", "null", "null", "false", "50", "null",
+        ],
+        limit: 1.0,
+    },
+    Reading {
+        args: &["session", "--list"],
+        limit_ms: 30.0,
+        role: "vctl-audit-ro",
+        statements: &[&[include_str!(
+            "../../../../../cli/src/session/centre/sessions.sql"
+        )]],
+        values: &[
+            "null", "null", "null", "null", "null", "null", "20", "false",
+        ],
+        limit: 1.2,
+    },
+];
+
+impl Reading {
+    /// Returns the statements for `psql`, which has no parameters.
+    fn queries(&self) -> Vec<String> {
+        let numbered = || self.values.iter().zip(1..);
+        let query = |parts: &&[&str]| {
+            let statement = parts.concat();
+            numbered().fold(statement, |statement, (value, number)| {
+                statement.replace(&format!("${number}"), value)
+            })
+        };
+        self.statements.iter().map(query).collect()
+    }
+}
 
 pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
@@ -37,34 +114,8 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     };
     reader.log_in()?;
     let rounds = bench.full_or_short(100, 5);
-    for (args, limit_ms) in [
-        (&["list"][..], 20.0),
-        (&["audit"], 20.0),
-        (&["session", "--list"], 30.0),
-    ] {
-        let name = format!("vctl {}", args.join(" "));
-        let took = times(rounds, |_| Ok(reader.vctl(args)))?;
-        findings.at_most(&format!("{name}, p50"), took.p50, "ms", limit_ms);
-        findings.state(&format!("{name}, p99"), took.p99, "ms");
-        let memory = peak_memory(reader.vctl(args))? * 1024.0 / MIB;
-        findings.at_most(&format!("{name}, memory"), memory, "MiB", 20.0);
-        findings.keep(&format!("{}_ms", name.replace(' ', "_")), &took)?;
-        let (role, query) = match args[0] {
-            "list" => ("vctl-ro", "select * from vctl.servers order by hostname"),
-            "audit" => (
-                "vctl-audit-ro",
-                "select * from vctl.access_log order by opened_at desc limit 50",
-            ),
-            _ => continue,
-        };
-        let psql = reader.psql(rounds, role, query)?;
-        findings.state(
-            &format!("psql with a login, for {name}, p50"),
-            psql.p50,
-            "ms",
-        );
-        findings.at_most(&format!("{name} / psql"), took.p50 / psql.p50, "", 1.0);
-        findings.keep(&format!("psql_{}_ms", args[0]), &psql)?;
+    for reading in &READINGS {
+        reader.measure(reading, rounds, &mut findings)?;
     }
     beside(&reader, rounds, &mut findings)?;
     let before = logins(&centre)?;
@@ -126,17 +177,37 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Measures `psql` with an existing login.
-    fn psql(&self, rounds: u32, role: &str, query: &str) -> Result<Summary> {
-        let credential = self.client.credential(role)?;
+    /// Compares a command with `psql` and a database login that exists.
+    fn measure(&self, reading: &Reading, rounds: u32, findings: &mut Findings) -> Result<()> {
+        let name = format!("vctl {}", reading.args.join(" "));
+        let credential = self.client.credential(reading.role)?;
         let postgres = &self.centre.postgres;
-        let took = times(rounds, |_| {
+        let queries = reading.queries();
+        let psql = || {
             let mut psql = postgres.psql_command(credential.login(), "verify-full", postgres.ca());
-            psql.args(["-c", query]);
-            Ok(psql)
-        });
+            for query in &queries {
+                psql.args(["-c", query]);
+            }
+            psql
+        };
+        let ours = || self.vctl(reading.args);
+        // The first round does not count.
+        let [took, theirs] = interleaved(rounds + 1, [(&name, &ours), ("psql", &psql)])?;
         self.client.revoke(&credential)?;
-        took
+        findings.at_most(&format!("{name}, p50"), took.p50, "ms", reading.limit_ms);
+        findings.state(&format!("{name}, p99"), took.p99, "ms");
+        let memory = peak_memory(self.vctl(reading.args))? * 1024.0 / MIB;
+        findings.at_most(&format!("{name}, memory"), memory, "MiB", 20.0);
+        findings.state(
+            &format!("psql with a login, for {name}, p50"),
+            theirs.p50,
+            "ms",
+        );
+        let ratio = took.p50 / theirs.p50;
+        findings.at_most(&format!("{name} / psql"), ratio, "", reading.limit);
+        let key = reading.args.join("_");
+        findings.keep(&format!("vctl_{key}_ms"), &took)?;
+        findings.keep(&format!("psql_{key}_ms"), &theirs)
     }
 }
 

@@ -3,6 +3,8 @@
 //! `vctl ssh` looks up the host, gets a certificate signed, gets database credentials and commits the access row.
 //! OpenSSH only connects. Rounds are interleaved, so that all run on the machine in the same state.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,14 +27,17 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     let host = centre.host.as_ref().context("there is no host")?;
     let operator = Operator::new(&centre, host, &bench.directory("home-")?)?;
     let rounds = bench.full_or_short(60, 5);
-    let [ours, theirs, curve25519, proxied] = interleaved(
+    let prompt = Prompt::build(&bench.directory("prompt-")?)?;
+    let [ours, theirs, curve25519, prompt, proxied] = interleaved(
         rounds,
         [
             ("vctl ssh", &|| operator.vctl(&[], &[NAME, "--", "true"])),
             ("ssh", &|| operator.openssh(&[], &[NAME, "true"])),
             ("ssh, curve25519", &|| {
-                let curve25519 = ["-o", "KexAlgorithms=curve25519-sha256"];
-                operator.openssh(&curve25519, &[NAME, "true"])
+                operator.openssh(&CURVE25519, &[NAME, "true"])
+            }),
+            ("ssh, curve25519, without waits of TCP", &|| {
+                prompt.ssh(operator.openssh(&CURVE25519, &[NAME, "true"]))
             }),
             ("ssh through vctl proxy", &|| operator.proxied(&["true"])),
         ],
@@ -55,6 +60,17 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
         "",
         0.5,
     );
+    findings.state(
+        "the same, with TCP_NODELAY and TCP_QUICKACK, p50",
+        prompt.p50,
+        "ms",
+    );
+    findings.at_most(
+        "vctl ssh / ssh, curve25519, TCP_NODELAY, TCP_QUICKACK",
+        ours.p50 / prompt.p50,
+        "",
+        1.05,
+    );
     findings.state("ssh HOST true through vctl proxy, p50", proxied.p50, "ms");
     findings.at_most(
         "ssh through vctl proxy / ssh",
@@ -66,10 +82,39 @@ pub(crate) fn run(bench: &Bench) -> Result<Findings> {
     findings.keep("vctl_ms", &ours)?;
     findings.keep("ssh_ms", &theirs)?;
     findings.keep("ssh_curve25519_ms", &curve25519)?;
+    findings.keep("ssh_prompt_ms", &prompt)?;
     chain(bench, &operator, &mut findings)?;
     let mib = bench.full_or_short(1024, 16);
     bulk(mib, bench.full_or_short(4, 2), &operator, &mut findings)?;
     Ok(findings)
+}
+
+const CURVE25519: [&str; 2] = ["-o", "KexAlgorithms=curve25519-sha256"];
+
+/// A library that ends the two waits of OpenSSH's client on TCP: the fastest that `ssh` can be.
+struct Prompt {
+    library: PathBuf,
+}
+
+impl Prompt {
+    fn build(directory: &Path) -> Result<Self> {
+        let source = directory.join("prompt_tcp.c");
+        fs::write(&source, include_str!("prompt_tcp.c"))?;
+        let library = directory.join("prompt_tcp.so");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-O2", "-shared", "-fPIC", "-o"]);
+        let built = compiler.arg(&library).arg(&source).arg("-ldl").status();
+        ensure!(
+            built.context("cannot run `cc`")?.success(),
+            "`cc` cannot build the library"
+        );
+        Ok(Self { library })
+    }
+
+    fn ssh(&self, mut ssh: Command) -> Command {
+        ssh.env("LD_PRELOAD", &self.library);
+        ssh
+    }
 }
 
 /// Measures two jump hosts. `vctl ssh` gets a certificate for each, OpenSSH uses the existing one.
