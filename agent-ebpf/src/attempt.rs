@@ -22,10 +22,12 @@ use crate::task;
 
 /// Number of argv items that are read.
 const ITEMS_MAX: usize = 64;
-/// Longest item that is copied whole.
+/// Longest item that is copied whole, with its NUL.
 const ITEM_MAX: usize = 1024;
+/// Bytes of an item that are copied: one more shows that it is cut.
+const ITEM_READ: usize = ITEM_MAX + 1;
 /// Bytes of argv after which no further item is copied.
-const ARGV_ROOM: usize = FAILED_TAIL - (LEN_MASK + PATH_MAX) - ITEM_MAX;
+const ARGV_ROOM: usize = FAILED_TAIL - (LEN_MASK + PATH_MAX) - ITEM_READ;
 
 /// A system call of one table. The number is the index of its scratch space: where the kernel preempts programs, two
 /// programs for different calls may run on one CPU at the same time.
@@ -172,16 +174,19 @@ unsafe fn items(
                 break;
             }
             let to = tail.add(from + written);
-            let mut copied = bpf_probe_read_user_str(to.cast(), ITEM_MAX as u32, item as *const _);
+            let mut copied = bpf_probe_read_user_str(to.cast(), ITEM_READ as u32, item as *const _);
             // Linux 6.1 returns 0 for an empty string and not 1, the length of its NUL.
             if copied == 0 {
                 to.write_volatile(0);
                 copied = 1;
             }
-            if copied <= 0 || copied > ITEM_MAX as i64 {
+            if copied <= 0 || copied > ITEM_READ as i64 {
                 flags = wire::EXEC_ARGV_FAULT;
                 break;
             }
+            // 1 for a cut item, without a branch.
+            let is_cut = (copied as u32 / ITEM_READ as u32) & 1;
+            exec::add_flag(&raw mut exec.flags, is_cut, wire::EXEC_ARGV_TRUNCATED);
             len.write_volatile(written as u32 + copied as u32);
             exec.argc = index as u32 + 1;
         }
@@ -191,8 +196,8 @@ unsafe fn items(
     let written = unsafe { len.read_volatile() };
     exec.argv_true_len = written;
     let written = written as usize;
-    from + if written > ARGV_ROOM + ITEM_MAX {
-        ARGV_ROOM + ITEM_MAX
+    from + if written > ARGV_ROOM + ITEM_READ {
+        ARGV_ROOM + ITEM_READ
     } else {
         written
     }

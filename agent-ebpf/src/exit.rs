@@ -17,6 +17,8 @@ use crate::task;
 
 /// `SIGNAL_GROUP_EXIT` of the kernel: the exit code is that of the group, not that of its leader.
 const SIGNAL_GROUP_EXIT: u32 = 4;
+/// `-ENOENT` of the map.
+const ABSENT: i32 = -2;
 
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn process_exit(ctx: BtfTracePointContext) -> i32 {
@@ -36,12 +38,27 @@ pub fn process_exit(ctx: BtfTracePointContext) -> i32 {
     unsafe { phase::decide(&mut owner, task, Step::Exit) };
     // Two threads that exit together can both find no other thread alive. Only one of them can
     // remove the mark, and that one writes the record.
-    if owner.session != 0 && TASKS.remove(tgid).is_err() {
+    if owner.session != 0
+        && let Err(error) = TASKS.remove(tgid)
+    {
+        if error != ABSENT {
+            unremoved(&owner);
+        }
         return 0;
     }
     // SAFETY: as above.
     unsafe { record(task, signal, &owner) };
     0
+}
+
+/// Counts the exit as lost: the map is locked, or the kernel refuses the call for another reason. The mark stays, so the
+/// process still counts as alive until the agent finds that it has ended.
+#[inline(always)]
+fn unremoved(owner: &Owner) {
+    if let Some(place) = session::place(owner) {
+        // SAFETY: the helper has no conditions.
+        place.lost(unsafe { bpf_ktime_get_boot_ns() });
+    }
 }
 
 /// # Safety

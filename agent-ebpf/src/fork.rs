@@ -1,10 +1,12 @@
 //! `sched_process_fork`: gives the parent's mark to the child before the child can run.
 //!
 //! Writes no record: the exit record of a process also shows that it was forked. A parent without a
-//! mark may be a login that was not stamped.
+//! mark may be a login that was not stamped. So may a marked one: an sshd that was started inside a
+//! session has that session's mark, and each login inherits it.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use vctl_common::layout::Field;
+use vctl_common::wire::ROLE_USER;
 
 use crate::kernel::{Kernel, load};
 use crate::{login, phase, session};
@@ -22,6 +24,10 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
             return 0;
         }
     };
+    if owner.role == ROLE_USER {
+        // SAFETY: as above.
+        unsafe { login::note(parent, parent_tgid) };
+    }
     let child: *const Kernel = ctx.arg(1);
     // SAFETY: its second argument is the child.
     let (tgid, start): (u32, u64) =

@@ -16,8 +16,8 @@ use crate::session;
 /// `BPF_NOEXIST`: the first fork of a login counts, and a refusal that was noted before stays.
 const IF_NEW: u64 = 1;
 
-/// Notes `task` when it is sshd's monitor of a login. The caller found that it forks and has no
-/// mark.
+/// Notes `task` when it is sshd's monitor of a login. The caller found that it forks and is not the
+/// login process of a stamped login.
 ///
 /// # Safety
 /// `task` is a `struct task_struct` the verifier trusts.

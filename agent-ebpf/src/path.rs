@@ -13,7 +13,7 @@ use crate::kernel::{layout, read};
 /// the one of a failed exec. The record says when that was not enough. Each step costs the verifier
 /// half a millisecond, and the agent has to be ready soon.
 const STEPS: u32 = 72;
-/// Longest name of a file, `NAME_MAX` in the kernel.
+/// Longest name of a file, `NAME_MAX` in the kernel. FUSE allows longer ones.
 const NAME_MAX: usize = 255;
 /// A mask and not a comparison: a branch would be one more path for the verifier.
 pub const LEN_MASK: usize = 2 * PATH_MAX - 1;
@@ -130,10 +130,14 @@ unsafe fn step(tail: *mut u8, walk: *mut Walk) -> bool {
         let from = (&raw const (*walk).from).read_volatile() as usize & LEN_MASK;
         let to = tail.add(from + written as usize);
         // Up to its NUL, which is counted: a constant size costs the verifier less than the name's
-        // own length.
+        // own length. One byte more shows that a name is cut.
         let name = window.name as *const _;
-        let copied = bpf_probe_read_kernel_str(to.cast(), NAME_MAX as u32 + 1, name);
-        (&raw mut (*walk).len).write_volatile(written + (copied as u64 & 0x1ff));
+        let copied = bpf_probe_read_kernel_str(to.cast(), NAME_MAX as u32 + 2, name) as u64;
+        // Also an error, which is negative: the path ends here, and counts as truncated.
+        if copied > NAME_MAX as u64 + 1 {
+            return true;
+        }
+        (&raw mut (*walk).len).write_volatile(written + (copied & 0x1ff));
         (&raw mut (*walk).dentry).write_volatile(window.parent);
         // The dentry is its own parent: the root of a tree that is not mounted.
         if window.parent == dentry {

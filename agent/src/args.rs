@@ -134,8 +134,8 @@ Examples:
     /// only as this host. With `--out`, the file keeps its content if the list is not valid.
     #[command(before_help = "\
 Examples:
-  vctl-agent nats-accounts --ingest UABC... hosts                      Print them
-  vctl-agent nats-accounts --ingest UABC... hosts --out accounts.conf  Replace it")]
+  vctl-agent nats-accounts --ingest UABC... --operator UDEF... hosts
+  vctl-agent nats-accounts --ingest UABC... hosts --out accounts.conf")]
     NatsAccounts(NatsAccountsArgs),
     /// Print the manual page of a command, or this help
     #[command(before_help = "\
@@ -275,6 +275,12 @@ pub struct NatsAccountsArgs {
     /// Public key of a `vctl-agent ingest`; may be repeated
     #[arg(long, value_name = "KEY")]
     pub ingest: Vec<String>,
+    /// Public key of an operator, who may change the stream and remove messages; may be repeated
+    #[arg(long, value_name = "KEY")]
+    pub operator: Vec<String>,
+    /// Accept a list without hosts
+    #[arg(long)]
+    pub no_hosts: bool,
     /// File with the list
     #[arg(value_name = "FILE")]
     pub list: PathBuf,

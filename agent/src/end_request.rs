@@ -28,7 +28,7 @@ pub struct EndAnswer {
     /// Processes that got a signal, and those of them that had to be killed.
     pub signalled: usize,
     pub killed: usize,
-    /// Processes of the session that are left.
+    /// Processes of the session that are left, as far as they could be listed.
     pub remaining: Vec<RemainingProcess>,
     /// Open sessions of daemons that work for the session. They are not ended with it.
     pub detached: Vec<SessionId>,

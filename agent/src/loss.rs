@@ -5,6 +5,8 @@
 //! | the ring has no room | a session number that never arrives, and the kernel's counter | `RingFull` |
 //! | the kernel skips a probe | its count of recursion misses | `ProbeSkipped` |
 //! | the map of marks is full at a fork | the session's `unmarked_forks` | `MarksFull` |
+//! | a map is full at a login | the kernel accepts no mark: the login is tried again | `StampedLate`, then `MarksFull` |
+//! | the kernel refuses to remove a mark at an exit | as a ring without room | `RingFull` |
 //! | a record cannot be decoded | the pipeline counts it | `Undecodable` |
 //! | the login is stamped late, or never | the file of the late login | `StampedLate` |
 //! | no hook asks for a login: it cannot start, or was killed | the map `logins` | `LoginWithoutStamp` |

@@ -85,8 +85,13 @@ fn run(command: CliCommand) -> anyhow::Result<ExitCode> {
         CliCommand::NatsAccounts(args) => {
             let list = fs::read_to_string(&args.list)
                 .with_context(|| format!("cannot read `{}`", args.list.display()))?;
-            let accounts = nats::accounts(&list, &args.ingest)
-                .with_context(|| format!("cannot use `{}`", args.list.display()))?;
+            let accounts = nats::accounts(nats::Users {
+                list: &list,
+                ingest: &args.ingest,
+                operators: &args.operator,
+                may_be_empty: args.no_hosts,
+            })
+            .with_context(|| format!("cannot use `{}`", args.list.display()))?;
             match args.out {
                 // The server reads it as a user of its own.
                 Some(out) => NewFile {

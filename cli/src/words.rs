@@ -27,10 +27,14 @@ fn as_command(mut words: Vec<OsString>) -> Vec<OsString> {
 
 /// Replaces `-col` of `dbedit`, its old spelling with one dash.
 fn with_column_flag(words: Vec<OsString>) -> Vec<OsString> {
-    let mut is_dbedit = false;
+    let globals = Globals::augment_args(Command::new("vctl"));
+    let command = next_plain(&words, 1, &globals);
+    // Another command may have `dbedit` and `-col` in the arguments of a program.
+    if command.is_none_or(|at| words[at] != "dbedit") {
+        return words;
+    }
     let words = words.into_iter().map(|word| {
-        is_dbedit |= word == "dbedit";
-        if is_dbedit && word == "-col" {
+        if word == "-col" {
             OsString::from("--col")
         } else {
             word
@@ -186,5 +190,8 @@ mod tests {
     fn dbedit_keeps_its_old_flag() {
         let line = words("vctl dbedit web-1 -col ips");
         assert_eq!(with_column_flag(line), words("vctl dbedit web-1 --col ips"));
+        for line in ["vctl exec -- dbedit -col x", "vctl ssh web-1 dbedit -col"] {
+            assert_eq!(with_column_flag(words(line)), words(line), "{line}");
+        }
     }
 }

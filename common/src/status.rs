@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::atomic_file::{Durability, NewFile, Unfinished};
 use crate::id::BootId;
 use crate::session::{GapCause, Stamp};
+use crate::time::BootNs;
 
 /// Name of the file in the collector's run directory.
 pub const FILE: &str = "collector.json";
@@ -57,6 +58,8 @@ pub struct CollectorStatus {
     pub sessions_over_budget: u64,
     /// Pins of the probe that were removed or replaced, and restored.
     pub pins_restored: u64,
+    /// Calls of the probe that the kernel skipped, as far as they are reported, and the boot time of that look.
+    pub probe_skipped: Option<(u64, BootNs)>,
     /// The probes that watch failed execs.
     pub failed_execs: FailedExecs,
     /// Failed execs, all or those of the table of 32-bit system calls, cannot be recorded.

@@ -353,16 +353,36 @@ for name in vctl-user vctl-pruner vctl-enroll vctl-stream-ingest; do
 JSON
 done
 
+# Prints a field of the JSON on stdin, or nothing. Argument: its path. Postgres parses the JSON.
+json_field() {
+    local text
+    text=$(cat)
+    printf "select '%s'::json #>> '{%s}';\n" "${text//\'/\'\'}" "$1" | sql postgres
+}
+
 # Writes an external group: the identity provider defines its members. The alias is the provider's name of the group.
+# Aliases that differ from the group's name stay, as oidc-phase2.md sets them.
 external_group() {
     say "vault: group $1"
     put "identity/group/name/$1" <<<"{\"type\": \"external\", \"policies\": [$2]}"
-    local id
-    [[ $(vault read -format=json "identity/group/name/$1") != *"\"$oidc\""* ]] || return 0
-    id=$(vault read -field=id "identity/group/name/$1")
-    put identity/group-alias <<<"{\"name\": \"$1\", \"mount_accessor\": \"$oidc\", \"canonical_id\": \"$id\"}"
+    local group id alias=identity/group-alias
+    group=$(vault read -format=json "identity/group/name/$1")
+    if [[ $group == *"\"$oidc\""* ]]; then
+        [ "$(json_field data,alias,name <<<"$group")" = "$1" ] && [ -n "$parent" ] || return 0
+        alias+=/id/$(json_field data,alias,id <<<"$group")
+    fi
+    id=$(json_field data,id <<<"$group")
+    put "$alias" <<<"{\"name\": \"$parent$1\", \"mount_accessor\": \"$oidc\", \"canonical_id\": \"$id\"}"
 }
+
+# The part of the provider's names before the group's name, such as `sre/` with GitLab. A later group gets it too: every
+# user of GitLab may create a top-level group with the plain name of a scope.
+parent=
 external_group vctl-ssh-users '"vctl-ssh"'
+known=$(vault read -format=json identity/group/name/vctl-ssh-users | json_field data,alias,name)
+case $known in
+*/vctl-ssh-users) parent=${known%vctl-ssh-users} ;;
+esac
 external_group vctl-auditors '"vctl-auditor"'
 external_group vctl-admins '"vctl-admin", "vctl-ssh", "vctl-auditor"'
 

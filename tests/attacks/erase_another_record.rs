@@ -1,11 +1,12 @@
 //! A user floods the spool to remove another user's record.
 
+use std::fs;
 use std::process::Child;
 
 use vctl_common::session::GapCause;
 use vctl_common::status;
 use vctl_tests::fixture::{await_file, await_that};
-use vctl_tests::lab::{Certificate, Lab, Options, Recorded};
+use vctl_tests::lab::{Certificate, Lab, Options, Recorded, Subject};
 
 /// Starts a lab with a spool that is full within seconds.
 fn small_spool(more_users: usize) -> Option<Lab> {
@@ -139,4 +140,81 @@ fn sessions_of_one_account_evict_no_other_account() {
         gaps.any(|gap| gap.cause == GapCause::SpoolCap)
     });
     lab.whole_session(&victim).unwrap();
+}
+
+/// Returns a certificate as large as the hook can take. JSON writes each of its bytes as six.
+fn padded(lab: &Lab, serial: u64) -> Certificate {
+    let subject = Subject {
+        key_id: &"\u{1}".repeat(32 * 1024),
+        serial,
+        principals: &format!(
+            "{},{}",
+            lab.user(),
+            ["\u{1}"; 200].map(|one| one.repeat(160)).join(",")
+        ),
+        options: &[],
+    };
+    lab.certificate_of(0, subject).unwrap()
+}
+
+#[test]
+fn idle_padded_logins_evict_no_record_and_stop_no_agent() {
+    let options = Options {
+        agent: vec![
+            ("spool_cap", "2MiB".to_owned()),
+            ("segment_size", "64KiB".to_owned()),
+        ],
+        more_users: 1,
+        ..Options::default()
+    };
+    let Some(mut lab) = Lab::or_skip(&options) else {
+        return;
+    };
+    let victim = lab.users()[1].clone();
+    let run = |lab: &Lab, serial: u64| {
+        let who = lab.certificate("victim", serial).unwrap();
+        let work = "for i in $(seq 5); do /bin/true $i; done";
+        ended(lab.ssh_command(&who, &victim).arg(work).spawn().unwrap());
+        lab.whole_session(&who).unwrap();
+        who
+    };
+    let before = run(&lab, 100);
+    let who = padded(&lab, 1);
+    let idle = "touch in-$$; while [ ! -e leave ]; do sleep 1; done";
+    let logins: Vec<_> = (1..=4)
+        .map(|count| {
+            let login = lab.ssh_start(&who, idle).unwrap();
+            await_that("the login is idle", || {
+                let files = fs::read_dir(lab.home()).unwrap();
+                let names = files.map(|file| file.unwrap().file_name());
+                names
+                    .filter(|name| name.to_string_lossy().starts_with("in-"))
+                    .count()
+                    == count
+            });
+            login
+        })
+        .collect();
+    let during: Vec<_> = (101..106).map(|serial| run(&lab, serial)).collect();
+    // A restart reads the idle sessions and repeats them.
+    lab.agent.kill().unwrap();
+    lab.agent.start().unwrap();
+    let after = run(&lab, 110);
+    fs::write(lab.home().join("leave"), "").unwrap();
+    logins.into_iter().for_each(ended);
+    for serial in [&before, &after].into_iter().chain(&during) {
+        lab.whole_session(serial).unwrap();
+    }
+    let padded = lab.closed_sessions(&who, 4).unwrap();
+    for session in &padded {
+        session.ensure_whole().unwrap();
+        let auth = &session.session.opened.auth;
+        let problem = auth.problem.as_deref().unwrap_or_default();
+        assert!(problem.contains("key id of 32768 bytes"), "{problem}");
+    }
+    let files = fs::read_dir(lab.spool()).unwrap();
+    let bytes: u64 = files
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(bytes < 512 << 10, "{bytes} bytes for eleven short sessions");
 }

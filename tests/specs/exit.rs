@@ -121,7 +121,7 @@ struct Limited {
     file: &'static str,
 }
 
-/// On a hybrid host the memory controller has a separate hierarchy.
+/// On a hybrid host the memory controller has a separate hierarchy, unless the kernel has it only in cgroup2.
 fn limited_group() -> Option<Limited> {
     if std::path::Path::new("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists() {
         return Some(Limited {
@@ -129,12 +129,15 @@ fn limited_group() -> Option<Limited> {
             file: "memory.limit_in_bytes",
         });
     }
-    let enabled = std::fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control").ok()?;
-    let limited = Limited {
-        root: "/sys/fs/cgroup",
-        file: "memory.max",
+    let mut roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter();
+    let has_memory = |root: &&str| {
+        let enabled = std::fs::read_to_string(format!("{root}/cgroup.subtree_control"));
+        enabled.is_ok_and(|enabled| enabled.contains("memory"))
     };
-    enabled.contains("memory").then_some(limited)
+    Some(Limited {
+        root: roots.find(has_memory)?,
+        file: "memory.max",
+    })
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use vctl_agent::probe::Maps;
-use vctl_common::session::GapCause;
+use vctl_common::session::{CloseReason, GapCause};
+use vctl_common::status;
 use vctl_common::wire::TaskMark;
 use vctl_tests::lab::{Lab, Options};
 
@@ -75,16 +76,8 @@ fn a_full_map_of_marks_shows_in_its_sessions() {
     await_file(&lab.home().join("inside"));
     let pins = Path::new("/sys/fs/bpf").join(lab.id());
     let mut maps = Maps::pinned(&pins).unwrap();
-    let nobody = TaskMark {
-        session: 1,
-        start: 1,
-        marked: 0,
-        role: 0,
-        groups: 0,
-    };
-    // A pid that no process can have.
     let taken: Vec<u32> = (5_000_000..100_000_000)
-        .take_while(|tgid| maps.mark_task(*tgid, nobody).is_ok())
+        .take_while(|tgid| maps.mark_task(*tgid, UNUSED).is_ok())
         .collect();
     touch(&lab.home().join("full"));
     await_file(&lab.home().join("done"));
@@ -109,6 +102,88 @@ fn a_full_map_of_marks_shows_in_its_sessions() {
     lab.ssh_ok(&later, "true").unwrap();
     lab.whole_session(&later).unwrap();
 }
+
+#[test]
+fn a_login_is_recorded_once_a_full_map_has_room() {
+    let Some(lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let pins = Path::new("/sys/fs/bpf").join(lab.id());
+    let mut maps = Maps::pinned(&pins).unwrap();
+    // Marks that no session has.
+    let fill_sessions = |maps: &mut Maps| -> Vec<u64> {
+        let free = 2..100_000_u64;
+        free.take_while(|mark| maps.open_session(*mark, 1, false).is_ok())
+            .collect()
+    };
+    let fill_marks = |maps: &mut Maps| -> Vec<u64> {
+        let free = 5_000_000..100_000_000_u32;
+        free.take_while(|tgid| maps.mark_task(*tgid, UNUSED).is_ok())
+            .map(u64::from)
+            .collect()
+    };
+    for (key_id, serial) in [("sessions", 1), ("marks", 2)] {
+        let who = lab.certificate(key_id, serial).unwrap();
+        let taken = match key_id {
+            "sessions" => fill_sessions(&mut maps),
+            _ => fill_marks(&mut maps),
+        };
+        let body = format!(
+            "touch in-{key_id}; while [ ! -e go-{key_id} ]; do sleep 0.1; done; $T; \
+             while [ ! -e leave-{key_id} ]; do sleep 0.1; done"
+        );
+        let login = stage.start(&lab, &who, &body);
+        let in_home = |name: &str| lab.home().join(format!("{name}-{key_id}"));
+        await_file(&in_home("in"));
+        let problem = || status::read(&lab.root().join("run")).unwrap().problem;
+        let is_unrecorded = || problem().is_some_and(|why| why.contains("not recorded completely"));
+        await_that("the status shows the login", is_unrecorded);
+        for taken in taken {
+            match key_id {
+                "sessions" => maps.close_session(taken),
+                _ => maps.unmark_task(u32::try_from(taken).unwrap()),
+            }
+        }
+        await_that("the login is recorded", || !is_unrecorded());
+        touch(&in_home("go"));
+        let ran = || {
+            stage
+                .running()
+                .into_iter()
+                .find(|truth| truth.case == key_id)
+        };
+        await_that("it has run a program", || ran().is_some());
+        touch(&in_home("leave"));
+        assert!(login.wait_with_output().unwrap().status.success());
+        let mut sessions = Vec::new();
+        await_that("its sessions have ended", || {
+            sessions = lab.sessions_of(&who).unwrap();
+            // The request in time had failed: that was its first end.
+            let mut ends = sessions
+                .iter()
+                .filter_map(|one| one.session.closed.as_ref());
+            ends.any(|end| end.reason == CloseReason::LastProcessEnded)
+        });
+        let recorded = sessions
+            .iter()
+            .find(|one| exec_of(one, &ran().unwrap()).is_some());
+        let recorded = recorded.unwrap_or_else(|| panic!("{sessions:#?}"));
+        let summary = recorded.summary();
+        assert!(recorded.ensure_whole().is_err(), "{summary:#?}");
+        let gaps = recorded.session.gaps.iter();
+        let to = gaps.map(|gap| gap.to).max().unwrap();
+        let (ran, _) = exec_of(recorded, &ran().unwrap()).unwrap();
+        assert!(to < ran.at, "{summary:#?}");
+    }
+}
+
+/// A mark of no session, at a pid that no process can have.
+const UNUSED: TaskMark = TaskMark {
+    session: 1,
+    start: 1,
+    marked: 0,
+    role: 0,
+    groups: 0,
+};
 
 #[test]
 fn a_spool_at_its_cap_drops_the_oldest_with_a_gap() {

@@ -10,11 +10,14 @@ pub(crate) struct Options {
     /// Check only that `vctl` compiles for macOS; installs the standard library and Zig once
     #[arg(long)]
     macos: bool,
+    /// Fail if the tools for macOS cannot be installed, instead of a search for interfaces of Linux
+    #[arg(long, requires = "macos")]
+    require_compiler: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.macos {
-        return macos::run();
+        return macos::run(options.require_compiler);
     }
     // It takes a second, and clippy minutes.
     tidy::run(&tidy::Options::default())?;

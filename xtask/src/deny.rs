@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::command::{self, cargo, say};
 use crate::third_party::{CARRIED, Carried};
@@ -19,6 +19,9 @@ pub(crate) struct Options {
     /// Install cargo-deny first if it is missing, which takes some minutes
     #[arg(long)]
     install: bool,
+    /// Fail if the advisory database cannot be reached, instead of a note
+    #[arg(long)]
+    require_advisories: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -41,11 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut fetch = Command::new("timeout");
     fetch.args([FETCH_SECONDS, "cargo", "deny", "fetch", "db"]);
     if !succeeds(fetch) {
-        say(
-            "NOT CHECKED: advisories. The database (github.com/rustsec/advisory-db) cannot be reached \
-             from here; all else is in order.",
-        );
-        return Ok(());
+        return unchecked(options.require_advisories);
     }
     for manifest in MANIFESTS {
         check(manifest, &["advisories"])?;
@@ -53,6 +52,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for carried in CARRIED {
         advisories_of(carried, carried.version)?;
     }
+    Ok(())
+}
+
+fn unchecked(is_required: bool) -> Result<()> {
+    const REASON: &str =
+        "the database (github.com/rustsec/advisory-db) cannot be reached from here";
+    ensure!(!is_required, "advisories are not checked: {REASON}");
+    say(&format!(
+        "NOT CHECKED: advisories; {REASON}. All else is in order."
+    ));
     Ok(())
 }
 
@@ -72,4 +81,18 @@ fn check(manifest: &str, what: &[&str]) -> Result<()> {
 fn succeeds(mut command: Command) -> bool {
     let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_needs_the_advisories() {
+        unchecked(false).unwrap();
+        let error = unchecked(true).unwrap_err().to_string();
+        assert!(error.contains("advisories are not checked"), "{error}");
+        let release = include_str!("../../.github/workflows/release.yml");
+        assert!(release.contains("cargo xtask deny --install --require-advisories\n"));
+    }
 }

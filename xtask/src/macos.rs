@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 
 use crate::command::{self, say};
 use crate::tool_cache;
@@ -18,16 +18,21 @@ const TARGET: &str = "aarch64-apple-darwin";
 const TOOLS: [&str; 2] = ["cargo-zigbuild==0.24.1", "ziglang==0.17.1"];
 const ZIGBUILD: &str = "bin/cargo-zigbuild";
 
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(needs_compiler: bool) -> Result<()> {
     match tools().and_then(|tools| standard_library().map(|()| tools)) {
         Ok(tools) => check(&tools),
-        Err(error) => {
-            say(&format!(
-                "vctl is not compiled for macOS: {error:#}. Only the names of its system interfaces are checked."
-            ));
-            interfaces()
-        }
+        Err(error) => without_compiler(error, needs_compiler),
     }
+}
+
+fn without_compiler(error: Error, needs_compiler: bool) -> Result<()> {
+    if needs_compiler {
+        return Err(error.context("vctl is not compiled for macOS"));
+    }
+    say(&format!(
+        "vctl is not compiled for macOS: {error:#}. Only the names of its system interfaces are checked."
+    ));
+    interfaces()
 }
 
 /// Interfaces of Linux that the crates of `vctl` could take by mistake: macOS has none of them.
@@ -110,6 +115,17 @@ fn check(tools: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ci_at_the_forge_needs_the_compiler() {
+        let error = without_compiler(Error::msg("no network"), true).unwrap_err();
+        assert_eq!(
+            format!("{error:#}"),
+            "vctl is not compiled for macOS: no network"
+        );
+        let ci = include_str!("../../.github/workflows/ci.yml");
+        assert!(ci.contains("cargo xtask check --macos --require-compiler\n"));
+    }
 
     #[test]
     fn an_interface_of_linux_needs_a_condition() {

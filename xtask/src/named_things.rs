@@ -21,8 +21,10 @@ const TOP: &[&str] = &[
 
 /// Names from other programs, which the documentation explains.
 const FOREIGN: &[&str] = &[
+    "--tlsca",
     "bin_t",
     "device_authorization_endpoint",
+    "http_port",
     "max_notify_queue_pages",
     "mkhomedir_helper",
     "pam_mount",

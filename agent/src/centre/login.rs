@@ -50,6 +50,17 @@ impl LoginError {
         }
     }
 
+    /// Returns whether the role id or the secret id is missing or refused.
+    pub(crate) fn is_about_credential(&self) -> bool {
+        match self {
+            Self::RoleId { .. } | Self::SecretId(SecretIdError::Read { .. }) => true,
+            Self::SecretId(SecretIdError::Unwrap { source, .. }) | Self::Vault(source) => {
+                source.is_about_credential()
+            }
+            Self::SecretId(_) => false,
+        }
+    }
+
     /// Returns the time for which Vault asks clients to wait.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {

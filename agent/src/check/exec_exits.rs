@@ -18,6 +18,9 @@ pub(super) fn look(config: &Config) -> ExecExitFact {
     if pinned.is_some_and(|state| state.exec_exits) {
         return ExecExitFact::Attached;
     }
+    if pinned.is_some_and(|state| state.skipped_exits) {
+        return ExecExitFact::Skipped;
+    }
     let tried = try_exec_exits(&ProbeOptions {
         pin_dir: config.pin_dir.clone(),
         ring_bytes: RING_BYTES,

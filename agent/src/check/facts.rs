@@ -53,6 +53,8 @@ pub enum ExecExitFact {
     NotTried,
     /// A collector has attached its probes.
     Attached,
+    /// The kernel has skipped a probe of a collector, which uses other probes since.
+    Skipped,
     /// A trial has recorded a failed exec.
     Accepted {
         /// A collector has other probes attached.

@@ -14,14 +14,18 @@ use vctl_common::host::HostName;
 use vctl_common::pg::{Client, PgError, Pool};
 
 use super::pause::{Pauses, Reason};
-use super::place::{Place, after_a_loss, fit, place};
+use super::place::{Place, StoredAt, after_a_loss, fit, place};
+use super::problems::Problems;
 use super::refusal::{Refusal, refusal};
 use super::stream::{StreamError, earlier, payload};
+use crate::nats::STREAM;
 use crate::store::{
     HostCursor, Message, MessageError, cursor_of_host, decode, names_of_host, spool_of,
-    store_of_host,
+    store_of_host, stored_at,
 };
 
+/// Time for the messages of one host that are taken together. The first is always tried.
+const BUDGET: Duration = Duration::from_secs(5);
 /// Attempts to store a message while other consumers move its cursor.
 const ATTEMPTS: u32 = 8;
 
@@ -32,7 +36,7 @@ pub(super) enum WorkError {
     Pg(#[from] PgError),
     #[error(transparent)]
     Stream(#[from] StreamError),
-    #[error("cannot acknowledge a message")]
+    #[error("cannot acknowledge a message of the stream `{STREAM}`; it is delivered again")]
     Ack(#[source] async_nats::Error),
 }
 
@@ -54,8 +58,7 @@ pub(super) struct Work {
     held: Mutex<BTreeMap<u64, Delivered>>,
     pauses: Mutex<Pauses>,
     counted: Mutex<Counted>,
-    /// Problems that were logged, by host, until the next success of the host.
-    logged: Mutex<HashMap<HostName, String>>,
+    problems: Mutex<Problems>,
     /// Other machines that were logged, by the host as which they report.
     others: Mutex<HashMap<HostName, String>>,
 }
@@ -65,6 +68,7 @@ pub(super) struct Work {
 pub(super) struct Counted {
     pub(super) batches: u64,
     pub(super) events: u64,
+    /// Repeated batches, which are not among `batches`.
     pub(super) again: u64,
     pub(super) lost: u64,
 }
@@ -86,7 +90,7 @@ impl Work {
             held: Mutex::default(),
             pauses: Mutex::default(),
             counted: Mutex::default(),
-            logged: Mutex::default(),
+            problems: Mutex::default(),
             others: Mutex::default(),
         }
     }
@@ -119,15 +123,17 @@ impl Work {
         host: &HostName,
         messages: Vec<Delivered>,
     ) -> Result<(), WorkError> {
+        let begun = Instant::now();
         for delivered in messages {
             let number = sequence(&delivered);
             let rest = lock(&self.pauses).rest(host, number, Instant::now());
+            let rest = rest.or(over_budget(begun.elapsed()));
             let answer = match rest {
                 Some(rest) => AckKind::Nak(Some(rest)),
                 None => match self.one(host, &delivered).await? {
                     Done::Stored => {
                         lock(&self.pauses).end(host);
-                        self.works(host);
+                        self.works(host, number);
                         AckKind::Ack
                     }
                     Done::Wait(reason) => {
@@ -153,12 +159,17 @@ impl Work {
         let message = match decode(&payload) {
             Ok(message) => message,
             Err(error @ MessageError::Newer { .. }) => {
-                self.problem(host, &error.to_string(), "upgrade `vctl-agent` here");
+                self.problem(
+                    host,
+                    delivered,
+                    &error.to_string(),
+                    "upgrade `vctl-agent` here",
+                );
                 return Ok(Done::Wait(Reason::Refused));
             }
             Err(error) => {
                 let next = "its next batch shows a gap";
-                self.problem(host, &error.to_string(), next);
+                self.problem(host, delivered, &error.to_string(), next);
                 return Ok(Done::Unusable);
             }
         };
@@ -174,7 +185,7 @@ impl Work {
                     Refusal::Now => Reason::Soon,
                 };
                 let hint = error.hint().unwrap_or_default();
-                self.problem(host, &WithCauses(&error).to_string(), &hint);
+                self.problem(host, delivered, &WithCauses(&error).to_string(), &hint);
                 Ok(Done::Wait(reason))
             }
             other => other,
@@ -209,7 +220,9 @@ impl Work {
                 message.chunk.blocks.clone(),
             );
             if is_lost {
-                after_a_loss(&mut message.chunk, cursor);
+                let boot = message.chunk.boot_id.as_uuid();
+                let stored = self.stored_at(client, host, spool, boot, cursor).await?;
+                message.earlier_boot = after_a_loss(&mut message.chunk, cursor, stored);
             } else {
                 fit(&mut message.chunk, found);
             }
@@ -223,10 +236,30 @@ impl Work {
                 return Ok(Done::Stored);
             }
             // Another consumer moved the cursor.
+            message.earlier_boot = None;
             message.chunk.unreadable.clone_from(&unreadable);
             (message.chunk.from, message.chunk.to, message.chunk.blocks) = (from, to, blocks);
         }
         Ok(Done::Wait(Reason::Soon))
+    }
+
+    async fn stored_at(
+        &self,
+        client: &Client,
+        host: &HostName,
+        spool: Uuid,
+        boot: Uuid,
+        cursor: Option<HostCursor>,
+    ) -> Result<StoredAt, WorkError> {
+        let of_cursor = cursor.and_then(|cursor| cursor.stored_until);
+        let earlier = of_cursor.map(|(boot, _)| boot).filter(|of| *of != boot);
+        Ok(StoredAt {
+            own: stored_at(client, host, spool, boot).await?,
+            earlier: match earlier {
+                Some(boot) => stored_at(client, host, spool, boot).await?,
+                None => None,
+            },
+        })
     }
 
     /// Returns whether the stream has an earlier message of the host. A stored message leaves the stream only after
@@ -252,9 +285,13 @@ impl Work {
     fn count(&self, message: &Message, found: Place, is_lost: bool) {
         let events = message.chunk.events().map(|(entry, _)| entry.count());
         let mut counted = lock(&self.counted);
-        counted.batches += 1;
-        counted.events += events.sum::<u64>();
-        counted.again += u64::from(matches!(found, Place::Again { .. }));
+        // Most rows of a repeated batch exist already.
+        if matches!(found, Place::Again { .. }) {
+            counted.again += 1;
+        } else {
+            counted.batches += 1;
+            counted.events += events.sum::<u64>();
+        }
         counted.lost += u64::from(is_lost);
     }
 
@@ -263,20 +300,31 @@ impl Work {
         std::mem::take(&mut *lock(&self.counted))
     }
 
-    /// Logs a problem of a host, once until it changes.
-    fn problem(&self, host: &HostName, what: &str, next: &str) {
-        let mut logged = lock(&self.logged);
-        if logged.get(host).is_none_or(|last| last != what) {
-            warn!(%host, error = what, next, "A batch of this host is not stored.");
-            logged.insert(host.clone(), what.to_owned());
+    /// Logs a problem of a host, once until it changes or is of another batch.
+    /// `delivered` is the message of the batch: an operator removes it by its sequence, which is the name of NATS.
+    fn problem(&self, host: &HostName, delivered: &Delivered, what: &str, next: &str) {
+        let number = sequence(delivered);
+        if lock(&self.problems).is_new(host, number, what, Instant::now()) {
+            warn!(
+                %host,
+                stream_sequence = number,
+                subject = %delivered.subject,
+                error = what,
+                next,
+                "A batch of this host is not stored."
+            );
         }
     }
 
-    fn works(&self, host: &HostName) {
-        let mut logged = lock(&self.logged);
-        if logged.remove(host).is_some() {
-            info!(%host, "Batches of this host are stored again.");
+    fn works(&self, host: &HostName, number: u64) {
+        if lock(&self.problems).is_over(host, number) {
+            info!(%host, stream_sequence = number, "The batch of this host is stored.");
         }
+    }
+
+    /// Returns the hosts with a batch that is not stored.
+    pub(super) fn waiting(&self) -> Vec<HostName> {
+        lock(&self.problems).waiting(Instant::now())
     }
 
     /// Logs another machine that reports as a host, once until it is another one.
@@ -313,6 +361,12 @@ fn position(cursor: Option<HostCursor>) -> Option<crate::spool::Position> {
     cursor.map(|cursor| cursor.position)
 }
 
+/// Returns how long a message waits when the messages before it have taken this time. Messages that are taken together are
+/// answered together, so a slow host would delay all others.
+fn over_budget(spent: Duration) -> Option<Duration> {
+    (spent > BUDGET).then_some(Duration::ZERO)
+}
+
 /// Returns the number of a message in the stream.
 pub(super) fn sequence(delivered: &Delivered) -> u64 {
     delivered.info().map_or(0, |info| info.stream_sequence)
@@ -320,4 +374,15 @@ pub(super) fn sequence(delivered: &Delivered) -> u64 {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_host_gives_way_to_others() {
+        assert_eq!(over_budget(Duration::ZERO), None);
+        assert_eq!(over_budget(BUDGET + BUDGET), Some(Duration::ZERO));
+    }
 }

@@ -12,12 +12,15 @@
 //! store. So messages of a host that waits ([`pause`]) cost almost nothing.
 
 mod batch;
+mod expiry;
 mod pause;
 mod place;
+mod problems;
 mod refusal;
 mod stream;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -32,12 +35,13 @@ use vctl_common::backoff::Backoff;
 use vctl_common::causes::WithCauses;
 use vctl_common::centre::DbRole;
 use vctl_common::host::HostName;
-use vctl_common::pg::{Pool, PoolLimits};
+use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::vault::Vault;
 
 use crate::centre::{Centre, LoginError};
-use crate::nats::{self, Nats, NatsError, host_of};
+use crate::nats::{self, Nats, NatsError, STREAM, host_of};
 use batch::{Counted, Work, WorkError, sequence};
+use expiry::warn_before_the_end;
 pub use stream::StreamLimits;
 
 /// Number of hosts that are stored at the same time, each over its own connection.
@@ -48,6 +52,8 @@ const TOGETHER: usize = 64;
 const STATEMENT: Duration = Duration::from_mins(1);
 /// Time between two log lines with numbers.
 const REPORT: Duration = Duration::from_mins(1);
+/// Time between two questions for the end of the secret id.
+const LOOK_AT_SECRET_ID: Duration = Duration::from_hours(6);
 /// At its end, the consumer waits this long until its credentials are revoked.
 const CLOSING: Duration = Duration::from_secs(3);
 
@@ -59,19 +65,36 @@ enum IngestError {
     Login(#[from] LoginError),
     #[error(transparent)]
     Work(#[from] WorkError),
-    #[error("the NATS server delivers no messages: {why}")]
+    #[error("the NATS server delivers no messages of the stream `{STREAM}`: {why}")]
     Messages { why: String },
 }
 
+/// The host of this machine may be enrolled too. Its enrolment is not the one of the consumer, and another would not help.
+const CREDENTIAL: &str = "write the role id and the secret id of the AppRole `vctl-stream-ingest` to `role_id_file` and `secret_id_file`: \
+     deploy/nats/README.md, step 5";
+
+/// Next step for a server that answers in no useful way.
+const LOOK: &str = "look at the server's log, and as its operator at `nats stream info VCTL_EVENTS`: deploy/nats/README.md";
+
 impl IngestError {
-    fn text(&self) -> String {
-        let text = WithCauses(self).to_string();
-        let hint = match self {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Login(error) if error.is_about_credential() => Some(CREDENTIAL.to_owned()),
+            Self::Work(WorkError::Pg(PgError::Credential(error)))
+                if error.is_about_credential() =>
+            {
+                Some(CREDENTIAL.to_owned())
+            }
             Self::Nats(error) => error.hint(),
             Self::Login(error) => error.hint(),
             Self::Work(error) => error.hint(),
-            Self::Messages { .. } => None,
-        };
+            Self::Messages { .. } => Some(LOOK.to_owned()),
+        }
+    }
+
+    fn text(&self) -> String {
+        let text = WithCauses(self).to_string();
+        let hint = self.hint();
         match hint {
             Some(hint) => format!("{text} ({})", crate::config::placed(&hint)),
             None => text,
@@ -151,13 +174,13 @@ async fn consume(
     centre: &Centre,
     limits: StreamLimits,
     login: &mut Option<(Vault, Pool)>,
-) -> Result<std::convert::Infallible, IngestError> {
-    let pool = if let Some((_, pool)) = login {
-        pool.clone()
+) -> Result<Infallible, IngestError> {
+    let (vault, pool) = if let Some(login) = login {
+        login.clone()
     } else {
         let vault = centre.vault().await?;
         let pool = pool(&vault, centre)?;
-        login.insert((vault, pool)).1.clone()
+        login.insert((vault, pool)).clone()
     };
     // Before the first message is taken: without Postgres, messages are left to other consumers.
     drop(pool.get().await.map_err(WorkError::from)?);
@@ -182,26 +205,47 @@ async fn consume(
     );
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let work = Work::new(pool, stream);
-    let mut reported = Instant::now();
+    tokio::select! {
+        Err(error) = store(&work, &mut messages, progress) => Err(error),
+        never = report_for_ever(&work) => match never {},
+        never = watch_secret_id(&vault, centre) => match never {},
+    }
+}
+
+/// Stores messages until something fails.
+async fn store(
+    work: &Work,
+    messages: &mut pull::Stream,
+    progress: Duration,
+) -> Result<Infallible, IngestError> {
     loop {
-        let group = next_messages(&mut messages).await?;
+        let group = next_messages(messages).await?;
         let hosts = by_host(group).await?;
         work.hold(hosts.values().flatten());
-        let stored =
-            futures::iter(hosts)
-                .map(Ok)
-                .try_for_each_concurrent(AT_ONCE, |(host, messages)| {
-                    let work = &work;
-                    async move { work.handle(&host, messages).await }
-                });
+        let stored = futures::iter(hosts)
+            .map(Ok)
+            .try_for_each_concurrent(AT_ONCE, |(host, messages)| async move {
+                work.handle(&host, messages).await
+            });
         tokio::select! {
             stored = stored => stored?,
             Err(error) = work.report_progress(progress) => return Err(error.into()),
         }
-        if reported.elapsed() >= REPORT {
-            reported = Instant::now();
-            report(&work);
-        }
+    }
+}
+
+/// Logs numbers, and keeps the state of the unit up to date, also while no message comes.
+async fn report_for_ever(work: &Work) -> Infallible {
+    loop {
+        sleep(REPORT).await;
+        report(work);
+    }
+}
+
+async fn watch_secret_id(vault: &Vault, centre: &Centre) -> Infallible {
+    loop {
+        warn_before_the_end(vault, centre).await;
+        sleep(LOOK_AT_SECRET_ID).await;
     }
 }
 
@@ -272,10 +316,73 @@ fn report(work: &Work) {
         again,
         lost,
     } = work.take_counted();
-    if batches > 0 {
+    let waiting = work.waiting();
+    if batches > 0 || again > 0 || !waiting.is_empty() {
         info!(
             batches,
-            events, again, lost, "Stored since the last report."
+            events,
+            again,
+            lost,
+            waiting_hosts = waiting.len(),
+            "Stored since the last report."
         );
+    }
+    let text = state(batches, events, &waiting);
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&text)]);
+}
+
+/// Returns the line that `systemctl status` shows.
+fn state(batches: u64, events: u64, waiting: &[HostName]) -> String {
+    let stored = format!("stored {batches} batches with {events} events in the last minute");
+    match waiting {
+        [] => stored,
+        [host] => format!("{stored}; a batch of {host} is not stored"),
+        [host, rest @ ..] => format!(
+            "{stored}; batches of {host} and {} other hosts are not stored",
+            rest.len()
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use vctl_common::vault::VaultError;
+
+    use super::*;
+
+    #[test]
+    fn the_status_line_names_a_host_that_waits() {
+        let hosts: Vec<HostName> = ["db-1", "web-1"].map(|name| name.parse().unwrap()).into();
+        let stored = "stored 2 batches with 30 events in the last minute";
+        for (waiting, end) in [
+            (0, ""),
+            (1, "; a batch of db-1 is not stored"),
+            (2, "; batches of db-1 and 1 other hosts are not stored"),
+        ] {
+            assert_eq!(state(2, 30, &hosts[..waiting]), format!("{stored}{end}"));
+        }
+    }
+
+    #[test]
+    fn a_consumer_is_not_told_to_enrol_a_host() {
+        let refused = || VaultError::LoginRefused {
+            mount: "approle".to_owned(),
+            message: "invalid secret id".to_owned(),
+        };
+        let no_file = || LoginError::RoleId {
+            path: "/etc/vctl/ingest/role_id".into(),
+            source: io::ErrorKind::NotFound.into(),
+        };
+        for error in [
+            IngestError::Login(no_file()),
+            IngestError::Login(LoginError::Vault(refused())),
+            IngestError::Work(WorkError::Pg(PgError::Credential(refused()))),
+        ] {
+            let text = error.text();
+            assert!(!text.contains("enroll"), "{text}");
+            assert!(text.contains("`vctl-stream-ingest`"), "{text}");
+        }
     }
 }

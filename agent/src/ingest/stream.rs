@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{
+    self, AckPolicy, DeliverPolicy, PullConsumer, ReplayPolicy, pull,
+};
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, LastRawMessageError, LastRawMessageErrorKind, RetentionPolicy,
-    StorageType, Stream,
+    Config, DiscardPolicy, LastRawMessageError, LastRawMessageErrorKind, PersistenceMode,
+    RetentionPolicy, StorageType, Stream,
 };
 use async_nats::jetstream::{self, Context, Message as Delivered};
 use bytes::Bytes;
@@ -29,6 +31,8 @@ const PART: u64 = 16;
 const LEAST_PER_HOST: u64 = 16;
 /// After this time without an answer, a message is given to another consumer. An existing consumer keeps its own.
 const ACK_WAIT: Duration = Duration::from_secs(30);
+/// Least of that time in an existing consumer.
+const LEAST_ACK_WAIT: Duration = Duration::from_secs(1);
 
 /// The stream cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,12 +51,15 @@ impl StreamError {
     pub(super) fn hint(&self) -> String {
         match self {
             Self::Request { .. } => {
-                "check the account of this key: deploy/nats/README.md".to_owned()
+                "check that JetStream of the server runs, and the account of this key: deploy/nats/README.md".to_owned()
             }
-            Self::Unsafe { .. } => {
-                "change it, or delete it when it is empty: it is then created again".to_owned()
-            }
-            Self::UnsafeConsumer { .. } => "delete it: it is then created again".to_owned(),
+            Self::Unsafe { .. } => format!(
+                "as the operator of deploy/nats/README.md: `nats stream edit {STREAM}`; or when it is empty \
+                 `nats stream rm {STREAM}`, and it is created again"
+            ),
+            Self::UnsafeConsumer { .. } => format!(
+                "as the operator of deploy/nats/README.md: `nats consumer rm {STREAM} {CONSUMER}`; it is then created again"
+            ),
             Self::SmallPayload { .. } => {
                 format!("set `max_payload` of the server to at least {LEAST_PAYLOAD}")
             }
@@ -167,8 +174,31 @@ fn check(config: &Config) -> Result<(), StreamError> {
             config.max_messages_per_subject <= 0 || config.discard_new_per_subject,
             "discards old messages of a host that has too many",
         ),
+        (
+            config.storage == StorageType::File,
+            "keeps messages in memory only",
+        ),
+        (
+            config.persist_mode != Some(PersistenceMode::Async),
+            "acknowledges messages before they are on the disk",
+        ),
+        (config.mirror.is_none(), "is a mirror"),
+        (
+            config.republish.is_none(),
+            "sends copies of messages to other subjects",
+        ),
         (config.max_age.is_zero(), "discards messages by age"),
         (!config.allow_rollup, "accepts rollup headers"),
+        // The headers are a publisher's. A schedule names the subject of another message.
+        (
+            !config.allow_message_schedules,
+            "lets a message be published to other subjects later",
+        ),
+        (
+            !config.allow_message_ttl && config.subject_delete_marker_ttl.is_none(),
+            "lets a message have an age limit of its own",
+        ),
+        (!config.allow_message_counter, "counts instead of storing"),
         (!config.no_ack, "does not acknowledge messages"),
         (
             config.subject_transform.is_none() && config.sources.is_none(),
@@ -210,6 +240,19 @@ fn check_consumer(config: &consumer::Config) -> Result<(), StreamError> {
         (
             config.filter_subject.is_empty() && config.filter_subjects.is_empty(),
             "takes messages of some hosts only",
+        ),
+        (
+            config.replay_policy == ReplayPolicy::Instant,
+            "delivers messages at the pace of their publication",
+        ),
+        (config.rate_limit == 0, "has a rate limit"),
+        (
+            config.ack_wait >= LEAST_ACK_WAIT,
+            "delivers messages again before they can be stored",
+        ),
+        (
+            config.inactive_threshold.is_zero(),
+            "is deleted when no program reads it",
         ),
         (config.deliver_subject.is_none(), "is not a pull consumer"),
         (config.backoff.is_empty(), "has a backoff of its own"),
@@ -259,6 +302,8 @@ fn of_request(
 
 #[cfg(test)]
 mod tests {
+    use async_nats::jetstream::stream::Republish;
+
     use super::*;
 
     #[test]
@@ -297,6 +342,30 @@ mod tests {
             },
             Config {
                 no_ack: true,
+                ..good.clone()
+            },
+            Config {
+                allow_message_schedules: true,
+                ..good.clone()
+            },
+            Config {
+                allow_message_ttl: true,
+                ..good.clone()
+            },
+            Config {
+                storage: StorageType::Memory,
+                ..good.clone()
+            },
+            Config {
+                persist_mode: Some(PersistenceMode::Async),
+                ..good.clone()
+            },
+            Config {
+                republish: Some(Republish {
+                    source: ">".to_owned(),
+                    destination: "copy.>".to_owned(),
+                    headers_only: false,
+                }),
                 ..good
             },
         ] {
@@ -309,6 +378,7 @@ mod tests {
     fn a_consumer_that_leaves_messages_out_is_refused() {
         let good = consumer::Config {
             ack_policy: AckPolicy::Explicit,
+            ack_wait: ACK_WAIT,
             ..consumer::Config::default()
         };
         check_consumer(&good).unwrap();
@@ -323,6 +393,22 @@ mod tests {
             },
             consumer::Config {
                 ack_policy: AckPolicy::All,
+                ..good.clone()
+            },
+            consumer::Config {
+                replay_policy: ReplayPolicy::Original,
+                ..good.clone()
+            },
+            consumer::Config {
+                rate_limit: 1000,
+                ..good.clone()
+            },
+            consumer::Config {
+                ack_wait: Duration::from_millis(5),
+                ..good.clone()
+            },
+            consumer::Config {
+                inactive_threshold: Duration::from_mins(5),
                 ..good
             },
         ] {

@@ -7,7 +7,7 @@ mod accounts;
 mod connection;
 mod key;
 
-pub use accounts::{AccountsError, accounts};
+pub use accounts::{AccountsError, Users, accounts};
 pub(crate) use connection::{Link, REQUEST, link};
 pub use connection::{Nats, NatsError, connect};
 pub use key::{KeyError, public_key, public_key_or_new};

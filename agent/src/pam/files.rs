@@ -147,15 +147,20 @@ impl PamFiles {
     }
 }
 
-/// Endings of the copies that dpkg, rpm and editors leave beside a file.
-const COPIES: [&str; 9] = [
+/// Endings of the copies that dpkg, rpm, ucf and editors leave beside a file. The script `prerm` of the package passes
+/// over the same files.
+const COPIES: [&str; 13] = [
+    ".dpkg-bak",
     ".dpkg-dist",
     ".dpkg-new",
     ".dpkg-old",
+    ".dpkg-remove",
     ".dpkg-tmp",
     ".rpmnew",
     ".rpmorig",
     ".rpmsave",
+    ".ucf-dist",
+    ".ucf-new",
     ".ucf-old",
     "~",
 ];
@@ -221,7 +226,11 @@ mod tests {
             "sshd",
             "sshd.dpkg-old",
             ".sshd.new",
+            "sshd.dpkg-bak",
+            "sshd.dpkg-remove",
             "sshd.rpmsave",
+            "sshd.ucf-dist",
+            "sshd.ucf-new",
             "sshd~",
         ] {
             fs::write(directory.join(name), "session required pam_unix.so\n").unwrap();

@@ -16,7 +16,7 @@ use crate::local_log::LocalLog;
 use crate::probe::{KERNEL_BTF, OWN_PROGRAM, Probe, ProbeOptions};
 use crate::session::login::LoginReader;
 use crate::session::server::PendingStamp;
-use crate::spool::{SpoolConfig, SpoolWriter};
+use crate::spool::{SpoolConfig, SpoolError, SpoolWriter};
 use crate::store::Route;
 
 use super::housekeeping::Housekeeping;
@@ -53,13 +53,19 @@ impl Collector {
             extra_flags: config.redact_flags.clone(),
             extra_names: config.redact_names.clone(),
         })?;
-        let (writer, recovered) = SpoolWriter::open(&SpoolConfig {
+        let spool = SpoolWriter::open(&SpoolConfig {
             dir: config.spool_dir.clone(),
             cap_bytes: config.spool_cap.0,
             segment_bytes: config.segment_size.0,
             host: config.host.clone(),
             boot_id,
-        })?;
+        });
+        // Otherwise the spool comes first: its lock keeps a second agent away from this one's probe.
+        if let Err(SpoolError::Full { .. }) = &spool {
+            // From now on the kernel notes the logins, for the collector that finds room on the disk.
+            start_probe(config)?;
+        }
+        let (writer, recovered) = spool?;
         let probe = start_probe(config)?;
         let before = status::resume(&config.run_dir, boot_id);
         let log = LocalLog::open(config.local_log, before.local_log);
@@ -142,7 +148,7 @@ impl Collector {
             .drain(&mut self.probe, &mut self.sessions, &mut self.out);
         let Some(desk) = &self.desk else { return busy };
         if self.sessions.is_any_requested() {
-            for answer in self.sessions.continue_ends(&self.probe) {
+            for answer in self.sessions.continue_ends(&mut self.probe) {
                 desk.answer(answer);
             }
         }
@@ -163,6 +169,7 @@ impl Collector {
         housekeeping.take_late_logins(sessions, probe, out);
         sessions.decide_unconfirmed(probe, out);
         sessions.find_unstamped(housekeeping.looked_at(), probe, out);
+        sessions.mark_again(probe, out);
         sessions.find_ended(probe);
         housekeeping.look_at_pins(probe, out);
         housekeeping.note_skipped(probe, out);

@@ -89,7 +89,7 @@ impl RingDrain {
             let produced = sessions.produced(probe, self.settle > 0);
             let mut broken = Broken::default();
             let from = out.position();
-            let to = out.ring().read(from, BATCH_BYTES, |bytes| {
+            let part = out.ring().read(from, BATCH_BYTES, |bytes| {
                 if let Err(error) = self.take(bytes, sessions, out) {
                     broken.events += 1;
                     broken.session = event::header(bytes).ok().map(|header| header.session);
@@ -97,18 +97,20 @@ impl RingDrain {
                 }
             });
             note_broken(&broken, sessions, out);
+            let to = part.to;
             let read = to != from;
-            let is_empty = to.wrapping_sub(from) < BATCH_BYTES;
+            let is_last = to.wrapping_sub(from) < BATCH_BYTES;
             busy |= read;
-            if is_empty {
+            // Behind a record that is still being written, the awaited ones may wait: this look proves nothing.
+            if part.is_all {
                 self.note_losses(&produced, probe, sessions, out);
                 sessions.close_ended(&produced, probe, out);
             }
             if (read || out.has_entries()) && !out.commit(to) {
                 return false;
             }
-            if is_empty {
-                return busy || sessions.is_any_ending() || self.settle > 0;
+            if is_last {
+                return busy || !part.is_all || sessions.is_any_ending() || self.settle > 0;
             }
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tracing::info;
+use vctl_common::backoff::random_fraction;
 use vctl_common::id::BootId;
 use vctl_common::status::{self, CollectorStatus};
 use vctl_common::time::wall_now;
@@ -18,6 +19,8 @@ use super::spool_out::SpoolOut;
 
 /// Interval between two searches for shipped sessions that are old enough to drop.
 const EXPIRY: Duration = Duration::from_mins(10);
+/// A host with nothing to ship looks up its secret id within this time after the start.
+const SECRET_ID_WITHIN: Duration = Duration::from_hours(1);
 
 /// The shipper and how long this host keeps what was shipped.
 pub(super) struct Shipping {
@@ -70,6 +73,7 @@ impl Shipping {
             machine: machine_id::read(Path::new("/")).unwrap_or_default(),
             shipped: writer.shipped(),
             events_shipped: self.events_shipped_before,
+            secret_id_after: SECRET_ID_WITHIN.mul_f64(random_fraction()),
             route,
         };
         let shipper = Shipper::start(config, writer.durable(), Some(desk));

@@ -24,6 +24,8 @@ use crate::store::Progress;
 
 /// Entries that may wait for a spool that cannot be written: a few for each possible session.
 const OUTBOX: usize = 4 * 8192;
+/// Most bytes of the beginnings of sessions among them: the agent has 128 MiB.
+const OUTBOX_BYTES: usize = 16 << 20;
 
 /// The spool as the collector writes it, together with the position in the ring.
 pub(super) struct SpoolOut {
@@ -31,6 +33,8 @@ pub(super) struct SpoolOut {
     batch: BatchBuilder,
     /// Journal entries that follow the events now in the ring.
     outbox: VecDeque<JournalEntry>,
+    /// Bytes of the entries that `journal_first` added, as JSON.
+    outbox_bytes: usize,
     ring: Rc<Ring>,
     ring_id: u64,
     /// Where the ring is read next; everything before it is in the spool.
@@ -73,6 +77,7 @@ impl SpoolOut {
             writer,
             batch: BatchBuilder::new(),
             outbox: VecDeque::new(),
+            outbox_bytes: 0,
             ring,
             ring_id,
             position,
@@ -149,9 +154,14 @@ impl SpoolOut {
         }
     }
 
-    /// Adds an entry before all that wait.
-    pub(super) fn journal_first(&mut self, entry: JournalEntry) {
+    /// Adds an entry of `len` bytes before all that wait. Returns false, and adds nothing, when too much waits.
+    pub(super) fn journal_first(&mut self, entry: JournalEntry, len: usize) -> bool {
+        if self.outbox.len() >= OUTBOX || self.outbox_bytes + len > OUTBOX_BYTES {
+            return false;
+        }
+        self.outbox_bytes += len;
         self.outbox.push_front(entry);
+        true
     }
 
     /// Counts a gap and writes it to the journal.
@@ -180,9 +190,21 @@ impl SpoolOut {
     /// the events stay in the ring and the batch is kept as it is: a new one would count its events twice and
     /// would not know the sessions that ended in it.
     pub(super) fn commit(&mut self, to: u64) -> bool {
+        // In a batch that cannot be written they would have no limit.
+        if self
+            .unwritten
+            .is_some_and(|unwritten| !self.write(unwritten))
+        {
+            return false;
+        }
         while let Some(entry) = self.outbox.pop_front() {
             self.push_entry(&entry);
         }
+        self.outbox_bytes = 0;
+        self.write(to)
+    }
+
+    fn write(&mut self, to: u64) -> bool {
         let nothing = self.batch.is_empty();
         self.note_shipped();
         let ring = RingPosition {

@@ -93,6 +93,40 @@ impl Probe {
         Ok(())
     }
 
+    /// Watches failed execs at the end of system calls from now on, if the kernel has skipped a probe at the exit of exec.
+    ///
+    /// A preemptible kernel (`preempt=full` or `lazy`) can put another process on the CPU while such a probe runs, and
+    /// then skips the probe for that one's exec. Tracepoints are not preempted. A failed exec of the moment between the
+    /// two is lost: the caller states that.
+    pub fn leave_skipped_exits(&mut self) {
+        if self.skipped_exits() == 0 {
+            return;
+        }
+        // First, because it takes the longest.
+        let loaded = if has_tracepoint(Path::new("/")) {
+            self.load_failed()
+        } else {
+            Err(ProbeError::NoTracepoint)
+        };
+        let left = loaded.and_then(|()| {
+            // A second call after a refused program does nothing.
+            if !self.program(FAILED_PROGRAM).exists() {
+                return Ok(());
+            }
+            self.maps.set_state(PinnedState {
+                skipped_exits: true,
+                ..self.maps.state()
+            })?;
+            self.remove_exits()?;
+            self.watch_failed_execs();
+            info!("This kernel skips probes at the exit of exec; failed execs are watched at the end of system calls.");
+            Ok(())
+        });
+        if let Err(error) = left {
+            warn!(error = %WithCauses(&error), "This kernel skips probes at the exit of exec, and they cannot be replaced.");
+        }
+    }
+
     /// Removes the probes at the exit of exec of an agent that recorded failed execs.
     fn remove_exits(&mut self) -> Result<(), ProbeError> {
         if self.exits.is_empty() {

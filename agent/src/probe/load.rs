@@ -10,7 +10,7 @@ use std::path::Path;
 
 use aya::Ebpf;
 use aya::programs::links::FdLink;
-use aya::programs::{BtfTracePoint, FExit, ProgramFd, ProgramInfo};
+use aya::programs::{BtfTracePoint, FExit, ProgramError, ProgramFd, ProgramInfo};
 use nix::fcntl::{Flock, FlockArg};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -192,10 +192,12 @@ impl Probe {
     /// Returns how often the kernel skipped a probe because it was already running on that CPU.
     pub fn skipped(&self) -> u64 {
         let always = self.watch.programs().map(BtfTracePoint::fd);
-        always
-            .chain(self.exits.iter().map(FExit::fd))
-            .filter_map(|program| skipped(program.ok()?).ok())
-            .sum()
+        sum_of_skipped(always.chain(self.exits.iter().map(FExit::fd)))
+    }
+
+    /// Returns how often the kernel skipped a probe at the exit of exec.
+    pub(super) fn skipped_exits(&self) -> u64 {
+        sum_of_skipped(self.exits.iter().map(FExit::fd))
     }
 }
 
@@ -209,6 +211,12 @@ fn proven(options: &ProbeOptions) -> Result<(Maps, Watch, Unfinished), ProbeErro
         ..maps.state()
     })?;
     Ok((maps, Watch::open(&options.pin_dir)?, unfinished))
+}
+
+fn sum_of_skipped<'a>(programs: impl Iterator<Item = Result<&'a ProgramFd, ProgramError>>) -> u64 {
+    programs
+        .filter_map(|program| skipped(program.ok()?).ok())
+        .sum()
 }
 
 /// Reads how often the kernel skipped a program, from /proc, because aya does not return it.
@@ -299,6 +307,7 @@ fn load(options: &ProbeOptions) -> Result<(Maps, Unfinished), ProbeError> {
         ring_id,
         complete: false,
         exec_exits: false,
+        skipped_exits: false,
         capture_all: options.capture_all,
         loaded_at: crate::session::boot_now().0,
     })?;

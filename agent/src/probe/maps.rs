@@ -1,11 +1,12 @@
 //! The probe's maps on the agent's side: newly created, or opened from their pins.
 
+use std::collections;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
-use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use aya::{Ebpf, Pod};
 use vctl_common::id::AuditSessionId;
 use vctl_common::wire::{LOGIN_REFUSED, Mark, SeenLogin, SessionCounters, TaskMark};
 use zerocopy::transmute;
@@ -17,6 +18,10 @@ use super::ring::Ring;
 pub const PINNED: [&str; 7] = [
     "tasks", "sessions", "logins", "ring", "cpu_seq", "counters", "state",
 ];
+
+/// Most steps of one listing: four times the entries of the largest map. When a key is removed while the kernel looks
+/// for the next one, it begins again.
+const STEPS: usize = 4 * 65_536;
 
 /// Host-wide counters, in the order of the probe's `Counter`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub struct PinnedState {
     pub complete: bool,
     /// The probes at the exit of exec are attached, and belong to it.
     pub exec_exits: bool,
+    /// The kernel has skipped a probe at the exit of exec, so they are not used.
+    pub skipped_exits: bool,
     /// Whether the whole host is recorded; fixed when the probe is loaded.
     pub capture_all: bool,
     /// Boot clock when the probe was loaded.
@@ -124,12 +131,15 @@ impl Maps {
     }
 
     /// Returns all sessions in the kernel's map.
-    pub fn sessions(&self) -> Vec<(Mark, SessionCounters)> {
-        self.sessions
-            .iter()
-            .filter_map(Result::ok)
-            .map(|(mark, raw)| (mark, transmute!(raw)))
-            .collect()
+    ///
+    /// # Errors
+    /// The list is not whole.
+    pub fn sessions(&self) -> Result<Vec<(Mark, SessionCounters)>, ProbeError> {
+        let mut sessions = collections::HashMap::new();
+        each(&self.sessions, "sessions", |mark, raw| {
+            sessions.insert(mark, transmute!(raw));
+        })?;
+        Ok(sessions.into_iter().collect())
     }
 
     /// Removes a session without processes from the kernel's map.
@@ -155,12 +165,25 @@ impl Maps {
     }
 
     /// Returns all marked processes.
-    pub fn tasks(&self) -> Vec<(u32, TaskMark)> {
-        self.tasks
-            .iter()
-            .filter_map(Result::ok)
-            .map(|(tgid, raw)| (tgid, transmute!(raw)))
-            .collect()
+    ///
+    /// # Errors
+    /// The list is not whole.
+    pub fn tasks(&self) -> Result<collections::HashMap<u32, TaskMark>, ProbeError> {
+        let mut tasks = collections::HashMap::new();
+        self.each_task(|tgid, task| {
+            tasks.insert(tgid, task);
+        })?;
+        Ok(tasks)
+    }
+
+    /// Calls `each` for every marked process as soon as it is found, for one that changes often also twice.
+    ///
+    /// # Errors
+    /// The list is not whole.
+    pub fn each_task(&self, mut each_task: impl FnMut(u32, TaskMark)) -> Result<(), ProbeError> {
+        each(&self.tasks, "tasks", |tgid, raw| {
+            each_task(tgid, transmute!(raw));
+        })
     }
 
     /// Removes a mark.
@@ -170,12 +193,17 @@ impl Maps {
     }
 
     /// Returns the logins that sshd opened and that are not stamped yet.
-    pub fn logins(&self) -> Vec<(AuditSessionId, SeenLogin)> {
-        self.logins
-            .iter()
-            .filter_map(Result::ok)
-            .filter_map(|(id, raw)| Some((AuditSessionId::new(id)?, transmute!(raw))))
-            .collect()
+    ///
+    /// # Errors
+    /// The list is not whole.
+    pub fn logins(&self) -> Result<Vec<(AuditSessionId, SeenLogin)>, ProbeError> {
+        let mut logins = collections::HashMap::new();
+        each(&self.logins, "logins", |id, raw| {
+            if let Some(id) = AuditSessionId::new(id) {
+                logins.insert(id, transmute!(raw));
+            }
+        })?;
+        Ok(logins.into_iter().collect())
     }
 
     /// Removes a login that was stamped or otherwise handled.
@@ -205,7 +233,9 @@ impl Maps {
             (1, state.ring_id),
             (
                 2,
-                u64::from(state.complete) | u64::from(state.exec_exits) << 1,
+                u64::from(state.complete)
+                    | u64::from(state.exec_exits) << 1
+                    | u64::from(state.skipped_exits) << 2,
             ),
             (3, u64::from(state.capture_all)),
             (4, state.loaded_at),
@@ -219,6 +249,23 @@ impl Maps {
         }
         Ok(())
     }
+}
+
+/// Calls `found` for each entry of a map.
+fn each<K: Pod, V: Pod>(
+    map: &HashMap<MapData, K, V>,
+    name: &'static str,
+    mut found: impl FnMut(K, V),
+) -> Result<(), ProbeError> {
+    let in_map = |source| ProbeError::Map { name, source };
+    for (step, entry) in map.iter().enumerate() {
+        if step == STEPS {
+            return Err(ProbeError::MapChanges { name });
+        }
+        let (key, value) = entry.map_err(in_map)?;
+        found(key, value);
+    }
+    Ok(())
 }
 
 /// Reads only the state pinned in `dir`: the other maps may have the format of another version.
@@ -240,6 +287,7 @@ fn read_state(state: &Array<MapData, u64>) -> PinnedState {
         ring_id: word(1),
         complete: word(2) & 1 != 0,
         exec_exits: word(2) & 2 != 0,
+        skipped_exits: word(2) & 4 != 0,
         capture_all: word(3) == 1,
         loaded_at: word(4),
     }

@@ -113,6 +113,8 @@ pub enum ProbeError {
         name: &'static str,
         source: MapError,
     },
+    #[error("the probe's map `{name}` changes faster than it can be listed")]
+    MapChanges { name: &'static str },
     #[error("cannot map the ring")]
     MapRing { source: io::Error },
     #[error(

@@ -30,6 +30,15 @@ pub struct Ring {
     size: u64,
 }
 
+/// The part of the ring that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadPart {
+    /// End of the last complete record.
+    pub to: u64,
+    /// Nothing is behind it: no record that is still being written, and none beyond the limit.
+    pub is_all: bool,
+}
+
 /// The two pages that hold a position.
 #[derive(Clone, Copy)]
 enum Page {
@@ -97,9 +106,9 @@ impl Ring {
             .wrapping_sub(self.position())
     }
 
-    /// Passes the complete records from `from` on to `each`, and returns the end of the last one.
-    /// Stops at most some bytes after `limit` bytes. Returns no space to the kernel.
-    pub fn read(&self, from: u64, limit: u64, mut each: impl FnMut(&[u8])) -> u64 {
+    /// Passes the complete records from `from` on to `each`. Stops at a record that is still being written, and at most
+    /// some bytes after `limit` bytes. Returns no space to the kernel.
+    pub fn read(&self, from: u64, limit: u64, mut each: impl FnMut(&[u8])) -> ReadPart {
         let end = self.counter(Page::Producer).load(Ordering::Acquire);
         let mut at = from;
         while at < end && at - from < limit {
@@ -113,7 +122,10 @@ impl Ring {
             }
             at += (RECORD_HEADER + size).next_multiple_of(8);
         }
-        at
+        ReadPart {
+            to: at,
+            is_all: at >= end,
+        }
     }
 
     /// Returns the space before `to` to the kernel.
@@ -172,5 +184,48 @@ impl Drop for Ring {
             let _ = munmap(self.consumer.cast(), self.page);
             let _ = munmap(self.producer.cast(), rest);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::FileExt;
+
+    /// Returns a ring of one page in a file, with records of eight bytes and these flags.
+    fn ring_of(flags: &[u32]) -> Ring {
+        let page = sysconf(SysconfVar::PAGE_SIZE).unwrap().unwrap();
+        let page = u64::try_from(page).unwrap();
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(4 * page).unwrap();
+        let mut at = 0;
+        for flag in flags {
+            let length = 8 | flag;
+            file.write_all_at(&length.to_ne_bytes(), 2 * page + at)
+                .unwrap();
+            at += RECORD_HEADER + 8;
+        }
+        file.write_all_at(&at.to_ne_bytes(), page).unwrap();
+        Ring::map(file.as_fd(), u32::try_from(page).unwrap()).unwrap()
+    }
+
+    fn read(ring: &Ring, limit: u64) -> (ReadPart, usize) {
+        let mut records = 0;
+        let part = ring.read(0, limit, |_| records += 1);
+        (part, records)
+    }
+
+    #[test]
+    fn a_record_that_is_still_written_is_not_the_end() {
+        let whole = ring_of(&[0, DISCARDED, 0]);
+        let all = ReadPart {
+            to: 48,
+            is_all: true,
+        };
+        assert_eq!(read(&whole, u64::MAX), (all, 2));
+        let stops = |to| ReadPart { to, is_all: false };
+        assert_eq!(read(&ring_of(&[0, BUSY, 0]), u64::MAX), (stops(16), 1));
+        assert_eq!(read(&whole, 1), (stops(16), 1));
     }
 }

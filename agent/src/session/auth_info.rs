@@ -8,17 +8,13 @@ use base64ct::{Base64, Encoding};
 use ssh_key::certificate::{CertType, Certificate as SshCertificate};
 use ssh_key::{HashAlg, PublicKey};
 use vctl_common::id::CertSerial;
-use vctl_common::session::{Auth, BLOB_MAX, Certificate};
+use vctl_common::session::{Auth, BLOB_STORED, Certificate};
 
 use super::cert_blob;
 
 /// Most bytes that are read. The hook receives them as one string of its environment, for which execve(2)
 /// accepts 128 KiB; with more the hook does not start, and its `required` PAM line refuses the login.
 pub const MAX_BYTES: usize = 256 * 1024;
-
-/// Most recorded bytes of a key id, and of all principals together. Vault's key ids are shorter than 300, and a
-/// session is written again at the head of each segment.
-pub const NAME_MAX: usize = 32 * 1024;
 
 /// Most bytes of a method name (the longest in OpenSSH has 20).
 const METHOD_MAX: usize = 64;
@@ -85,9 +81,6 @@ pub fn parse(ssh_auth_info: &str) -> Auth {
         }
     }
 
-    if let Some(certificate) = &mut auth.certificate {
-        problems.extend(shorten(certificate));
-    }
     // Another certificate identifies the login.
     auth.unreadable_certificate &= auth.certificate.is_none();
     if certificates > 1 {
@@ -97,6 +90,7 @@ pub fn parse(ssh_auth_info: &str) -> Auth {
     }
     auth.method = (!methods.is_empty()).then(|| methods.join(","));
     auth.problem = (!problems.is_empty()).then(|| problems.join("; "));
+    auth.shorten();
     auth
 }
 
@@ -107,31 +101,6 @@ fn takes_key(method: &str) -> bool {
 
 fn is_certificate(algorithm: &str) -> bool {
     algorithm.contains("-cert-v0")
-}
-
-/// Cuts fields that are too long, and returns a description of the cuts.
-fn shorten(certificate: &mut Certificate) -> Vec<String> {
-    let mut cut = Vec::new();
-    let len = certificate.key_id.len();
-    if len > NAME_MAX {
-        let kept = certificate.key_id.floor_char_boundary(NAME_MAX);
-        certificate.key_id.truncate(kept);
-        cut.push(format!(
-            "key id of {len} bytes, the first {kept} are recorded"
-        ));
-    }
-    let mut room = NAME_MAX;
-    let fits = |name: &&String| {
-        room = room.saturating_sub(name.len());
-        room > 0
-    };
-    let kept = certificate.principals.iter().take_while(fits).count();
-    let all = certificate.principals.len();
-    if kept < all {
-        certificate.principals.truncate(kept);
-        cut.push(format!("{all} principals, the first {kept} are recorded"));
-    }
-    cut
 }
 
 enum Key {
@@ -197,8 +166,8 @@ fn certified(parsed: &SshCertificate, blob: &[u8]) -> Result<Key, String> {
             principals: parsed.valid_principals().to_vec(),
             valid_after,
             valid_before,
-            blob: (blob.len() <= BLOB_MAX).then(|| Base64::encode_string(blob)),
-            blob_too_large: blob.len() > BLOB_MAX,
+            blob: (blob.len() <= BLOB_STORED).then(|| Base64::encode_string(blob)),
+            blob_too_large: blob.len() > BLOB_STORED,
         },
     })
 }
@@ -214,6 +183,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
     use std::fs;
+    use vctl_common::session::{KEY_ID_MAX, PRINCIPALS_MAX};
 
     const TESTDATA: &str = concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -370,15 +340,18 @@ mod tests {
     #[test]
     fn a_certificate_is_read_up_to_what_execve_takes() {
         let one = [&u32::to_be_bytes(300)[..], &[b'p'; 300]].concat();
-        for (key_id, principals) in [(95_000, 0), (0, 310), (45_000, 150), (NAME_MAX, 100)] {
+        for (key_id, principals) in [(95_000, 0), (0, 310), (45_000, 150), (KEY_ID_MAX, 13)] {
             let line = with_names("ed25519", &vec![b'k'; key_id], &one.repeat(principals));
             assert!(line.len() < MAX_BYTES, "{}", line.len());
             let auth = parse(&line);
             let certificate = auth.certificate.unwrap();
             assert_eq!(certificate.serial.unwrap().get(), 12);
-            assert_eq!(certificate.key_id.len(), key_id.min(NAME_MAX));
-            assert_eq!(certificate.principals.len(), principals.min(NAME_MAX / 300));
-            let is_cut = key_id > NAME_MAX || principals > NAME_MAX / 300;
+            assert_eq!(certificate.key_id.len(), key_id.min(KEY_ID_MAX));
+            assert_eq!(
+                certificate.principals.len(),
+                principals.min(PRINCIPALS_MAX / 303)
+            );
+            let is_cut = key_id > KEY_ID_MAX || principals > PRINCIPALS_MAX / 303;
             assert_eq!(auth.problem.is_some(), is_cut, "{:?}", auth.problem);
             assert!(!auth.unreadable_certificate);
         }

@@ -199,9 +199,26 @@ impl LoginReader {
     /// Returns whether the process is alive: a reused pid has another start. Accepts a start from the probe,
     /// which is exact to the nanosecond, and one from /proc.
     pub fn is_alive(&self, process: ProcessId) -> bool {
-        let tick = u128::from(process.start.0) * u128::from(self.ticks_per_second) / 1_000_000_000;
         self.stat(process.tgid)
-            .is_ok_and(|stat| u128::from(stat.start_ticks) == tick)
+            .is_ok_and(|stat| self.is_started(stat, process))
+    }
+
+    fn is_started(&self, stat: Stat, process: ProcessId) -> bool {
+        let tick = u128::from(process.start.0) * u128::from(self.ticks_per_second) / 1_000_000_000;
+        u128::from(stat.start_ticks) == tick
+    }
+
+    /// Returns whether the process is certain to have ended: it is not there, or its pid has another one.
+    pub fn has_ended(&self, process: ProcessId) -> bool {
+        match self.stat(process.tgid) {
+            Ok(stat) => !self.is_started(stat, process),
+            // ESRCH: it ended between open and read.
+            Err(LoginError::Gone { source, .. }) => {
+                source.kind() == io::ErrorKind::NotFound
+                    || source.raw_os_error() == Some(nix::libc::ESRCH)
+            }
+            Err(_) => false,
+        }
     }
 
     /// Returns whether the program is sshd: `sshd`, or `sshd-session` since OpenSSH 9.8.

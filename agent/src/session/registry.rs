@@ -59,7 +59,11 @@ const ROOT_CGROUP: CgroupId = CgroupId(1);
 impl Registry {
     /// Adds a session. It replaces one with the same id and takes over its count of stored events: the head of
     /// each segment repeats the open sessions.
-    pub fn open(&mut self, opened: SessionOpened) -> Mark {
+    pub fn open(&mut self, mut opened: SessionOpened) -> Mark {
+        // The journal has it, and nothing here needs its kilobytes.
+        if let Some(certificate) = &mut opened.auth.certificate {
+            certificate.blob = None;
+        }
         let mark = opened.id.mark();
         let before = self.close(mark);
         if let Some(audit_session) = opened.audit_session {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use vctl_common::file_lock::{self, Tried};
@@ -51,6 +52,15 @@ impl Host {
 
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Returns whether a loaded probe is that of this host. In a chroot it is that of the machine that builds an image.
+    pub(super) fn owns_probe(&self) -> bool {
+        let roots = fs::metadata("/").and_then(|own| Ok((own, fs::metadata("/proc/1/root")?)));
+        let is_first_root =
+            roots.is_ok_and(|(own, first)| (own.dev(), own.ino()) == (first.dev(), first.ino()));
+        // Some containers may not look at the root of pid 1.
+        self.is_this_machine() && (self.at("/run/systemd/system").is_dir() || is_first_root)
     }
 
     /// Returns whether the host is the running machine, and not the tree of an image.

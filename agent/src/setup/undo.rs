@@ -76,7 +76,7 @@ pub(super) fn undo(
     for (number, changes) in [first, last].into_iter().enumerate() {
         if number > 0
             && has_stopped_collector
-            && host.is_this_machine()
+            && host.owns_probe()
             && let Err(error) = probe::detach(pin_dir)
         {
             left.push(format!("the probe ({error}): run `vctl-agent detach`"));

@@ -19,6 +19,8 @@ pub(super) struct Active {
     index: File,
     /// End of the last batch, where the next one begins.
     pub(super) end: u64,
+    /// End of the head: the entries of earlier segments, with which a segment begins.
+    pub(super) head_end: u64,
     /// Parts of a failed batch may lie behind `end`.
     overrun: bool,
     index_end: u64,
@@ -27,6 +29,8 @@ pub(super) struct Active {
     pub(super) dirty: bool,
     /// Bytes of events in it, by session.
     pub(super) with_events: HashMap<Mark, u64>,
+    /// Bytes of journal entries in it, by session: without the head.
+    pub(super) with_journal: HashMap<Mark, u64>,
     /// Sessions with journal entries in it.
     pub(super) named: HashSet<Mark>,
     /// Time of its last event.
@@ -82,11 +86,13 @@ impl Active {
             segment,
             index,
             end: FileHeader::LEN as u64,
+            head_end: FileHeader::LEN as u64,
             overrun: false,
             index_end: FileHeader::LEN as u64,
             pending: Vec::new(),
             dirty: false,
             with_events: HashMap::new(),
+            with_journal: HashMap::new(),
             named: HashSet::new(),
             last_at: None,
         })
@@ -105,12 +111,14 @@ impl Active {
             segment,
             index: open(&loaded.files.index)?,
             end: loaded.end,
+            head_end: head_end(loaded),
             overrun: false,
             index_end: loaded.index_bytes().len() as u64,
             pending: Vec::new(),
             // The writes of an earlier process may not be durable yet.
             dirty: true,
             with_events: HashMap::new(),
+            with_journal: HashMap::new(),
             named: HashSet::new(),
             last_at: None,
         };
@@ -141,12 +149,30 @@ impl Active {
         Ok(())
     }
 
+    /// Ends the head: everything so far is a copy that the next segment does not need.
+    pub(super) fn end_head(&mut self) {
+        self.head_end = self.end;
+        self.with_journal.clear();
+    }
+
+    /// Returns the bytes of each session, without the head.
+    pub(super) fn shares(&self) -> HashMap<Mark, u64> {
+        let mut shares = self.with_events.clone();
+        for (mark, bytes) in &self.with_journal {
+            *shares.entry(*mark).or_default() += bytes;
+        }
+        shares
+    }
+
     fn note(&mut self, table: &[BlockEntry]) {
         for entry in table {
             if entry.is_events() {
                 *self.with_events.entry(entry.mark()).or_default() += disk_bytes(entry);
             } else {
                 self.named.insert(entry.mark());
+                if entry.mark() != 0 && entry.offset() >= self.head_end {
+                    *self.with_journal.entry(entry.mark()).or_default() += disk_bytes(entry);
+                }
             }
         }
         self.last_at = self.last_at.max(last_wall(table));
@@ -187,4 +213,19 @@ impl Active {
     pub(super) fn bytes(&self) -> u64 {
         self.end + self.index_end
     }
+
+    /// Returns whether a batch of `more` bytes belongs into the next segment. Each segment holds at least as much
+    /// after its head as the head has: heads take at most half of the spool, however many sessions are open.
+    pub(super) fn is_full(&self, more: u64, segment_bytes: u64) -> bool {
+        let head = self.head_end - FileHeader::LEN as u64;
+        let content = self.end - self.head_end;
+        content > 0 && self.end + more > segment_bytes && content + more > head
+    }
+}
+
+/// Returns the end of the batches of copied journal entries with which a segment begins.
+pub(super) fn head_end(segment: &Segment) -> u64 {
+    let entries = segment.entries().iter();
+    let head = entries.take_while(|entry| entry.kind() == Some(BlockKind::CarriedJournal));
+    head.last().map_or(FileHeader::LEN as u64, BlockEntry::end)
 }

@@ -10,7 +10,7 @@ use vctl_common::wire::Mark;
 
 use super::owner::Owner;
 
-/// Bytes of events by session, sorted by session.
+/// Bytes of events and journal entries by session, sorted by session.
 pub(super) type Shares = [(Mark, u64)];
 
 /// A session or person above this part of the cap gives way to others.
@@ -97,7 +97,8 @@ fn is_theirs(shares: &Shares, heavy: &HashSet<Mark>) -> bool {
     theirs > 0 && theirs >= rest && rest <= MOST_CARRIED
 }
 
-/// Groups sessions by `key`, and returns the groups with more than `large` bytes, largest first.
+/// Groups sessions by `key`, and returns the groups with more than `large` bytes, largest first, to an
+/// eighth of that.
 fn groups<'a, K: Eq + Hash>(
     sessions: &HashMap<Mark, u64>,
     of: impl Iterator<Item = &'a Mark>,
@@ -117,7 +118,9 @@ fn groups<'a, K: Eq + Hash>(
     for group in &mut groups {
         group.sessions.sort_unstable();
     }
-    groups.sort_by(|a, b| b.bytes.cmp(&a.bytes).then(a.sessions.cmp(&b.sessions)));
+    // A longer name must not make a new session give way before an older one.
+    let size = |group: &Group| group.bytes / (large / 8).max(1);
+    groups.sort_by(|a, b| size(b).cmp(&size(a)).then(a.sessions.cmp(&b.sessions)));
     groups
 }
 

@@ -37,6 +37,7 @@ mod segment_state;
 mod recover;
 mod losses;
 mod owner;
+mod head;
 mod heavy;
 mod retain;
 mod trim;

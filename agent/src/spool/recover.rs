@@ -1,6 +1,6 @@
 //! Reads the directory when the agent starts, and repairs it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -18,7 +18,7 @@ use vctl_common::wire::Mark;
 use super::active::Active;
 use super::disk::Disk;
 use super::error::SpoolError;
-use super::position;
+use super::position::{self, Position};
 use super::segment_state::{Live, Sealed, SpoolConfig};
 
 /// The state of the spool when it was opened.
@@ -59,6 +59,26 @@ pub(super) struct Found {
     pub(super) lock: File,
 }
 
+impl Found {
+    /// Removes the oldest segment that the centre has and that no open session needs. Returns false when there is
+    /// none.
+    pub(super) fn remove_shipped(
+        &mut self,
+        shipped: Option<Position>,
+        disk: &mut impl Disk,
+    ) -> Result<bool, SpoolError> {
+        let is_free = |sealed: &Sealed| sealed.is_shipped(shipped) && sealed.is_over(&self.live);
+        let Some(nth) = self.sealed.iter().position(is_free) else {
+            return Ok(false);
+        };
+        let files = self.sealed.remove(nth).files;
+        disk.remove(&files.segment)
+            .and_then(|()| disk.remove(&files.index))
+            .map_err(|source| SpoolError::write(&files.segment, source))?;
+        Ok(true)
+    }
+}
+
 pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Found, SpoolError> {
     let lock = prepare(&config.dir)?;
     let Listing {
@@ -81,7 +101,7 @@ pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Foun
     let mut sealed = Vec::new();
     let mut to_repair = Vec::new();
     let mut last_segment = None;
-    let mut named = Vec::new();
+    let mut named = HashSet::new();
     let mut buffer = Vec::new();
     for (i, files) in files.iter().enumerate() {
         let look = if i == newest {
@@ -93,10 +113,13 @@ pub(super) fn recover(config: &SpoolConfig, disk: &mut impl Disk) -> Result<Foun
             Ok(segment) => {
                 recovered.damage.extend_from_slice(&segment.damage);
                 sealed.push(Sealed::of_loaded(&segment));
-                if !segment.entries().is_empty() {
-                    let journal = segment.entries().iter().filter(|e| e.is_journal());
-                    named = journal.map(BlockEntry::mark).collect();
+                // Content comes after the whole head, which names every open session. With a head alone, the agent
+                // may have ended while it wrote it.
+                if segment.entries().iter().any(|entry| !entry.is_carried()) {
+                    named.clear();
                 }
+                let journal = segment.entries().iter().filter(|e| e.is_journal());
+                named.extend(journal.map(BlockEntry::mark));
                 if i == newest {
                     last_segment = Some(segment);
                     continue;
@@ -179,16 +202,16 @@ fn superseded(newest: &Segment, earlier: &[SegmentFiles]) -> Result<Option<usize
     Ok(None)
 }
 
-/// Finds the sessions without an end among those `named` in the last segment with content: its head names every
-/// session that was open. If parts are damaged, every journal is read.
+/// Finds the sessions without an end among those `named` in the last segment with content and behind it: the head
+/// of that segment names every session that was open. If parts are damaged, every journal is read.
 fn find_open(
     config: &SpoolConfig,
-    named: Vec<Mark>,
+    named: HashSet<Mark>,
     recovered: &mut Recovered,
 ) -> Result<HashMap<Mark, Live>, SpoolError> {
-    let reader = SpoolReader::open(&config.dir)?;
+    let reader = SpoolReader::open(&config.dir)?.shortened();
     let sessions = if recovered.damage.is_empty() {
-        reader.sessions_of(named)?
+        reader.sessions_of(named.into_iter().collect())?
     } else {
         reader.sessions(&Filter::All)?
     };

@@ -57,16 +57,11 @@ impl<D: Disk> SpoolWriter<D> {
     }
 
     pub(super) fn is_shipped(&self, sealed: &Sealed) -> bool {
-        let (number, end) = (sealed.files.number, sealed.files.len);
-        self.shipped
-            .is_some_and(|shipped| number < shipped.segment || shipped.includes(number, end))
+        sealed.is_shipped(self.shipped)
     }
 
-    /// Returns whether it has no event of an open session. The journal does not count: every head names all
-    /// sessions that were open.
     fn is_over(&self, sealed: &Sealed) -> bool {
-        let mut marks = sealed.with_events.iter();
-        !marks.any(|(mark, _)| self.live.contains_key(mark))
+        sealed.is_over(&self.live)
     }
 
     /// Drops a segment, with all events in it or only with those of `heavy`.
@@ -75,8 +70,8 @@ impl<D: Disk> SpoolWriter<D> {
         nth: usize,
         heavy: Option<&HashSet<Mark>>,
     ) -> Result<(), SpoolError> {
-        let victim = self.sealed.remove(nth);
-        let dropped = self.drop_segment(&victim, heavy);
+        let mut victim = self.sealed.remove(nth);
+        let dropped = self.drop_segment(&mut victim, heavy);
         if dropped.is_err() {
             self.sealed.insert(nth, victim);
         }
@@ -85,9 +80,41 @@ impl<D: Disk> SpoolWriter<D> {
 
     fn drop_segment(
         &mut self,
-        victim: &Sealed,
+        victim: &mut Sealed,
         heavy: Option<&HashSet<Mark>>,
     ) -> Result<(), SpoolError> {
+        let (dropped, unattributed) = match victim.copied {
+            Some(counts) => counts,
+            None => self.copy_kept(victim, heavy)?,
+        };
+        // A removal that fails is tried again. A second copy would double the events in the counters of readers.
+        victim.copied = Some((dropped, unattributed));
+        // Durable before the events are removed: no crash makes it a silent loss.
+        self.sync()?;
+        let removed = self.disk.remove(&victim.files.segment);
+        removed.map_err(|e| SpoolError::write(&victim.files.segment, e))?;
+        self.stats.segments_dropped += 1;
+        self.stats.events_dropped += dropped;
+        self.stats.unattributed_dropped += unattributed;
+        // An index without its segment is removed when the spool is opened next.
+        let _ = self.disk.remove(&victim.files.index);
+        let _ = self.disk.sync_dir(&self.config.dir);
+        tracing::info!(
+            segment = victim.files.number,
+            events = dropped,
+            unattributed,
+            "Dropped a spool segment."
+        );
+        Ok(())
+    }
+
+    /// Copies what must outlive a segment into the active one. Returns the numbers of events that go, those with a
+    /// session and those without.
+    fn copy_kept(
+        &mut self,
+        victim: &Sealed,
+        heavy: Option<&HashSet<Mark>>,
+    ) -> Result<(u64, u64), SpoolError> {
         let mut dropped = 0;
         let mut unattributed = 0;
         // An unreadable segment has nothing to copy.
@@ -107,23 +134,7 @@ impl<D: Disk> SpoolWriter<D> {
                 self.append(&mut kept, self.ring, WallOffset::from_ns(0))?;
             }
         }
-        // Durable before the events are removed: no crash makes it a silent loss.
-        self.sync()?;
-        let removed = self.disk.remove(&victim.files.segment);
-        removed.map_err(|e| SpoolError::write(&victim.files.segment, e))?;
-        self.stats.segments_dropped += 1;
-        self.stats.events_dropped += dropped;
-        self.stats.unattributed_dropped += unattributed;
-        // An index without its segment is removed when the spool is opened next.
-        let _ = self.disk.remove(&victim.files.index);
-        let _ = self.disk.sync_dir(&self.config.dir);
-        tracing::info!(
-            segment = victim.files.number,
-            events = dropped,
-            unattributed,
-            "Dropped a spool segment."
-        );
-        Ok(())
+        Ok((dropped, unattributed))
     }
 
     fn has_events(&self, mark: Mark) -> bool {
@@ -151,7 +162,8 @@ impl<D: Disk> SpoolWriter<D> {
         if marks.is_empty() {
             return Ok(HashSet::new());
         }
-        let reader = SpoolReader::open(&self.config.dir)?.without(victim.files.number);
+        let reader = SpoolReader::open(&self.config.dir)?.shortened();
+        let reader = reader.without(victim.files.number);
         let left = reader.sessions_of(marks)?.into_iter();
         let unclosed = left.filter(|session| session.closed.is_none());
         Ok(unclosed.map(|session| session.opened.id.mark()).collect())

@@ -1,6 +1,6 @@
 //! The state that writer, recovery and retention share: configuration, finished segments, open sessions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -10,7 +10,8 @@ use vctl_common::spool::{BlockEntry, Segment, SegmentFiles};
 use vctl_common::time::WallOffset;
 use vctl_common::wire::Mark;
 
-use super::active::{Active, disk_bytes, last_wall};
+use super::active::{Active, disk_bytes, head_end, last_wall};
+use super::position::Position;
 
 /// Directory, sizes and identity of a spool.
 #[derive(Clone, Debug)]
@@ -40,10 +41,14 @@ pub(super) struct Sealed {
     pub(super) boot_id: BootId,
     /// Bytes of events in it, by session and sorted.
     pub(super) with_events: Vec<(Mark, u64)>,
+    /// Bytes of events and journal entries in it, without its head, by session and sorted.
+    pub(super) shares: Vec<(Mark, u64)>,
     /// Sessions with journal entries in it, sorted.
     pub(super) named: Vec<Mark>,
     /// Time of its last event.
     pub(super) last_at: Option<SystemTime>,
+    /// The events that go with it, with and without a session, once the rest is copied: only its removal failed.
+    pub(super) copied: Option<(u64, u64)>,
 }
 
 impl Sealed {
@@ -54,13 +59,27 @@ impl Sealed {
         found.is_ok()
     }
 
+    pub(super) fn is_shipped(&self, shipped: Option<Position>) -> bool {
+        let (number, end) = (self.files.number, self.files.len);
+        shipped.is_some_and(|shipped| number < shipped.segment || shipped.includes(number, end))
+    }
+
+    /// Returns whether it has no event of an open session. The journal does not count: every head names all
+    /// sessions that were open.
+    pub(super) fn is_over(&self, live: &HashMap<Mark, Live>) -> bool {
+        let mut marks = self.with_events.iter();
+        !marks.any(|(mark, _)| live.contains_key(mark))
+    }
+
     pub(super) fn of_active(active: Active) -> Self {
         Self {
             bytes: active.bytes(),
             boot_id: active.header.boot_id(),
+            shares: summed(active.shares()),
             with_events: summed(active.with_events),
             named: sorted(active.named),
             last_at: active.last_at,
+            copied: None,
             files: SegmentFiles {
                 len: active.end,
                 ..active.files
@@ -72,13 +91,21 @@ impl Sealed {
         let entries = segment.entries();
         let events = entries.iter().filter(|entry| entry.is_events());
         let journal = entries.iter().filter(|entry| entry.is_journal());
+        let head_end = head_end(segment);
+        let is_share = |entry: &&BlockEntry| {
+            entry.is_events()
+                || entry.is_journal() && entry.mark() != 0 && entry.offset() >= head_end
+        };
+        let shares = entries.iter().filter(is_share);
         Self {
             files: segment.files.clone(),
             bytes: segment.files.len + segment.index_bytes().len() as u64,
             boot_id: segment.header.boot_id(),
             with_events: summed(events.map(|entry| (entry.mark(), disk_bytes(entry)))),
+            shares: summed(shares.map(|entry| (entry.mark(), disk_bytes(entry)))),
             named: sorted(journal.map(BlockEntry::mark)),
             last_at: last_wall(entries),
+            copied: None,
         }
     }
 }

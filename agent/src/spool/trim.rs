@@ -32,17 +32,8 @@ impl<D: Disk> SpoolWriter<D> {
             return Ok(true);
         }
         self.learn_owners()?;
-        let segments: Vec<_> = self
-            .sealed
-            .iter()
-            .map(|s| s.with_events.as_slice())
-            .collect();
-        let active: Vec<_> = self
-            .active
-            .with_events
-            .iter()
-            .map(|(m, b)| (*m, *b))
-            .collect();
+        let segments: Vec<_> = self.sealed.iter().map(|s| s.shares.as_slice()).collect();
+        let active: Vec<_> = self.active.shares().into_iter().collect();
         let owner = |mark| self.owners.get(&mark).cloned();
         let owner = |mark| owner(mark).unwrap_or_else(|| Owner::unknown(mark));
         let Some(Choice { segment, sessions }) =
@@ -51,7 +42,7 @@ impl<D: Disk> SpoolWriter<D> {
             return Ok(false);
         };
         // Copies must not make the active segment grow without end.
-        if self.active.end > self.config.segment_bytes {
+        if self.active.is_full(0, self.config.segment_bytes) {
             self.begin_segment()?;
         }
         self.drop_nth(segment, Some(&sessions))?;
@@ -67,7 +58,8 @@ impl<D: Disk> SpoolWriter<D> {
         if unknown.is_empty() {
             return Ok(());
         }
-        for session in SpoolReader::open(&self.config.dir)?.sessions_of(unknown.clone())? {
+        let reader = SpoolReader::open(&self.config.dir)?.shortened();
+        for session in reader.sessions_of(unknown.clone())? {
             let owner = Owner::of(&session.opened);
             self.owners.insert(session.opened.id.mark(), owner);
         }
@@ -80,10 +72,10 @@ impl<D: Disk> SpoolWriter<D> {
         Ok(())
     }
 
-    /// Returns the bytes of events in the spool, by session.
+    /// Returns the bytes of events and journal entries in the spool, by session, without the heads of segments.
     pub fn bytes_by_session(&self) -> HashMap<Mark, u64> {
-        let mut bytes: HashMap<Mark, u64> = self.active.with_events.clone();
-        for (mark, more) in self.sealed.iter().flat_map(|sealed| &sealed.with_events) {
+        let mut bytes: HashMap<Mark, u64> = self.active.shares();
+        for (mark, more) in self.sealed.iter().flat_map(|sealed| &sealed.shares) {
             *bytes.entry(*mark).or_default() += more;
         }
         bytes

@@ -8,7 +8,6 @@ use tokio::sync::watch;
 use uuid::Uuid;
 use vctl_common::causes::WithCauses;
 use vctl_common::id::SessionId;
-use vctl_common::session::JournalEntry;
 use vctl_common::spool::{BlockEntry, FileHeader, RingPosition, SegmentFiles};
 use vctl_common::time::WallOffset;
 use vctl_common::wire::Mark;
@@ -80,17 +79,28 @@ impl SpoolWriter {
 
 impl<D: Disk> SpoolWriter<D> {
     pub fn open_on(config: &SpoolConfig, mut disk: D) -> Result<(Self, Recovered), SpoolError> {
-        let found = recover::recover(config, &mut disk)?;
+        let mut found = recover::recover(config, &mut disk)?;
         let id = position::id(&config.dir).map_err(|source| SpoolError::Prepare {
             path: config.dir.clone(),
             source,
         })?;
         let mut next_number = found.next_number;
-        let active = match found.active {
+        let shipped = position::shipped(&config.dir, id);
+        let active = match found.active.take() {
             Some(active) => active,
-            None => new_segment(config, &mut disk, &mut next_number)?,
+            None => loop {
+                match new_segment(config, &mut disk, &mut next_number) {
+                    Ok(active) => break active,
+                    // On a full disk, room is made by what needs no copy, if there is any.
+                    Err(full @ SpoolError::Full { .. }) => {
+                        if !found.remove_shipped(shipped, &mut disk)? {
+                            return Err(full);
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
+            },
         };
-        let resumed = active.end > FileHeader::LEN as u64;
         let mut writer = Self {
             config: config.clone(),
             disk,
@@ -106,13 +116,12 @@ impl<D: Disk> SpoolWriter<D> {
             stats: Stats::default(),
             id,
             durable: watch::Sender::new(Durable::default()),
-            shipped: position::shipped(&config.dir, id),
+            shipped,
             _lock: found.lock,
         };
-        if !resumed {
-            writer.write_head()?;
-        }
-        writer.make_room()?;
+        // A resumed segment has its head, unless a crash came before the end of it.
+        writer.write_head()?;
+        writer.make_room_or_warn();
         // Makes the batches of an earlier process ready to ship. After a failure `must_rotate` is set, and the
         // next segment makes them so.
         let _ = writer.sync();
@@ -135,16 +144,16 @@ impl<D: Disk> SpoolWriter<D> {
         if batch.is_empty() {
             return Ok(());
         }
-        let full = self.active.end + batch.disk_len() > self.config.segment_bytes;
-        let begun = self.active.end > FileHeader::LEN as u64;
-        if self.must_rotate || (full && begun) {
+        let segment_bytes = self.config.segment_bytes;
+        if self.must_rotate || self.active.is_full(batch.disk_len(), segment_bytes) {
             self.rotate()?;
         }
         self.append(batch, ring.or(self.ring), wall)?;
         self.ring = ring.or(self.ring);
         for change in batch.changes.drain(..) {
             match change {
-                Change::Opened(opened) => {
+                Change::Opened(mut opened) => {
+                    opened.shorten();
                     let live = Live {
                         opened: *opened,
                         boot_id: self.config.boot_id,
@@ -310,10 +319,14 @@ impl<D: Disk> SpoolWriter<D> {
     /// Begins a new segment and makes room for it.
     fn rotate(&mut self) -> Result<(), SpoolError> {
         self.begin_segment()?;
+        self.make_room_or_warn();
+        Ok(())
+    }
+
+    fn make_room_or_warn(&mut self) {
         if let Err(error) = self.make_room() {
             tracing::warn!(error = %WithCauses(&error), "Old spool segments could not be dropped.");
         }
-        Ok(())
     }
 
     /// Begins a new segment. After a failure the old one is still active.
@@ -338,23 +351,6 @@ impl<D: Disk> SpoolWriter<D> {
             tracing::warn!(error = %WithCauses(&error), "A finished spool segment may not survive a power loss.");
         }
         Ok(())
-    }
-
-    /// Begins the active segment with the open sessions.
-    fn write_head(&mut self) -> Result<(), SpoolError> {
-        let mut head = BatchBuilder::new();
-        let boot_id = self.config.boot_id;
-        for (&mark, live) in &self.live {
-            let nth = head.begin_carried(mark, serial_of(&live.opened), live.wall);
-            let other_boot = Some(live.boot_id).filter(|of| *of != boot_id);
-            let at = live.opened.opened_at;
-            let entry = JournalEntry::Opened(Box::new(live.opened.clone()));
-            head.write_line(nth, &entry, other_boot, (at, at))?;
-        }
-        if head.is_empty() {
-            return Ok(());
-        }
-        self.append(&mut head, self.ring, WallOffset::from_ns(0))
     }
 }
 

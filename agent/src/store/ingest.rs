@@ -1,5 +1,7 @@
 //! The two database calls of a shipper, and the same two for a consumer of JetStream.
 
+use std::time::SystemTime;
+
 use uuid::Uuid;
 use vctl_common::host::HostName;
 use vctl_common::id::BootId;
@@ -76,6 +78,21 @@ pub(crate) async fn cursor_of_host(
     .transpose()
 }
 
+/// Returns the wall time of the last stored event of a boot of the host; `None` if there is none.
+pub(crate) async fn stored_at(
+    client: &Client,
+    host: &HostName,
+    spool: Uuid,
+    boot: Uuid,
+) -> Result<Option<SystemTime>, PgError> {
+    let sql = include_str!("sql/stream_stored_at.sql");
+    let statement = client.prepare_cached(sql).await?;
+    let row = client
+        .query_one(&statement, &[&host.as_str(), &spool, &boot])
+        .await?;
+    Ok(row.try_get("stored_at")?)
+}
+
 /// Returns the names under which a host published: its present one, and former ones.
 pub(crate) async fn names_of_host(
     client: &Client,
@@ -97,7 +114,12 @@ pub(crate) async fn store_of_host(
     host: &HostName,
     message: &mut Message,
 ) -> Result<Answer, PgError> {
-    let columns = Columns::of(&message.chunk, &mut message.sessions);
+    let mut columns = Columns::of(&message.chunk, &mut message.sessions);
+    if let Some((boot, gap, wall)) = &message.earlier_boot {
+        columns
+            .journal
+            .take_gap(gap, BootId::from_uuid(*boot), *wall);
+    }
     let sql = include_str!("sql/stream_ingest.sql");
     call(
         client,

@@ -51,7 +51,9 @@ impl Sessions {
     }
 
     pub(super) fn learn(&mut self, entry: &JournalEntry, boot_id: BootId, wall: WallOffset) {
-        if let JournalEntry::Opened(opened) = entry {
+        if let JournalEntry::Opened(opened) = entry
+            && !self.is_alias(opened.id)
+        {
             let id = opened.id;
             let known = Known { id, boot_id, wall };
             self.current.insert(id.mark(), known);
@@ -107,6 +109,13 @@ impl Sessions {
     pub(super) fn id(&self, mark: Mark) -> SessionId {
         self.known(mark)
             .map_or_else(|| SessionId::from_mark(mark), |known| known.id)
+    }
+
+    /// Returns whether the journal has named this session under another id: an agent that did not know it any more has
+    /// made an id of its mark.
+    fn is_alias(&self, id: SessionId) -> bool {
+        id == SessionId::from_mark(id.mark())
+            && self.known(id.mark()).is_some_and(|known| known.id != id)
     }
 
     fn known(&self, mark: Mark) -> Option<&Known> {
@@ -174,6 +183,9 @@ impl JournalRows {
     ) {
         let of = line.boot_id.unwrap_or(boot_id);
         match &line.entry {
+            // The named session has its own beginning and end.
+            JournalEntry::Opened(entry) if sessions.is_alias(entry.id) => {}
+            JournalEntry::Closed(entry) if sessions.is_alias(entry.id) => {}
             JournalEntry::Opened(entry) => {
                 self.opened
                     .push(opened(entry, of, wall, own_text(bytes, line)));
@@ -191,8 +203,9 @@ impl JournalRows {
             // The centre has these events, so the end of this host's copy is not a gap.
             JournalEntry::Gap(entry) if entry.cause == GapCause::Shipped => {}
             JournalEntry::Gap(entry) => {
+                let session = entry.session.map(|id| sessions.id(id.mark()));
                 self.gaps
-                    .push(gap_row(entry, of, wall, own_text(bytes, line)));
+                    .push(gap_row(entry, session, of, wall, own_text(bytes, line)));
             }
         }
     }
@@ -200,7 +213,8 @@ impl JournalRows {
     /// Adds a gap that was found here and is not in the spool.
     pub(super) fn take_gap(&mut self, gap: &Gap, boot_id: BootId, wall: WallOffset) {
         let entry = serde_json::to_string(&JournalEntry::Gap(gap.clone())).unwrap_or_default();
-        self.gaps.push(gap_row(gap, boot_id, wall, entry));
+        self.gaps
+            .push(gap_row(gap, gap.session, boot_id, wall, entry));
     }
 }
 
@@ -244,9 +258,16 @@ fn closed(
     }
 }
 
-fn gap_row(gap: &Gap, boot_id: BootId, wall: WallOffset, text: String) -> GapRow {
+/// `session` is the id under which the store knows the session.
+fn gap_row(
+    gap: &Gap,
+    session: Option<SessionId>,
+    boot_id: BootId,
+    wall: WallOffset,
+    text: String,
+) -> GapRow {
     GapRow {
-        session: gap.session.map(SessionId::as_uuid),
+        session: session.map(SessionId::as_uuid),
         boot_id: boot_id.as_uuid(),
         cause: word(&gap.cause),
         events: gap.events.map(number),
@@ -289,4 +310,28 @@ fn time(at: SystemTime) -> String {
     Timestamp::try_from(at)
         .unwrap_or(Timestamp::MAX)
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vctl_common::time::BootNs;
+
+    #[test]
+    fn an_entry_without_a_name_takes_no_events_of_a_named_one() {
+        let wall = WallOffset::from_ns(0);
+        let boot_id = BootId::from_uuid(Uuid::from_u128(1));
+        let named = SessionId::generate();
+        let alias = SessionId::from_mark(named.mark());
+        let opened = |id| JournalEntry::Opened(Box::new(SessionOpened::unknown(id, BootNs(1))));
+        let mut sessions = Sessions::default();
+        sessions.learn(&opened(alias), boot_id, wall);
+        assert_eq!(sessions.id(named.mark()), alias, "no other name is known");
+        sessions.learn(&opened(named), boot_id, wall);
+        sessions.learn(&opened(alias), boot_id, wall);
+        assert_eq!(sessions.id(named.mark()), named);
+        sessions.next_segment();
+        sessions.learn(&opened(alias), boot_id, wall);
+        assert_eq!(sessions.id(named.mark()), named);
+    }
 }

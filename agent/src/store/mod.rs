@@ -44,8 +44,9 @@ mod ship;
 mod shipper;
 
 pub(crate) use chunk::{Block, Chunk};
-pub(crate) use ingest::{HostCursor, cursor_of_host, names_of_host, store_of_host};
+pub(crate) use ingest::{HostCursor, cursor_of_host, names_of_host, store_of_host, stored_at};
 pub(crate) use message::{Message, MessageError, decode, spool_of};
 pub use progress::Progress;
 pub use route::{JetStream, Route, ShipConfig};
+pub(crate) use secret_id::secret_id_expiry;
 pub use shipper::Shipper;

@@ -62,7 +62,10 @@ impl Publish {
             limits: BatchLimits::default(),
             idle: IdleTime::default(),
             retry: Retry::new(),
-            secret_id: way.centre.clone().map(SecretIdCare::new),
+            secret_id: way
+                .centre
+                .clone()
+                .map(|centre| SecretIdCare::new(centre, config.secret_id_after)),
             config,
             way,
             durable,
@@ -90,8 +93,9 @@ impl Publish {
                 self.retry.failed(error.text(), None, &self.progress).await;
                 continue;
             }
-            if self.durable.changed().await.is_err() {
-                return;
+            tokio::select! {
+                changed = self.durable.changed() => if changed.is_err() { return },
+                () = due(self.secret_id.as_ref()) => self.look_after_secret_id().await,
             }
         }
     }
@@ -150,16 +154,21 @@ impl Publish {
     }
 
     async fn connect(&mut self) -> Result<(), PublishError> {
+        // First: the secret id also expires while NATS is away.
+        self.look_after_secret_id().await;
         if self.link.is_none() {
             self.link = Some(nats::link(&self.way.nats).await?);
         }
+        Ok(())
+    }
+
+    async fn look_after_secret_id(&mut self) {
         if let Some(care) = &mut self.secret_id
             && let Some(at) = care.look().await
         {
             self.progress
                 .tell(|shipping| shipping.secret_id_expires_at = Some(at));
         }
-        Ok(())
     }
 
     async fn publish_all(&mut self) -> Result<(), PublishError> {
@@ -203,6 +212,13 @@ impl Publish {
         let dir = &self.config.spool_dir;
         self.remembered
             .write(dir, self.config.spool_id, self.position);
+    }
+}
+
+async fn due(care: Option<&SecretIdCare>) {
+    match care {
+        Some(care) => care.due().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) enum PublishError {
     NoStream,
     #[error("the stream is full: {why}")]
     Full { why: String },
+    #[error("the stream has as many batches of this host as it may: {why}")]
+    FullForHost { why: String },
     #[error("JetStream refuses the batch: {why}")]
     Refused { why: String },
     #[error("JetStream did not answer within {} s", after.as_secs())]
@@ -53,6 +55,10 @@ impl PublishError {
             (PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe, _) => {
                 Self::Silent { after }
             }
+            // The server has one code for both limits.
+            (_, Some(api)) if api.to_string().contains("per subject") => Self::FullForHost {
+                why: api.to_string(),
+            },
             (_, Some(api)) if NO_ROOM.contains(&api.error_code()) => Self::Full {
                 why: api.to_string(),
             },
@@ -87,6 +93,17 @@ impl PublishError {
             }
             Self::Full { .. } => {
                 "check that `vctl-agent ingest` runs, raise the limits of the stream, or make room on the server: deploy/nats/README.md".to_owned()
+            }
+            Self::FullForHost { .. } => {
+                "if Postgres refuses one of them, the rest waits behind it: the log of `vctl-agent ingest` names this host and the \
+                 reason: deploy/nats/README.md"
+                    .to_owned()
+            }
+            Self::Refused { .. } => {
+                "check this host's account on the server: deploy/nats/README.md".to_owned()
+            }
+            Self::Silent { .. } => {
+                "check that JetStream of the server runs, and its disk: deploy/nats/README.md".to_owned()
             }
             Self::TooLarge { .. } => {
                 format!("set `max_payload` of the server to at least {LEAST_PAYLOAD}")

@@ -1,6 +1,7 @@
 //! The spool to ship, and the way to the central store: Postgres, or JetStream.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use uuid::Uuid;
 use vctl_common::id::BootId;
@@ -21,6 +22,9 @@ pub struct ShipConfig {
     pub shipped: Option<Position>,
     /// Events that earlier agents of this boot shipped.
     pub events_shipped: u64,
+    /// A host with nothing to ship looks up its secret id for the first time after this time, so a fleet that restarts does
+    /// not log in at once.
+    pub secret_id_after: Duration,
     pub route: Route,
 }
 

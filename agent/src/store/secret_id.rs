@@ -14,7 +14,7 @@ const WEEK: Duration = Duration::from_hours(7 * 24);
 
 /// End and total lifetime of the secret id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Expiry {
+pub(crate) struct Expiry {
     pub at: SystemTime,
     pub lives: Duration,
 }
@@ -27,6 +27,31 @@ pub(super) struct Keeper {
     role: String,
     next_look: Option<SystemTime>,
     warned: Option<Duration>,
+}
+
+/// Returns the end of the secret id in a file; `None` for one that never expires. `role` is `auth/<mount>/role/<name>`.
+///
+/// # Errors
+/// The file cannot be read, or Vault does not answer.
+pub(crate) async fn secret_id_expiry(
+    vault: &Vault,
+    file: &Path,
+    role: &str,
+) -> Result<Option<Expiry>, String> {
+    let secret_id = read(file).map_err(|error| error.to_string())?;
+    let path = format!("{role}/secret-id/lookup");
+    let data = vault
+        .write(&path, &json!({ "secret_id": secret_id.expose() }))
+        .await
+        .map_err(|error| error.to_string())?;
+    let lives = Duration::from_secs(data["secret_id_ttl"].as_u64().unwrap_or(0));
+    let at = data["expiration_time"]
+        .as_str()
+        .and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    Ok(at.filter(|_| !lives.is_zero()).map(|at| Expiry {
+        at: at.into(),
+        lives,
+    }))
 }
 
 /// Pause between two checks of the expiry.
@@ -89,22 +114,8 @@ impl Keeper {
         expiry
     }
 
-    /// `None` for a secret id that never expires.
     async fn expiry(&self, vault: &Vault) -> Result<Option<Expiry>, String> {
-        let secret_id = read(&self.path).map_err(|error| error.to_string())?;
-        let path = format!("{}/secret-id/lookup", self.role);
-        let data = vault
-            .write(&path, &json!({ "secret_id": secret_id.expose() }))
-            .await
-            .map_err(|error| error.to_string())?;
-        let lives = Duration::from_secs(data["secret_id_ttl"].as_u64().unwrap_or(0));
-        let at = data["expiration_time"]
-            .as_str()
-            .and_then(|text| text.parse::<jiff::Timestamp>().ok());
-        Ok(at.filter(|_| !lives.is_zero()).map(|at| Expiry {
-            at: at.into(),
-            lives,
-        }))
+        secret_id_expiry(vault, &self.path, &self.role).await
     }
 
     async fn rotate(&self, vault: &Vault) -> Result<(), String> {

@@ -1,8 +1,8 @@
-//! Care for the secret id of a host that holds no connection to the central store.
+//! Care for the secret id of a host that holds no connection to the central store, also if it has nothing to ship.
 
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 use tracing::debug;
 use vctl_common::causes::WithCauses;
 use vctl_common::status::Millis;
@@ -22,14 +22,29 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct SecretIdCare {
     centre: Centre,
     next: Instant,
+    /// A fleet that restarts must not log in at once, so a host with nothing to ship looks later than one that ships.
+    quiet_until: Instant,
 }
 
 impl SecretIdCare {
-    pub(super) fn new(centre: Centre) -> Self {
+    /// `quiet` is the time until the first look of a host with nothing to ship.
+    pub(super) fn new(centre: Centre, quiet: Duration) -> Self {
+        let now = Instant::now();
         Self {
             centre,
-            next: Instant::now(),
+            next: now,
+            quiet_until: now + quiet,
         }
+    }
+
+    /// Waits until a host with nothing to ship has to look. Loses nothing if it is dropped.
+    pub(super) async fn due(&self) {
+        sleep_until(self.next.max(self.quiet_until).into()).await;
+    }
+
+    /// Notes that the secret id was looked up over another connection.
+    pub(super) fn looked(&mut self) {
+        self.next = Instant::now() + INTERVAL;
     }
 
     /// Returns when the secret id expires; `None` if it was not looked up now, or has no end.

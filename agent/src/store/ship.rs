@@ -25,6 +25,7 @@ use super::reader::{Reader, Sought};
 use super::remembered::Remembered;
 use super::retry::Retry;
 use super::route::ShipConfig;
+use super::secret_id_care::SecretIdCare;
 use super::start::{announce, go_on_at, is_dropped_between};
 use crate::centre::Centre;
 use crate::end_request::ShipperDesk;
@@ -51,6 +52,7 @@ pub(super) struct Ship {
     idle: IdleTime,
     retry: Retry,
     end_requests: EndRequests,
+    secret_id: SecretIdCare,
 }
 
 impl Ship {
@@ -73,6 +75,7 @@ impl Ship {
             idle: IdleTime::default(),
             retry: Retry::new(),
             end_requests: EndRequests::new(desk, config.boot_id),
+            secret_id: SecretIdCare::new(centre.clone(), config.secret_id_after),
             config,
             centre,
             durable,
@@ -101,6 +104,11 @@ impl Ship {
             tokio::select! {
                 changed = self.durable.changed() => if changed.is_err() { return },
                 () = self.end_requests.due() => {}
+                () = self.secret_id.due() => {
+                    if let Some(at) = self.secret_id.look().await {
+                        self.progress.tell(|shipping| shipping.secret_id_expires_at = Some(at));
+                    }
+                }
             }
         }
     }
@@ -186,6 +194,7 @@ impl Ship {
         if let Some(connection) = &mut self.connection {
             self.client = Some(connection.client().await?);
             if let Some(expiry) = connection.look_after_secret_id(wall_now()).await {
+                self.secret_id.looked();
                 let at = Millis::from_time(expiry.at);
                 self.progress
                     .tell(|shipping| shipping.secret_id_expires_at = Some(at));

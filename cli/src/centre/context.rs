@@ -1,9 +1,11 @@
 //! Everything that a command needs to reach the centre: settings, runtime, Vault, connections.
 
 use std::cell::RefCell;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use tokio::signal::unix::SignalKind;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
@@ -234,18 +236,22 @@ impl Context {
 /// The handlers are there when this function returns: a prompt beside it may turn off the echo before the future is polled,
 /// and a signal without a handler would then leave the terminal so.
 pub(crate) fn stop_signal() -> impl Future<Output = Stop> {
-    let streams = (
-        ignored_signals::stream(SignalKind::interrupt()),
-        ignored_signals::stream(SignalKind::terminate()),
-    );
+    // The terminal sends SIGHUP when it closes, and SIGQUIT for Ctrl-\\.
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+        SignalKind::quit(),
+    ];
+    let streams: io::Result<Vec<_>> = kinds.into_iter().map(ignored_signals::stream).collect();
     async {
-        let (Ok(mut interrupt), Ok(mut terminate)) = streams else {
+        let Ok(mut streams) = streams else {
             return std::future::pending().await;
         };
-        tokio::select! {
-            () = ignored_signals::next(&mut interrupt) => {}
-            () = ignored_signals::next(&mut terminate) => {}
-        }
+        let arrivals = streams
+            .iter_mut()
+            .map(|stream| Box::pin(ignored_signals::next(stream)));
+        select_all(arrivals).await;
         Stop::Interrupted
     }
 }

@@ -21,7 +21,7 @@ use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
 use crate::ui::moment;
 use crate::ui::moment::Moment;
-use crate::ui::{Screen, notice, records, time};
+use crate::ui::{Screen, list_limit, notice, records, time};
 
 /// Show the access log: which person connected to which host
 ///
@@ -117,8 +117,14 @@ async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
     if args.without_access {
         show_without_access(args, &filter, &mut store, &mut screen).await?;
     } else {
-        let (accesses, unexplained) = store.accesses_and_unexplained(&filter, args.limit).await?;
+        let limit = list_limit::to_read(args.limit);
+        let (mut accesses, unexplained) = store.accesses_and_unexplained(&filter, limit).await?;
+        let more = list_limit::cut(&mut accesses, args.limit);
         write(args, &accesses, &mut screen)?;
+        if more {
+            screen.flush()?;
+            list_limit::note_older();
+        }
         if accesses.is_empty() {
             notice::note("no matching entries in the access log");
         }
@@ -171,7 +177,11 @@ async fn show_without_access(
     store: &mut Store,
     screen: &mut Screen,
 ) -> Result<(), Stop> {
-    let listed = store.logins_without_access(filter, args.limit).await?;
+    let limit = list_limit::to_read(args.limit);
+    let mut listed = store.logins_without_access(filter, limit).await?;
+    if list_limit::cut(&mut listed, args.limit) {
+        list_limit::note_older();
+    }
     if !args.output.is_for_people() {
         return Ok(records::write(
             screen,

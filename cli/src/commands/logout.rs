@@ -1,7 +1,7 @@
 //! `vctl logout`: revokes the token and removes it.
 
 use vctl_common::causes::WithCauses;
-use vctl_common::vault::{Auth, Vault};
+use vctl_common::vault::{Auth, Vault, VaultError};
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
@@ -35,11 +35,15 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
         // A token of another server is removed as well, but not sent to this one.
         let cached = login.cache().read().unwrap_or_default();
         let ours = login.cached().unwrap_or_default();
+        let vault = ours.as_ref().map(|token| {
+            let auth = Auth::Token(token.token.clone());
+            Vault::connect(&login.settings().vault, auth)
+        });
         if login.cache().remove()? {
-            match (&ours, &cached) {
-                (Some(token), _) => {
-                    let auth = Auth::Token(token.token.clone());
-                    let vault = Vault::connect(&login.settings().vault, auth)?;
+            match (vault, &cached) {
+                // For example the file of Vault's CA is gone.
+                (Some(Err(error)), _) => not_revoked(&error),
+                (Some(Ok(vault)), _) => {
                     let held = db_logins::hold_all(login.state()).await;
                     if held.is_incomplete {
                         notice::note(
@@ -52,10 +56,7 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
                         .await
                     {
                         Ok(_) => notice::done("logged out"),
-                        Err(error) => notice::note(&format!(
-                            "logged out here, but the token could not be revoked in Vault: {}",
-                            WithCauses(&error)
-                        )),
+                        Err(error) => not_revoked(&error),
                     }
                 }
                 (None, Some(token)) => notice::note(&format!(
@@ -75,4 +76,11 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
         }
         Ok(())
     })
+}
+
+fn not_revoked(error: &VaultError) {
+    notice::note(&format!(
+        "logged out here, but the token could not be revoked in Vault: {}",
+        WithCauses(error)
+    ));
 }

@@ -1,9 +1,10 @@
 //! `vctl ssh-config`: lines of ssh_config for the hosts of the inventory.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use vctl_common::count::counted;
@@ -95,9 +96,11 @@ fn text(globals: &Globals, place: &SocketDir) -> Result<String, Stop> {
     })?;
     hosts.retain(|host| host.state != HostState::Retired);
     hosts.sort_by(|one, other| order::by_name(&one.name, &other.name));
-    let vctl = env::current_exe().map_err(|error| {
+    let running = env::current_exe().map_err(|error| {
         CliError::new(Exit::Failure, "cannot find the path of the running vctl").caused_by(&error)
     })?;
+    let path = env::var_os("PATH").unwrap_or_default();
+    let vctl = lasting_path(&path, &running).unwrap_or(running);
     let paths = Paths {
         vctl: &vctl,
         agent: &place.agent(),
@@ -111,6 +114,17 @@ fn text(globals: &Globals, place: &SocketDir) -> Result<String, Stop> {
         ));
     }
     Ok(rendered.text)
+}
+
+/// Returns the path of `vctl` in `PATH`, if it is the running program. The running program's own path may have a version
+/// in it (Homebrew, Nix), and would be gone after an upgrade.
+fn lasting_path(path: &OsStr, running: &Path) -> Option<PathBuf> {
+    let running = running.canonicalize().ok()?;
+    let candidates = env::split_paths(path)
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join("vctl"));
+    let same = |path: &PathBuf| path.canonicalize().is_ok_and(|path| path == running);
+    candidates.into_iter().find(same)
 }
 
 /// Returns whether the local `ssh` refuses user names with shell characters, as OpenSSH does from 9.6 on
@@ -156,4 +170,27 @@ fn include(place: &SocketDir) -> Result<Include, CliError> {
 fn cannot(what: &str, place: &SocketDir, error: &io::Error) -> CliError {
     let message = format!("cannot {what} `{}`", place.config().display());
     CliError::new(Exit::Failure, message).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn link_in_path_is_preferred_to_a_versioned_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["vctl-1.0", "bin", "other"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        let running = at("vctl-1.0/vctl");
+        fs::write(&running, "").unwrap();
+        fs::write(at("other/vctl"), "").unwrap();
+        let path = env::join_paths([at("other"), at("bin")]).unwrap();
+        assert_eq!(lasting_path(&path, &running), None);
+        symlink(&running, at("bin/vctl")).unwrap();
+        assert_eq!(lasting_path(&path, &running), Some(at("bin/vctl")));
+    }
 }

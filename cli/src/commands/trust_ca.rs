@@ -53,7 +53,7 @@ Examples:
   vctl trust-ca --cloud-init > user-data      For new machines; also `--script`")]
 #[command(group(clap::ArgGroup::new("where").required(true).args(["host", "root", "script", "cloud_init"])))]
 pub(crate) struct TrustCaArgs {
-    /// Name, address or part of a name of a host, or user@address[:port]
+    /// Name or address of a host (on a terminal a part of its name), or user@address[:port]
     #[arg(value_name = "HOST", value_parser = HostSelector::parse, add = completion::destination())]
     host: Option<HostSelector>,
 
@@ -126,7 +126,13 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
             args.may_record(context, wanted).await?;
             let mut orders = args.orders(&settings).await?;
             let directory = HostLookup::new(context)?;
-            let asked = ssh::look_up(&directory, &loaded.config, wanted, interaction);
+            // Without a question, a part of a name could mean another host.
+            let naming = if args.yes {
+                Interaction::Never
+            } else {
+                interaction
+            };
+            let asked = ssh::look_up(&directory, &loaded.config, wanted, naming);
             let LookedUpHost { plan, grants, .. } = asked.await?;
             gate::require(context, GatedCommand::TrustCa, None, grants).await?;
             let target = &plan.target;

@@ -11,7 +11,7 @@ use super::untrusted;
 use crate::audit::model::{Access, AccessFilter};
 use crate::error::Stop;
 use crate::session::centre::Store;
-use crate::ui::time;
+use crate::ui::{list_limit, time};
 
 pub(super) const NAME: &str = "vctl_access_log";
 
@@ -38,6 +38,8 @@ pub(super) struct Arguments {
 pub(super) struct AccessesAnswer {
     /// Number of accesses in `access_log`
     count: usize,
+    /// Older accesses match too: give a higher `limit`
+    more: bool,
     /// The newest first
     access_log: Vec<AccessEntry>,
     /// Warnings about rows that could not be read
@@ -92,10 +94,12 @@ pub(super) async fn call(open: &OpenContext, wanted: &Arguments) -> Result<Acces
         ..AccessFilter::default()
     };
     let limit = Count::limit(wanted.limit, USUAL, MOST);
-    let accesses = store.accesses(&filter, limit).await?;
+    let mut accesses = store.accesses(&filter, list_limit::to_read(limit)).await?;
+    let more = list_limit::cut(&mut accesses, limit);
     let notes = store.take_notes();
     Ok(AccessesAnswer {
         count: accesses.len(),
+        more,
         access_log: accesses.iter().map(entry).collect(),
         notes: notes.iter().map(untrusted::line).collect(),
     })

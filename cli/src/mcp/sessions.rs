@@ -16,7 +16,7 @@ use crate::session::json;
 use crate::session::model::{Filter, Selector, SessionName};
 use crate::session::source::Source as _;
 use crate::ui::format::OutputFormat;
-use crate::ui::records;
+use crate::ui::{list_limit, records};
 
 pub(super) const NAME: &str = "vctl_session";
 
@@ -53,6 +53,8 @@ pub(super) struct Arguments {
 pub(super) struct SessionsAnswer {
     /// Number of sessions in `sessions`
     count: usize,
+    /// Older sessions match too: give a higher `limit`
+    more: bool,
     /// Each with person, host, times, `complete` and `gaps`; with `session`, also its `events`
     sessions: Vec<Map<String, Value>>,
     /// `offset` of the next page of events; null at the end
@@ -82,16 +84,20 @@ pub(super) async fn call(open: &OpenContext, wanted: &Arguments) -> Result<Sessi
         user: wanted.user.clone(),
         ..Filter::default()
     };
+    let mut more = false;
     let (sessions, next_offset) = if let Some(name) = &wanted.session {
         let offset = wanted.offset.map_or(0, Count::index);
         timelines(&mut store, selector(name)?, &filter, offset).await?
     } else {
         let limit = Count::limit(wanted.limit, USUAL, MOST);
-        (list(&mut store, &filter, limit).await?, None)
+        let (sessions, is_cut) = list(&mut store, &filter, limit).await?;
+        more = is_cut;
+        (sessions, None)
     };
     let notes = store.take_notes();
     Ok(SessionsAnswer {
         count: sessions.len(),
+        more,
         sessions,
         next_offset,
         notes: notes.iter().map(untrusted::line).collect(),
@@ -114,11 +120,12 @@ async fn list(
     store: &mut Store,
     filter: &Filter,
     limit: usize,
-) -> Result<Vec<Map<String, Value>>, Stop> {
-    let listed = store.list(filter, limit, true).await?;
+) -> Result<(Vec<Map<String, Value>>, bool), Stop> {
+    let mut listed = store.list(filter, list_limit::to_read(limit), true).await?;
+    let more = list_limit::cut(&mut listed, limit);
     let mut document = Vec::new();
     records::write(&mut document, OutputFormat::Json, &json::Sessions, &listed)?;
-    sessions_of(&document)
+    Ok((sessions_of(&document)?, more))
 }
 
 async fn timelines(

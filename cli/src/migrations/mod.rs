@@ -59,6 +59,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0028_stream_ingest",
     "0029_stream_blocked",
     "0030_stream_names",
+    "0031_stream_stored_at",
 ];
 
 impl Migration {

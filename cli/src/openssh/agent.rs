@@ -35,7 +35,8 @@ pub(super) struct Agent {
 impl Agent {
     /// Answers clients, for as long as the future is polled.
     pub(super) async fn serve(self, listener: Listener) {
-        while let Ok(stream) = listener.accept().await {
+        loop {
+            let stream = listener.next().await;
             let agent = self.clone();
             // The task ends with its stream or with the process.
             tokio::spawn(async move { agent.talk(stream).await });

@@ -84,8 +84,8 @@ pub(crate) async fn run(place: &SocketDir, ending: Ending) -> io::Result<()> {
     look.tick().await;
     loop {
         tokio::select! {
-            stream = listener.accept() => {
-                let (stream, place) = (stream?, place.clone());
+            stream = listener.next() => {
+                let place = place.clone();
                 asked = Instant::now();
                 tokio::spawn(async move { connect(stream, &place).await });
             }

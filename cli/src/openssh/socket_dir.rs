@@ -12,6 +12,7 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use nix::errno::Errno;
@@ -19,6 +20,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 use sha2::{Digest as _, Sha256};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::sleep;
 use vctl_common::file_lock::{self, Tried};
 
 use crate::error::CliError;
@@ -29,6 +31,9 @@ use crate::files::state_dir::StateDir;
 /// Maximum length of a socket's path on the strictest system, and the length of the longest name in the directory.
 const PATH: usize = 103;
 const NAME: usize = "/0123456789012345678901.sock".len();
+
+/// Pause after a failed accept.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The directory, accessible only to its owner.
 #[derive(Clone, Debug)]
@@ -261,8 +266,18 @@ impl Listener {
         })
     }
 
-    /// Accepts the next connection of a process of the same user.
-    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+    /// Returns the next connection of a process of the same user. After a failure, most likely for too many open files,
+    /// it pauses: the next login needs this socket.
+    pub(super) async fn next(&self) -> UnixStream {
+        loop {
+            match self.accept().await {
+                Ok(stream) => return stream,
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    }
+
+    async fn accept(&self) -> io::Result<UnixStream> {
         loop {
             let (stream, _) = self.socket.accept().await?;
             let own = nix::unistd::geteuid().as_raw();

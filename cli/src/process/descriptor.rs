@@ -36,6 +36,13 @@ impl Descriptor {
     }
 }
 
+/// Replaces standard output by `/dev/null`, so that its reader gets the end.
+pub(crate) fn close_stdout() -> io::Result<()> {
+    let null = File::options().write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdout(&null)?;
+    Ok(())
+}
+
 /// Reads one line of standard input, and no byte of the next line, which may answer the next question.
 pub(crate) fn read_line(text: &mut String) -> io::Result<usize> {
     let mut line = Vec::new();

@@ -1,6 +1,7 @@
 //! The access log: a row for each request, written before a host gets the certificate.
 //!
-//! While Postgres is unavailable, the row is stored on this machine and sent later: see [`super::access_outbox`].
+//! While Postgres is unavailable, the row is stored on this machine and sent later: see [`super::access_outbox`] and
+//! [`super::access_replay`].
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -20,6 +21,8 @@ use vctl_common::pg::{Client, PgError, Pool};
 
 use super::access_end::End;
 use super::access_outbox::{Outbox, OutboxEntry};
+use super::access_replay;
+use super::access_store;
 use super::confirmation::Confirmation;
 use super::deadlines;
 use super::error::SshError;
@@ -27,8 +30,8 @@ use super::route_plan::{RoutePlan, Target};
 use crate::centre::context::Context;
 use crate::centre::shared_connection::SharedConnection;
 use crate::error::{CliError, Stop};
+use crate::inventory::cache::InventoryOrigin;
 use crate::inventory::lookup::HostLookup;
-use crate::ssh;
 use crate::ssh_ca::user_certificate::Credential;
 use crate::ui::notice;
 
@@ -85,7 +88,7 @@ impl<'a> AccessLog<'a> {
             context,
             connection: RefCell::new(SharedConnection::of(pool)),
             person: OnceCell::new(),
-            outbox: Outbox::in_dir(context.state()),
+            outbox: Outbox::in_dir(context.state(), InventoryOrigin::of(context.settings())),
             command,
             version,
             is_shared_pool: true,
@@ -176,7 +179,7 @@ impl<'a> AccessLog<'a> {
         let person = self.person().await?;
         let closing = async {
             let client = self.connection().get().await?;
-            ssh::access_store::close(&***client, person, id, &end).await
+            access_store::close(&***client, person, id, &end).await
         };
         match timeout(deadlines::ACCESS_ROW, closing).await {
             Ok(Ok(())) => Ok(()),
@@ -283,16 +286,14 @@ impl<'a> AccessLog<'a> {
     /// Sends the rows that were stored on this machine, if Postgres just stored a row; otherwise it is probably still
     /// unavailable.
     pub(crate) async fn replay(&self) {
-        if !self.stored.get() || self.outbox.is_empty() {
+        if !self.stored.get() {
             return;
         }
         let Ok(person) = self.person().await else {
             return;
         };
-        let replaying = async {
-            let mut client = self.connection().get_alone().await?;
-            self.outbox.replay(person, &mut client).await
-        };
+        let connect = async || self.connection().get_alone().await;
+        let replaying = access_replay::replay(&self.outbox, person, connect);
         if let Ok(Err(error)) = timeout(deadlines::ACCESS_ROW, replaying).await
             && !error.is_away()
         {
@@ -305,7 +306,7 @@ impl<'a> AccessLog<'a> {
 
     async fn store(&self, person: &str, access: &Value) -> Result<i64, PgError> {
         let client = self.connection().get().await?;
-        ssh::access_store::open(&***client, person, access).await
+        access_store::open(&***client, person, access).await
     }
 
     /// Returns the host lookup, with the connection that also writes the row: creating a login takes most of the time of
@@ -359,7 +360,7 @@ impl<'a> AccessLog<'a> {
             "ca_fingerprint": own.map(|own| &own.ca_fingerprint),
             "cert_serial": own.and_then(|own| own.serial),
             "key_id": own.map(|own| own.certificate.key_id()),
-            "command": self.command,
+            "command": self.command.as_deref().map(|command| access_store::cut(command, access_store::COMMAND_LENGTH)),
             "source_ip": source.map(|source| source.ip()),
             "source_port": source.map(|source| source.port()),
             "client_host": client_host(),

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use vctl_common::causes::WithCauses;
 
+use super::access_store::{ERROR_LENGTH, cut};
 use super::error::SshError;
 
 /// End of a connection, as recorded in the log.
@@ -55,6 +56,7 @@ impl End {
     }
 
     pub(super) fn to_json(&self) -> Value {
-        json!({"result": self.result, "exit_code": self.exit_code, "error": self.error})
+        let error = self.error.as_deref().map(|error| cut(error, ERROR_LENGTH));
+        json!({"result": self.result, "exit_code": self.exit_code, "error": error})
     }
 }

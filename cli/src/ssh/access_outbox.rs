@@ -3,6 +3,9 @@
 //! One file per access, with one JSON object per line: its beginning, then its end. Each line is on disk before vctl
 //! continues. The process that writes the file holds a lock on it, so that no other process sends an access that still
 //! goes on. On a file system without locks, an access is sent only when it has its end, or is days old.
+//!
+//! Each file names its origin: the Vault server and the database that the access belongs to.
+//! [`access_replay`](super::access_replay) sends it only to that database.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -17,15 +20,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 use vctl_common::file_lock::{self, Tried};
-use vctl_common::pg::{Client, PgError};
 
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::files::state_dir::StateDir;
-use crate::ssh;
+use crate::inventory::cache::InventoryOrigin;
 
 /// Maximum size; an access has two short lines.
 const MOST: u64 = 1 << 20;
+
+/// Suffix of the files. The directory also has the one of refused accesses.
+const SUFFIX: &str = "jsonl";
 
 /// An access stored on this machine.
 #[derive(Clone, Debug)]
@@ -46,16 +51,20 @@ impl Eq for OutboxEntry {}
 /// One line of a file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum OutboxLine {
+pub(super) enum OutboxLine {
     /// The row is not in Postgres yet.
     Opened {
         person: String,
+        /// Older versions of vctl did not write it.
+        origin: Option<InventoryOrigin>,
         at: Timestamp,
         access: Value,
     },
     /// The row is in Postgres.
     Stored {
         person: String,
+        /// Older versions of vctl did not write it.
+        origin: Option<InventoryOrigin>,
         id: i64,
     },
     Ended {
@@ -69,14 +78,38 @@ enum OutboxLine {
 pub(crate) struct Outbox {
     state: StateDir,
     dir: PathBuf,
+    /// Where this process records accesses.
+    origin: InventoryOrigin,
+}
+
+/// A file whose access has ended, locked.
+pub(super) struct FinishedFile {
+    pub(super) path: PathBuf,
+    pub(super) content: FileContent,
+    _lock: File,
+}
+
+/// The lines of a file.
+#[derive(Debug)]
+pub(super) enum FileContent {
+    Lines(Vec<OutboxLine>),
+    /// Not even the first line is complete: no certificate was offered.
+    Incomplete,
+    /// The first line is complete and cannot be read, or the file is too large.
+    Unreadable,
 }
 
 impl Outbox {
-    pub(crate) fn in_dir(state: &StateDir) -> Self {
+    pub(crate) fn in_dir(state: &StateDir, origin: InventoryOrigin) -> Self {
         Self {
             state: state.clone(),
             dir: state.file("spool"),
+            origin,
         }
+    }
+
+    pub(super) fn origin(&self) -> &InventoryOrigin {
+        &self.origin
     }
 
     /// Stores the beginning of an access.
@@ -91,7 +124,13 @@ impl Outbox {
     ) -> Result<OutboxEntry, CliError> {
         let person = person.to_owned();
         self.state.make()?;
-        let line = OutboxLine::Opened { person, at, access };
+        let origin = Some(self.origin.clone());
+        let line = OutboxLine::Opened {
+            person,
+            origin,
+            at,
+            access,
+        };
         self.begin(&line).map_err(|error| self.cannot_store(&error))
     }
 
@@ -104,9 +143,9 @@ impl Outbox {
         at: Timestamp,
     ) -> Result<(), CliError> {
         self.state.make()?;
-        let person = person.to_owned();
+        let (person, origin) = (person.to_owned(), Some(self.origin.clone()));
         let keeping = || {
-            let entry = self.begin(&OutboxLine::Stored { person, id })?;
+            let entry = self.begin(&OutboxLine::Stored { person, origin, id })?;
             append(&entry.file, &OutboxLine::Ended { at, end })
         };
         keeping().map_err(|error| self.cannot_store(&error))
@@ -123,38 +162,31 @@ impl Outbox {
             .map_err(|error| self.cannot_store(&error))
     }
 
-    /// Returns whether nothing is stored; reads only the directory.
-    pub(crate) fn is_empty(&self) -> bool {
-        fs::read_dir(&self.dir).map_or(true, |mut entries| entries.next().is_none())
-    }
-
-    /// Sends the accesses of `person`. Those of other people stay, for them to send.
-    pub(crate) async fn replay(&self, person: &str, client: &mut Client) -> Result<(), PgError> {
+    /// Returns the files of stored accesses, the oldest first; reads only the directory.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
         let mut paths: Vec<PathBuf> = fs::read_dir(&self.dir)
             .into_iter()
             .flatten()
             .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|suffix| suffix == SUFFIX))
             .collect();
         // The names sort by creation time.
         paths.sort();
-        for path in paths {
-            let Some((lines, _lock)) = finished(&path) else {
-                continue;
-            };
-            if store_lines(person, client, &lines).await? {
-                let _ = fs::remove_file(&path);
-            }
-        }
-        Ok(())
+        paths
+    }
+
+    /// Moves a file out of the way, because Postgres or vctl never takes it. Returns the new path.
+    pub(super) fn refuse(&self, path: &Path) -> io::Result<PathBuf> {
+        let dir = self.dir.join("refused");
+        make_dir(&dir)?;
+        let to = dir.join(path.file_name().unwrap_or_default());
+        fs::rename(path, &to)?;
+        Ok(to)
     }
 
     fn begin(&self, line: &OutboxLine) -> io::Result<OutboxEntry> {
-        match DirBuilder::new().mode(0o700).create(&self.dir) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-        let path = self.dir.join(format!("{}.jsonl", Uuid::now_v7()));
+        make_dir(&self.dir)?;
+        let path = self.dir.join(format!("{}.{SUFFIX}", Uuid::now_v7()));
         let file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -180,6 +212,13 @@ impl Outbox {
     }
 }
 
+fn make_dir(dir: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn append(mut file: &File, line: &OutboxLine) -> io::Result<()> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
@@ -187,13 +226,13 @@ fn append(mut file: &File, line: &OutboxLine) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Returns the lines of an access that has ended, and the lock on its file.
-fn finished(path: &Path) -> Option<(Vec<OutboxLine>, File)> {
+/// Locks and reads a file; `None` while its access goes on.
+pub(super) fn finished(path: PathBuf) -> Option<FinishedFile> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(O_NONBLOCK)
-        .open(path)
+        .open(&path)
         .ok()?;
     let tried = file_lock::try_exclusive(&file).ok()?;
     if tried == Tried::Busy {
@@ -205,12 +244,31 @@ fn finished(path: &Path) -> Option<(Vec<OutboxLine>, File)> {
     }
     let mut text = Vec::new();
     (&file).take(MOST).read_to_end(&mut text).ok()?;
-    let lines = text.split(|&byte| byte == b'\n');
+    let content = content_of(&text);
+    let may_go_on = tried == Tried::Unsupported
+        && !matches!(&content, FileContent::Lines(lines) if lines.len() > 1)
+        && !is_old(&file);
+    (!may_go_on).then_some(FinishedFile {
+        path,
+        content,
+        _lock: file,
+    })
+}
+
+/// Reads the first bytes of a file, at most `MOST`.
+fn content_of(text: &[u8]) -> FileContent {
     // After a crash of the machine the last line may be incomplete; complete lines are valid.
-    let lines = lines.map_while(|line| serde_json::from_slice(line).ok());
-    let lines: Vec<OutboxLine> = lines.collect();
-    let may_go_on = tried == Tried::Unsupported && lines.len() < 2 && !is_old(&file);
-    (!may_go_on).then_some((lines, file))
+    let lines = text.split(|&byte| byte == b'\n');
+    let lines: Vec<OutboxLine> = lines
+        .map_while(|line| serde_json::from_slice(line).ok())
+        .collect();
+    if !lines.is_empty() {
+        FileContent::Lines(lines)
+    } else if text.contains(&b'\n') || text.len() as u64 >= MOST {
+        FileContent::Unreadable
+    } else {
+        FileContent::Incomplete
+    }
 }
 
 /// Returns whether the file was last written days ago.
@@ -220,41 +278,28 @@ fn is_old(file: &File) -> bool {
     written.is_ok_and(|written| written.elapsed().is_ok_and(|age| age > DAYS))
 }
 
-/// Sends the lines. Returns whether the file can be removed.
-async fn store_lines(
-    person: &str,
-    client: &mut Client,
-    lines: &[OutboxLine],
-) -> Result<bool, PgError> {
-    let ended = match lines.get(1) {
-        Some(OutboxLine::Ended { at, end }) => {
-            let mut end = end.clone();
-            end["closed_at"] = Value::String(at.to_string());
-            Some(end)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_incomplete_first_line_counts_as_nothing() {
+        let stored = br#"{"stored":{"person":"p","id":7}}"#;
+        let lines = |text: &[u8]| match content_of(text) {
+            FileContent::Lines(lines) => Some(lines.len()),
+            _ => None,
+        };
+        assert_eq!(lines(&[stored, &b"\n"[..]].concat()), Some(1));
+        assert_eq!(
+            lines(&[stored, &b"\n{\"ended\":{\"at"[..]].concat()),
+            Some(1)
+        );
+        let most = usize::try_from(MOST).unwrap();
+        for text in [&b"{\"later\":{}}\n"[..], b"\n", &vec![b'x'; most]] {
+            assert!(matches!(content_of(text), FileContent::Unreadable));
         }
-        _ => None,
-    };
-    // In one transaction: after a partial write, the whole access would be sent again.
-    let client: &mut vctl_common::pg::tokio_postgres::Client = client;
-    let transaction = client.transaction().await?;
-    let id = match lines.first() {
-        Some(OutboxLine::Opened {
-            person: whose,
-            at,
-            access,
-        }) if whose == person => {
-            let mut access = access.clone();
-            access["opened_at"] = Value::String(at.to_string());
-            ssh::access_store::open(&transaction, person, &access).await?
+        for text in [&b""[..], br#"{"opened":{"pers"#] {
+            assert!(matches!(content_of(text), FileContent::Incomplete));
         }
-        Some(OutboxLine::Stored { person: whose, id }) if whose == person => *id,
-        // Not even the first line is complete: no certificate was offered.
-        None => return Ok(true),
-        Some(_) => return Ok(false),
-    };
-    if let Some(end) = ended {
-        ssh::access_store::close(&transaction, person, id, &end).await?;
     }
-    transaction.commit().await?;
-    Ok(true)
 }

@@ -5,6 +5,23 @@ use serde_json::Value;
 use vctl_common::pg::PgError;
 use vctl_common::pg::tokio_postgres::GenericClient;
 
+/// Maximum number of characters of the command in a row.
+pub(super) const COMMAND_LENGTH: usize = 4096;
+
+/// Maximum number of characters of the error in a row.
+pub(super) const ERROR_LENGTH: usize = 500;
+
+/// Returns the text without NUL, which `jsonb` refuses, cut to so many characters as Postgres cuts it. Without this, a
+/// stored access may be too large to send.
+pub(super) fn cut(text: &str, most: usize) -> String {
+    let text = text.replace('\0', "\u{fffd}");
+    if text.chars().nth(most).is_none() {
+        return text;
+    }
+    let kept = text.chars().take(most.saturating_sub(1));
+    kept.chain(['\u{2026}']).collect()
+}
+
 /// Commits a row and returns its id.
 pub(crate) async fn open(
     client: &impl GenericClient,
@@ -30,4 +47,17 @@ pub(crate) async fn close(
         [(&person, Type::TEXT), (&id, Type::INT8), (end, Type::JSONB)];
     client.query_typed(statement, &values).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn texts_of_a_row_are_cut_as_postgres_cuts_them() {
+        assert_eq!(cut("uptime", 6), "uptime");
+        assert_eq!(cut("uptimes", 6), "uptim\u{2026}");
+        assert_eq!(cut("a\0b", 6), "a\u{fffd}b");
+        assert_eq!(cut(&"\u{e9}".repeat(9), 8).chars().count(), 8);
+    }
 }

@@ -15,13 +15,16 @@ use crate::inventory::cache::{RecentFile, SnapshotFile};
 use crate::inventory::{Host, Route, resolve};
 use crate::rbac::cache::GrantsFile;
 use crate::rbac::command::GatedCommand;
+use crate::ui::ask::Interaction;
 
 /// Returns the plan, if the cached grants of this user permit it and the cached hosts have one host of this name.
 pub(super) fn cached_plan(
     context: &Context,
     config: &Config,
     destination: &Destination,
+    interaction: Interaction,
 ) -> Option<RoutePlan> {
+    destination.check().ok()?;
     let now = Timestamp::now();
     let (state, settings) = (context.state(), context.settings());
     let person = context.known_display_name()?;
@@ -34,11 +37,15 @@ pub(super) fn cached_plan(
             RoutePlan::new(Vec::new(), target, true)
         }
         HostSelector::Any => return None,
-        ref wanted @ (HostSelector::Part(ref query) | HostSelector::Exact(ref query)) => {
+        ref wanted @ (HostSelector::Part(ref query)
+        | HostSelector::PartForCommand(ref query)
+        | HostSelector::Exact(ref query)) => {
             let file = SnapshotFile::in_dir(state, settings);
             let hosts = file.read_small(now).ok()?.hosts;
+            // The lookup asks the user before a command runs on the host of a part of a name.
+            let parts = matches!(wanted, HostSelector::Part(_)) && wanted.accepts_part(interaction);
             let found = resolve(&hosts, query).into_iter().cloned().collect();
-            let host = one_of(found, wanted, query).ok()?;
+            let host = one_of(found, parts, query).ok()?;
             let route = Route::among(&hosts, &host.name).ok()?;
             plan_of(&route, mount, config)?
         }

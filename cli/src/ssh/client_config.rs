@@ -38,8 +38,19 @@ fn has_aes() -> bool {
     false
 }
 
+/// Whether the host may show a certificate instead of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HostCertificates {
+    Preferred,
+    Refused,
+}
+
 /// Returns the settings of a connection. `known` are the key types to request from the host first.
-pub(super) fn config(known: &[Algorithm], keepalive: Duration) -> client::Config {
+pub(super) fn config(
+    known: &[Algorithm],
+    certificates: HostCertificates,
+    keepalive: Duration,
+) -> client::Config {
     let defaults = Preferred::DEFAULT;
     // First the types that can be compared with known keys; certificates are verified by themselves.
     let mut key = known.to_vec();
@@ -60,7 +71,10 @@ pub(super) fn config(known: &[Algorithm], keepalive: Duration) -> client::Config
         keepalive_max: deadlines::KEEPALIVES,
         preferred: Preferred {
             cipher: Cow::Owned(ciphers(&defaults.cipher, has_aes())),
-            host_key_certificates: Cow::Owned(key.clone()),
+            host_key_certificates: Cow::Owned(match certificates {
+                HostCertificates::Preferred => key.clone(),
+                HostCertificates::Refused => Vec::new(),
+            }),
             key: Cow::Owned(key),
             ..defaults
         },

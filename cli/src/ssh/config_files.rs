@@ -5,17 +5,23 @@
 //! that `ssh` reads, so most connections start no process for it.
 
 use std::env;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::time::Duration;
 
 use nix::unistd::{User, getuid};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::route_plan::Target;
 use crate::files::home;
 use crate::files::ssh_config::{EXPANDED, Reader, SYSTEM};
 use crate::files::state_dir::StateDir;
 use crate::ui::notice;
+
+/// Time limit of `ssh -G`: `Match exec` may run any command.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const REVOKED: &str = "revokedhostkeys";
 const KNOWN: [&str; 2] = ["userknownhostsfile", "globalknownhostsfile"];
@@ -31,18 +37,24 @@ pub(super) struct ConfigFiles {
 
 /// Asks `ssh` for the files of a host, where ssh_config has any.
 pub(super) async fn of(target: &Target) -> ConfigFiles {
-    let target = target.clone();
-    let asking = tokio::task::spawn_blocking(move || asked(&target));
-    asking.await.unwrap_or_default()
-}
-
-fn asked(target: &Target) -> ConfigFiles {
     let home = home::dir();
-    let keywords = keywords(home.as_deref());
+    let reading = tokio::task::spawn_blocking(move || {
+        let keywords = keywords(home.as_deref());
+        (home, keywords)
+    });
+    let Ok((home, keywords)) = reading.await else {
+        return ConfigFiles::default();
+    };
     if !keywords.revoked && !keywords.known {
         return ConfigFiles::default();
     }
-    let said = ssh(home.as_deref(), target);
+    let said = match timeout(PATIENCE, ssh(home.as_deref(), target)).await {
+        Ok(said) => said,
+        Err(_) => Err(format!(
+            "`ssh -G` did not end within {} s",
+            PATIENCE.as_secs()
+        )),
+    };
     let files = said.and_then(|text| Said::read(&text, home, target));
     files.unwrap_or_else(|why| {
         if !keywords.revoked {
@@ -93,7 +105,7 @@ fn keywords(home: Option<&Path>) -> Keywords {
 }
 
 /// Returns what `ssh -G` prints for a host.
-fn ssh(home: Option<&Path>, target: &Target) -> Result<String, String> {
+async fn ssh(home: Option<&Path>, target: &Target) -> Result<String, String> {
     let account = User::from_uid(getuid()).ok().flatten();
     // `ssh` reads the files of the account's home, whatever `HOME` is.
     let is_its_home = account.is_some_and(|account| Some(&*account.dir) == home);
@@ -107,6 +119,7 @@ fn ssh(home: Option<&Path>, target: &Target) -> Result<String, String> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .kill_on_drop(true)
         .spawn()
         .map_err(|error| format!("cannot run `ssh -G`: {error}"))?;
     if let Some(mut stdin) = child.stdin.take()
@@ -115,10 +128,11 @@ fn ssh(home: Option<&Path>, target: &Target) -> Result<String, String> {
         let own = home.map(|home| format!("Include \"{}/.ssh/config\"\n", home.display()));
         let text = format!("{}Match all\nInclude {SYSTEM}\n", own.unwrap_or_default());
         // An `ssh` that ended early says why.
-        let _ = stdin.write_all(text.as_bytes());
+        let _ = stdin.write_all(text.as_bytes()).await;
     }
     let output = child
         .wait_with_output()
+        .await
         .map_err(|error| error.to_string())?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);

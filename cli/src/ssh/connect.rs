@@ -7,11 +7,13 @@ use std::pin::pin;
 use futures_util::future::{Either, select, try_join_all};
 use russh::ChannelStream;
 use russh::client::Msg;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::access::Row;
 use super::access_end::End;
+use super::client_config::HostCertificates;
 use super::connect_context::ConnectContext;
 use super::deadlines;
 use super::dial;
@@ -152,7 +154,11 @@ async fn connect_by_route(
         let (stream, passed) =
             pass_jumps(first, jumps, &plan.target, context, &credentials).await?;
         let (target, inbound) = (&plan.target, Some(context.inbound.clone()));
-        let connection = Connection::shake_hands(stream, target, context, inbound).await?;
+        let redial = async || match passed.last() {
+            Some(last) => last.connect_on(&target.name, target.addr).await,
+            None => Err(SshError::no_certificate()),
+        };
+        let connection = shake_hands(stream, redial, target, context, inbound).await?;
         Ok((connection, passed))
     };
     match (done.await, credentials.last()) {
@@ -193,7 +199,8 @@ pub(super) async fn start_route(
     let network = async {
         let stream = dial::tcp(&first.name, first.addr).await?;
         let _ = tell_source.send(stream.local_addr().ok());
-        Connection::shake_hands(stream, first, context, inbound).await
+        let redial = async || dial::tcp(&first.name, first.addr).await;
+        shake_hands(stream, redial, first, context, inbound).await
     };
     let writes_row = Cell::new(false);
     let centre = async {
@@ -248,9 +255,38 @@ pub(super) async fn pass_jumps(
         if index + 1 == jumps.len() {
             return Ok((stream, passed));
         }
-        connection = Connection::shake_hands(stream, next, context, None).await?;
+        let redial = async || match passed.last() {
+            Some(last) => last.connect_on(&next.name, next.addr).await,
+            None => Err(SshError::no_certificate()),
+        };
+        connection = shake_hands(stream, redial, next, context, None).await?;
     }
     Err(SshError::no_certificate())
+}
+
+/// Makes the handshake. A host that shows the certificate of an unknown CA may have a known key of another type: then
+/// `redial` connects once more, and the host is asked for no certificate.
+async fn shake_hands<S>(
+    stream: S,
+    redial: impl AsyncFnOnce() -> Result<S, SshError>,
+    target: &Target,
+    context: &ConnectContext<'_>,
+    inbound: Option<mpsc::Sender<Inbound>>,
+) -> Result<Connection, SshError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let certificates = HostCertificates::Preferred;
+    let again = inbound.clone();
+    let first = Connection::shake_hands(stream, target, context, inbound, certificates).await;
+    match first {
+        Err(error) if error.hides_known_key() => {
+            let stream = redial().await?;
+            let certificates = HostCertificates::Refused;
+            Connection::shake_hands(stream, target, context, again, certificates).await
+        }
+        done => done,
+    }
 }
 
 /// Returns one certificate for each hop in order, the target's last; they are requested in parallel.

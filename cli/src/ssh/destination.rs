@@ -3,6 +3,11 @@
 use std::net::IpAddr;
 
 use super::target::HostSelector;
+use crate::error::CliError;
+use crate::exit_code::Exit;
+
+/// Maximum number of characters of a login user, as in the access log.
+const LONGEST_USER: usize = 255;
 
 /// A host, with the user and port that override the inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,18 +53,47 @@ impl Destination {
         self
     }
 
+    /// Lets the user confirm a host that is named by a part of its name, because a command runs there at once.
+    #[must_use]
+    pub(crate) fn for_command(mut self) -> Self {
+        if let HostSelector::Part(host) = self.wanted {
+            self.wanted = HostSelector::PartForCommand(host);
+        }
+        self
+    }
+
     /// Returns the host. An address together with a user is used without the inventory.
     pub(crate) fn wanted(&self) -> HostSelector {
         match (&self.wanted, &self.user) {
-            (HostSelector::Part(host), Some(user)) => match host.parse::<IpAddr>() {
-                Ok(ip) => HostSelector::Address {
-                    user: user.clone(),
-                    addr: (ip, self.port.unwrap_or(22)).into(),
-                },
-                Err(_) => self.wanted.clone(),
-            },
+            (HostSelector::Part(host) | HostSelector::PartForCommand(host), Some(user)) => {
+                match host.parse::<IpAddr>() {
+                    Ok(ip) => HostSelector::Address {
+                        user: user.clone(),
+                        addr: (ip, self.port.unwrap_or(22)).into(),
+                    },
+                    Err(_) => self.wanted.clone(),
+                }
+            }
             _ => self.wanted.clone(),
         }
+    }
+
+    /// Checks that the access log takes the user. Without this, an access of an outage could never be recorded.
+    ///
+    /// # Errors
+    /// The user is too long, or has a NUL byte.
+    pub(super) fn check(&self) -> Result<(), CliError> {
+        let ((Some(user), _) | (None, HostSelector::Address { user, .. })) =
+            (&self.user, &self.wanted)
+        else {
+            return Ok(());
+        };
+        if user.chars().count() <= LONGEST_USER && !user.contains('\0') {
+            return Ok(());
+        }
+        let message =
+            format!("a login user has at most {LONGEST_USER} characters, and no NUL byte");
+        Err(CliError::new(Exit::Usage, message))
     }
 
     pub(crate) fn user(&self) -> Option<&str> {
@@ -149,6 +183,20 @@ mod tests {
         let parsed = Destination::parse("root@web-1:22").unwrap();
         let parsed = parsed.or_rather(Some("app"), Some(2222));
         assert_eq!((parsed.user(), parsed.port()), (Some("app"), Some(2222)));
+    }
+
+    #[test]
+    fn user_that_the_access_log_refuses_is_refused() {
+        let with = |user: &str| {
+            let web = Destination::parse("web-1").unwrap();
+            let address = Destination::parse(&format!("{user}@10.0.0.1")).unwrap();
+            let checked = web.or_rather(Some(user), None).check();
+            assert_eq!(checked.is_ok(), address.check().is_ok());
+            checked.is_ok()
+        };
+        assert!(with(&"\u{e9}".repeat(255)));
+        assert!(!with(&"a".repeat(256)));
+        assert!(!with("a\0b"));
     }
 
     #[test]

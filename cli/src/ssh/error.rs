@@ -29,6 +29,18 @@ impl fmt::Display for ConnectStep {
     }
 }
 
+/// The reason why a connection failed or was lost.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectionError {
+    #[error(transparent)]
+    Failed(#[from] russh::Error),
+    /// The server sent this text with its disconnect message.
+    #[error("the host closed the connection: {0}")]
+    ClosedByHost(String),
+    #[error("{0}")]
+    Ended(String),
+}
+
 /// A connection failed or was lost.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SshError {
@@ -50,7 +62,7 @@ pub(crate) enum SshError {
         step: ConnectStep,
         host: String,
         #[source]
-        source: russh::Error,
+        source: ConnectionError,
     },
     #[error(transparent)]
     HostKey(Box<HostKeyError>),
@@ -69,13 +81,13 @@ pub(crate) enum SshError {
         jump: String,
         host: String,
         #[source]
-        source: Box<russh::Error>,
+        source: Box<ConnectionError>,
     },
     #[error("the connection to `{host}` was lost")]
     Lost {
         host: String,
         #[source]
-        source: russh::Error,
+        source: ConnectionError,
     },
     /// Standard output or standard error cannot be written, for example because the disk is full.
     #[error("cannot write the output")]
@@ -111,6 +123,11 @@ impl SshError {
             self,
             Self::HostKey(_) | Self::Refused { .. } | Self::Centre(_)
         )
+    }
+
+    /// Returns whether the host may show a known key if it is asked for no host certificate.
+    pub(super) fn hides_known_key(&self) -> bool {
+        matches!(self, Self::HostKey(error) if matches!(**error, HostKeyError::Changed { hides_known_type: true, .. }))
     }
 
     /// Returns true when the server or Vault refused, false when it could not be reached.

@@ -78,6 +78,7 @@ pub(super) async fn find(
     destination: &Destination,
     interaction: Interaction,
 ) -> Result<PermittedHost, NoPlan> {
+    destination.check()?;
     let directory = access.directory();
     let wanted = destination.wanted();
     let found = target::look_up(&directory, config, &wanted, interaction).await?;

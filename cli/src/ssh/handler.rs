@@ -1,11 +1,14 @@
 //! Actions that a server starts: it shows its key and a banner, and opens channels.
 
+use std::sync::{Arc, Mutex};
+
 use russh::Channel;
-use russh::client::{self, ChannelOpenHandle, Msg};
+use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg};
 use russh::keys::PublicKeyOrCertificate;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::ui::notice;
+use super::error::ConnectionError;
+use crate::ui::{notice, sanitize};
 
 /// Maximum number of banner lines shown.
 const BANNER_LINES: usize = 50;
@@ -15,7 +18,8 @@ pub(crate) enum Inbound {
     /// A client connected to a forwarded port of the server.
     Forwarded {
         channel: Channel<Msg>,
-        /// The forwarded port of the server.
+        /// The forwarded address and port of the server.
+        address: String,
         port: u32,
         reply: ChannelOpenHandle,
     },
@@ -32,6 +36,48 @@ pub(super) struct KeyQuestion {
     pub(super) accept: oneshot::Sender<()>,
 }
 
+/// Maximum number of characters of the server's reason that are kept.
+const REASON_LENGTH: usize = 200;
+
+/// The reason of the end of a connection, once it has ended.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EndReason(Arc<Mutex<Option<ConnectionError>>>);
+
+impl EndReason {
+    /// Returns the reason instead of `source`, which says only that the connection is gone.
+    pub(super) fn or(&self, source: russh::Error) -> ConnectionError {
+        let is_vague = matches!(
+            source,
+            russh::Error::Disconnect
+                | russh::Error::SendError
+                | russh::Error::RecvError
+                | russh::Error::HUP
+        );
+        let reason = is_vague.then(|| self.0.lock().ok()?.take()).flatten();
+        reason.unwrap_or(source.into())
+    }
+
+    fn set(&self, reason: DisconnectReason<russh::Error>) {
+        let reason = match reason {
+            DisconnectReason::ReceivedDisconnect(told) => {
+                let text: String = told.message.trim().chars().take(REASON_LENGTH).collect();
+                if text.is_empty() {
+                    return;
+                }
+                ConnectionError::ClosedByHost(sanitize::visible(&text).into_owned())
+            }
+            DisconnectReason::Error(russh::Error::Disconnect) => return,
+            DisconnectReason::Error(russh::Error::KeepaliveTimeout) => {
+                ConnectionError::Ended("the host did not answer keepalives".to_owned())
+            }
+            DisconnectReason::Error(error) => error.into(),
+        };
+        if let Ok(mut place) = self.0.lock() {
+            *place = Some(reason);
+        }
+    }
+}
+
 /// Handler of a connection's callbacks.
 pub(crate) struct Handler {
     /// Dropped with the connection.
@@ -40,6 +86,7 @@ pub(crate) struct Handler {
     /// The accepted key: the server shows it again in each key exchange.
     accepted: Option<russh::keys::PublicKey>,
     inbound: Option<mpsc::Sender<Inbound>>,
+    reason: EndReason,
 }
 
 impl Handler {
@@ -48,12 +95,14 @@ impl Handler {
         alive: watch::Sender<()>,
         ask: mpsc::Sender<KeyQuestion>,
         inbound: Option<mpsc::Sender<Inbound>>,
+        reason: EndReason,
     ) -> Self {
         Self {
             _alive: alive,
             ask,
             accepted: None,
             inbound,
+            reason,
         }
     }
 }
@@ -71,6 +120,18 @@ impl client::Handler for Handler {
             notice::done(&format!("| {line}"));
         }
         Ok(())
+    }
+
+    async fn disconnected(
+        &mut self,
+        reason: DisconnectReason<Self::Error>,
+    ) -> Result<(), Self::Error> {
+        let result = match &reason {
+            DisconnectReason::ReceivedDisconnect(_) => Ok(()),
+            DisconnectReason::Error(_) => Err(russh::Error::Disconnect),
+        };
+        self.reason.set(reason);
+        result
     }
 
     async fn check_server_key(
@@ -101,7 +162,7 @@ impl client::Handler for Handler {
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
         channel: Channel<Msg>,
-        _address: &str,
+        address: &str,
         port: u32,
         _from: &str,
         _from_port: u32,
@@ -112,6 +173,7 @@ impl client::Handler for Handler {
         if let Some(inbound) = &self.inbound {
             let _ = inbound.try_send(Inbound::Forwarded {
                 channel,
+                address: address.to_owned(),
                 port,
                 reply,
             });

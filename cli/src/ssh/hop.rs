@@ -14,13 +14,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::client_config::config;
+use super::client_config::{HostCertificates, config};
 use super::connect_context::ConnectContext;
 use super::deadlines;
 use super::error::{ConnectStep, SshError};
 use super::first_channel::FirstChannel;
 use super::forward::Endpoint;
-use super::handler::{Handler, Inbound, KeyQuestion};
+use super::handler::{EndReason, Handler, Inbound, KeyQuestion};
 use super::route_plan::Target;
 use crate::ssh_ca::user_certificate::Credential;
 
@@ -33,6 +33,7 @@ pub(crate) struct Connection {
     handle: Handle<Handler>,
     /// Never sends a value; its sender is dropped with the connection.
     alive: watch::Receiver<()>,
+    reason: EndReason,
     /// The channel that was requested with the login, until it is used.
     first: Cell<Option<RequestedChannel>>,
 }
@@ -44,17 +45,20 @@ impl Connection {
         target: &Target,
         context: &ConnectContext<'_>,
         inbound: Option<mpsc::Sender<Inbound>>,
+        certificates: HostCertificates,
     ) -> Result<Self, SshError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (ask, mut asked) = mpsc::channel(1);
         let (alive_with, alive) = watch::channel(());
-        let handler = Handler::new(alive_with, ask, inbound);
+        let reason = EndReason::default();
+        let handler = Handler::new(alive_with, ask, inbound, reason.clone());
         let host = &*target.name;
         let keys = &context.keys;
         let named = keys.files(target).await;
-        let config = config(&keys.preferred(host, &named), context.keepalive);
+        let preferred = keys.preferred(host, &named);
+        let config = config(&preferred, certificates, context.keepalive);
         let config = Arc::new(config);
         let connecting = client::connect_stream(config, stream, handler);
         tokio::pin!(connecting);
@@ -65,10 +69,10 @@ impl Connection {
                     let handle = connected.map_err(|source| SshError::Failed {
                         step: ConnectStep::Handshake,
                         host: host.to_owned(),
-                        source,
+                        source: reason.or(source),
                     })?;
                     let first = Cell::default();
-                    return Ok(Self { host: host.to_owned(), handle, alive, first });
+                    return Ok(Self { host: host.to_owned(), handle, alive, reason, first });
                 }
                 Some(question) = asked.recv() => {
                     let KeyQuestion { shown, accept } = question;
@@ -98,7 +102,7 @@ impl Connection {
             AuthResult::Failure { .. } if self.handle.is_closed() => Err(SshError::Failed {
                 step: ConnectStep::Authentication,
                 host: self.host.clone(),
-                source: russh::Error::Disconnect,
+                source: self.reason.or(russh::Error::Disconnect),
             }),
             AuthResult::Failure {
                 partial_success, ..
@@ -131,7 +135,8 @@ impl Connection {
         let answer = self
             .handle
             .authenticate_openssh_cert(user, key, certificate);
-        let answer = within(ConnectStep::Authentication, &self.host, answer);
+        let reason = self.reason.clone();
+        let answer = within(ConnectStep::Authentication, &self.host, &reason, answer);
         let (answer, mut opening) = (pin!(answer), pin!(first.open(opener)));
         // In this order: the request for the channel is sent behind the certificate.
         let (answer, opened) = match select(answer, opening.as_mut()).await {
@@ -143,9 +148,9 @@ impl Connection {
         }
         let opened = match opened {
             Some(opened) => opened,
-            None => within(ConnectStep::Channel, &self.host, opening.map(Ok)).await?,
+            None => within(ConnectStep::Channel, &self.host, &reason, opening.map(Ok)).await?,
         };
-        let failed = |source| failed(ConnectStep::Channel, &self.host, source);
+        let failed = |source| failed(ConnectStep::Channel, &self.host, &reason, source);
         let opened = opened.map(|opened| (first.clone(), opened.map_err(failed)));
         self.first.set(opened);
         Ok(answer)
@@ -176,7 +181,7 @@ impl Connection {
         }
         let opening = wanted.open(self.handle.channel_opener());
         let opening = opening.map(|opened| opened.unwrap_or(Err(russh::Error::Inconsistent)));
-        within(ConnectStep::Channel, &self.host, opening).await
+        within(ConnectStep::Channel, &self.host, &self.reason, opening).await
     }
 
     fn does_not_connect_on(&self, error: SshError, to: String) -> SshError {
@@ -197,7 +202,7 @@ impl Connection {
     /// Makes the host listen; returns its port.
     pub(crate) async fn listen(&self, address: &str, port: u16) -> Result<u16, SshError> {
         let asking = self.handle.tcpip_forward(address, u32::from(port));
-        let given = within(ConnectStep::Channel, &self.host, asking).await?;
+        let given = within(ConnectStep::Channel, &self.host, &self.reason, asking).await?;
         // The server returns a port only if it chose it.
         Ok(u16::try_from(given)
             .ok()
@@ -218,7 +223,7 @@ impl Connection {
     pub(crate) fn lost(&self, source: russh::Error) -> SshError {
         SshError::Lost {
             host: self.host.clone(),
-            source,
+            source: self.reason.or(source),
         }
     }
 
@@ -237,6 +242,7 @@ impl Connection {
 async fn within<T>(
     step: ConnectStep,
     host: &str,
+    reason: &EndReason,
     work: impl Future<Output = Result<T, russh::Error>>,
 ) -> Result<T, SshError> {
     let after = match step {
@@ -244,7 +250,7 @@ async fn within<T>(
         _ => deadlines::CHANNEL,
     };
     match timeout(after, work).await {
-        Ok(done) => done.map_err(|source| failed(step, host, source)),
+        Ok(done) => done.map_err(|source| failed(step, host, reason, source)),
         Err(_) => Err(SshError::TooSlow {
             step,
             host: host.to_owned(),
@@ -253,10 +259,10 @@ async fn within<T>(
     }
 }
 
-fn failed(step: ConnectStep, host: &str, source: russh::Error) -> SshError {
+fn failed(step: ConnectStep, host: &str, reason: &EndReason, source: russh::Error) -> SshError {
     SshError::Failed {
         step,
         host: host.to_owned(),
-        source,
+        source: reason.or(source),
     }
 }

@@ -34,6 +34,9 @@ pub(crate) enum HostKeyError {
         host: String,
         fingerprint: Fingerprint,
         place: LinePosition,
+        /// The host showed a certificate of an unknown CA, for a key of another type than the known ones. It may have a
+        /// known key too.
+        hides_known_type: bool,
     },
     #[error("the host key of `{host}`, {fingerprint}, was revoked by line {} of {}", place.line, place.file.display())]
     Revoked {
@@ -213,6 +216,8 @@ impl<'a> HostKeys<'a> {
         match known.verdict(host, key) {
             KeyVerdict::Known => Ok(()),
             KeyVerdict::Changed(place) => Err(HostKeyError::Changed {
+                hides_known_type: shown.certificate().is_some()
+                    && !known.has_type(host, &key.algorithm()),
                 host: host.to_owned(),
                 fingerprint,
                 place,
@@ -309,6 +314,7 @@ fn accept(
             host,
             fingerprint,
             place,
+            hides_known_type: false,
         }),
         (Ok(false), KeyVerdict::Revoked(place)) => Err(HostKeyError::Revoked {
             host,

@@ -29,6 +29,7 @@ mod handler;
 mod access;
 mod access_end;
 mod access_outbox;
+mod access_replay;
 mod session;
 mod forward;
 mod error;

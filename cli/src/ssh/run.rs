@@ -146,7 +146,14 @@ pub(crate) async fn run(
         number = signals.end() => {
             // Vault may have signed a certificate.
             if let Some(plan) = planned.take() {
-                access.record_stop(&plan, &ended_by_signal(number)).await;
+                // A second signal ends vctl at once.
+                let why = ended_by_signal(number);
+                tokio::select! {
+                    () = access.record_stop(&plan, &why) => {}
+                    number = signals.end() => {
+                        return Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0)));
+                    }
+                }
             }
             Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0)))
         }
@@ -173,7 +180,7 @@ pub(super) async fn find(
 
 /// Returns the plan from what is cached on this machine.
 fn cached(context: &Context, config: &Config, request: &SshRequest) -> Option<RoutePlan> {
-    let mut plan = cached_plan(context, config, &request.destination)?;
+    let mut plan = cached_plan(context, config, &request.destination, request.interaction)?;
     request.choose_mount(&mut plan);
     Some(plan)
 }
@@ -224,7 +231,10 @@ async fn work(
     signals: &Signals,
 ) -> Result<Outcome, SshError> {
     let connection = &reached.connection;
-    forwarding.listen_there(connection).await?;
+    tokio::select! {
+        listening = forwarding.listen_there(connection) => listening?,
+        number = signals.end() => return Ok(Outcome::Signalled(number)),
+    }
     let until_ended = async {
         tokio::select! {
             () = connection.ended() => Err(connection.lost(russh::Error::Disconnect)),

@@ -20,7 +20,7 @@ use crate::rbac::lookup as grants_lookup;
 use crate::rbac::lookup::{LookedUpGrants, PostgresAway};
 use crate::ssh_ca;
 use crate::ssh_ca::user_certificate::RoleSource;
-use crate::ui::ask::Interaction;
+use crate::ui::ask::{Interaction, confirmed};
 
 /// Maximum number of candidates that an error lists.
 const CANDIDATES: usize = 20;
@@ -28,8 +28,11 @@ const CANDIDATES: usize = 20;
 /// The host as the user named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HostSelector {
-    /// A host of the inventory: its name, one of its addresses, or a part of its name.
+    /// A host of the inventory: its name, one of its addresses, or a part of its name. A part needs a terminal: a
+    /// script would act on another host once the meant one is gone.
     Part(String),
+    /// Like `Part`, but the user confirms the host that a part of a name means, because a command runs there at once.
+    PartForCommand(String),
     /// Like `Part`, but only the whole name or an address.
     Exact(String),
     /// The user chooses from a list.
@@ -39,6 +42,12 @@ pub(crate) enum HostSelector {
 }
 
 impl HostSelector {
+    /// Returns whether a part of a name is enough.
+    pub(super) fn accepts_part(&self, interaction: Interaction) -> bool {
+        matches!(self, Self::Part(_) | Self::PartForCommand(_))
+            && interaction == Interaction::Allowed
+    }
+
     /// Parses `HOST` and `user@addr[:port]`; an IPv6 address with a port is in brackets.
     ///
     /// # Errors
@@ -128,7 +137,9 @@ pub(crate) async fn look_up(
             let host = picker::choose(hosts, &known, interaction).await?;
             (host, mount?, grants)
         }
-        HostSelector::Part(query) | HostSelector::Exact(query) => {
+        HostSelector::Part(query)
+        | HostSelector::PartForCommand(query)
+        | HostSelector::Exact(query) => {
             let source = directory.open().await?;
             // One round trip: the connection sends all queries before it waits.
             let (found, mount, now, grants) = tokio::join!(
@@ -139,16 +150,19 @@ pub(crate) async fn look_up(
             );
             drop(source);
             let (found, mount) = (found?, mount?);
-            let ask =
-                matches!(wanted, HostSelector::Part(_)) && interaction == Interaction::Allowed;
-            let host = if ask && found.len() > 1 {
+            let parts = wanted.accepts_part(interaction);
+            let host = if parts && found.len() > 1 {
                 let known = PickerContext {
                     now: now?,
                     recent: directory.recently_used(),
                 };
                 picker::choose(found, &known, interaction).await?
             } else {
-                one_of(found, wanted, query)?
+                let host = one_of(found, parts, query)?;
+                if matches!(wanted, HostSelector::PartForCommand(_)) && !is_named(&host, query) {
+                    confirm_part(&host, query, interaction).await?;
+                }
+                host
             };
             (host, mount, grants)
         }
@@ -243,23 +257,31 @@ fn address_name(addr: SocketAddr) -> String {
     }
 }
 
-/// Returns the only matching host.
+/// Returns whether this is the whole name of the host, or one of its addresses.
+pub(super) fn is_named(host: &Host, query: &str) -> bool {
+    let is_address = |ip| host.addresses().contains(&ip);
+    host.name.eq_ignore_ascii_case(query) || address(query).is_some_and(is_address)
+}
+
+/// Asks whether a command runs on the host that a part of its name means.
+async fn confirm_part(host: &Host, query: &str, interaction: Interaction) -> Result<(), Stop> {
+    let name = &host.name;
+    let question =
+        format!("`{query}` is a part of the name `{name}`. Run the command on `{name}`?");
+    if confirmed(interaction, &question).await? {
+        return Ok(());
+    }
+    let message = format!("the command was not run: no host is named `{query}`");
+    Err(CliError::new(Exit::NotFound, message).into())
+}
+
+/// Returns the only matching host; `parts` are accepted beside whole names and addresses, or not.
 ///
 /// # Errors
 /// `NotFound` if there is none, or more than one.
-pub(super) fn one_of(
-    found: Vec<Host>,
-    wanted: &HostSelector,
-    query: &str,
-) -> Result<Host, CliError> {
-    let is_exact = |host: &Host| {
-        let is_address = |ip| host.addresses().contains(&ip);
-        host.name.eq_ignore_ascii_case(query) || address(query).is_some_and(is_address)
-    };
-    let (mut found, others) = match wanted {
-        HostSelector::Exact(_) => found.into_iter().partition::<Vec<_>, _>(is_exact),
-        _ => (found, Vec::new()),
-    };
+pub(super) fn one_of(found: Vec<Host>, parts: bool, query: &str) -> Result<Host, CliError> {
+    let is_wanted = |host: &Host| parts || is_named(host, query);
+    let (mut found, others) = found.into_iter().partition::<Vec<_>, _>(is_wanted);
     if found.len() == 1
         && let Some(host) = found.pop()
     {
@@ -283,7 +305,7 @@ pub(super) fn one_of(
             .hint("`vctl list` shows the hosts, and `vctl sync` imports new ones")
     } else {
         CliError::new(Exit::NotFound, format!("{what}: {}", names.join(", ")))
-            .hint("give the whole name of one of them")
+            .hint("give the whole name of one of them; a part is enough only on a terminal")
     };
     Err(error)
 }
@@ -295,6 +317,27 @@ mod tests {
     fn address(user: &str, addr: &str) -> HostSelector {
         let (user, addr) = (user.to_owned(), addr.parse().unwrap());
         HostSelector::Address { user, addr }
+    }
+
+    #[test]
+    fn part_of_a_name_is_enough_only_on_a_terminal() {
+        use crate::inventory::tests::host;
+        let one = |parts, query| one_of(vec![host("web-10")], parts, query);
+        assert!(one(true, "web-1").is_ok());
+        assert!(one(false, "WEB-10").is_ok());
+        let error = one(false, "web-1").unwrap_err();
+        assert!(error.message.contains("`web-10`"), "{error:?}");
+        let part = HostSelector::Part("web-1".to_owned());
+        assert!(part.accepts_part(Interaction::Allowed));
+        for interaction in [
+            Interaction::Never,
+            Interaction::NoInput,
+            Interaction::NoTerminal,
+        ] {
+            assert!(!part.accepts_part(interaction));
+        }
+        let exact = HostSelector::Exact("web-1".to_owned());
+        assert!(!exact.accepts_part(Interaction::Allowed));
     }
 
     #[test]

@@ -108,10 +108,10 @@ async fn greeting(stream: &mut (impl AsyncRead + Unpin), host: &str) -> Result<B
         host: host(),
         after: deadlines::HANDSHAKE,
     })?;
-    let failed = |source| SshError::Failed {
+    let failed = |source: russh::Error| SshError::Failed {
         step: ConnectStep::Handshake,
         host: host(),
-        source,
+        source: source.into(),
     };
     match read {
         Ok(0) => Err(failed(russh::Error::Disconnect)),

@@ -10,6 +10,7 @@ pub(crate) mod format;
 mod guard;
 pub(crate) mod help;
 pub(crate) mod json;
+pub(crate) mod list_limit;
 pub(crate) mod notice;
 pub(crate) mod paragraph;
 pub(crate) mod records;

@@ -32,6 +32,7 @@ pub struct SpoolReader {
     dir: PathBuf,
     segments: Vec<SegmentFiles>,
     bytes_read: Cell<u64>,
+    shortens: bool,
 }
 
 impl SpoolReader {
@@ -45,6 +46,7 @@ impl SpoolReader {
             dir: dir.to_owned(),
             segments: dir::list(dir)?.segments,
             bytes_read: Cell::new(0),
+            shortens: false,
         })
     }
 
@@ -52,6 +54,14 @@ impl SpoolReader {
     #[must_use]
     pub fn without(mut self, number: u64) -> Self {
         self.segments.retain(|files| files.number != number);
+        self
+    }
+
+    /// Shortens the texts of every session. Entries of older agents have up to 400 KB, and an agent reads all open
+    /// sessions at once.
+    #[must_use]
+    pub fn shortened(mut self) -> Self {
+        self.shortens = true;
         self
     }
 
@@ -189,11 +199,16 @@ impl SpoolReader {
             match blocks.payload(entry)? {
                 Block::Whole(payload) => {
                     for line in journal_lines(entry.kind(), &payload) {
-                        let Ok(line) = line else {
+                        let Ok(mut line) = line else {
                             damaged.push(lost());
                             continue;
                         };
                         let boot_id = line.boot_id.unwrap_or(segment.header.boot_id());
+                        if self.shortens
+                            && let JournalEntry::Opened(opened) = &mut line.entry
+                        {
+                            opened.shorten();
+                        }
                         match line.entry {
                             JournalEntry::Gap(gap) if gap.session.is_none() => {
                                 drafts.host_wide.push((Some(boot_id), gap));

@@ -152,6 +152,13 @@ impl Draft {
     ) {
         let wall = block.wall_offset();
         match entry {
+            // The same mark, found again after its end by an agent that did not know it: the first entry has the facts.
+            JournalEntry::Opened(opened)
+                if opened.is_nameless()
+                    && self
+                        .opened
+                        .as_ref()
+                        .is_some_and(|(named, ..)| !named.is_nameless()) => {}
             JournalEntry::Opened(opened) => {
                 // A carried copy has the wall offset that was first written with it.
                 let wall = match self.opened {

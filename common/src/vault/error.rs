@@ -109,6 +109,16 @@ impl VaultError {
         }
     }
 
+    /// Returns whether the caller's own credential is missing or refused. `hint` then speaks of a host; other programs
+    /// with an AppRole have another next step.
+    pub fn is_about_credential(&self) -> bool {
+        match self {
+            Self::SecretId { .. } | Self::LoginRefused { .. } | Self::WrapInvalid => true,
+            Self::NoRole { settings, .. } => settings.is_empty(),
+            _ => false,
+        }
+    }
+
     /// Returns the next step for the user.
     pub fn hint(&self) -> Option<String> {
         Some(match self {

@@ -278,8 +278,12 @@ fn secret_header(token: &Secret<String>) -> Result<HeaderValue, VaultError> {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
     // Vault never sends the other form, a date.
-    value.trim().parse().ok().map(Duration::from_secs)
+    let wait = value.trim().parse().ok().map(Duration::from_secs)?;
+    Some(wait.min(MOST_RETRY_AFTER))
 }
+
+/// Longest wait that is taken from an answer: a proxy could otherwise stop a host's shipping for good.
+const MOST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// Returns the errors in a failed answer; if the answer is not Vault's, its beginning. The text is one
 /// line, because it may reach a terminal or a log, and a proxy or a plugin may have written it.
@@ -301,6 +305,17 @@ fn message_of(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_answer_asks_for_more_than_an_hour() {
+        let wait = |text: &'static str| {
+            let value = HeaderValue::from_static(text);
+            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, value)]))
+        };
+        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
+        assert_eq!(wait("18446744073709551615"), Some(MOST_RETRY_AFTER));
+        assert_eq!(wait("soon"), None);
+    }
 
     fn transport(addr: &str) -> Result<Transport, VaultError> {
         Transport::new(&VaultSettings::new(addr))

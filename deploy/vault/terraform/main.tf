@@ -24,8 +24,6 @@ locals {
     vctl-auditors  = ["vctl-auditor"]
     vctl-admins    = ["vctl-admin", "vctl-ssh", "vctl-auditor"]
   }, { for name in keys(module.scopes.roles) : name => [name] })
-  # The provider's name of a group, where it differs.
-  gitlab_groups = var.enable_gitlab_oidc ? module.gitlab[0].groups : {}
   # A role of each scope at both mounts.
   scope_roles = merge([for mount in keys(vault_mount.ssh) : {
     for name, role in module.scopes.roles : "${mount}/${name}" => merge(role, { mount = mount, name = name })
@@ -45,6 +43,7 @@ module "gitlab" {
   url           = var.gitlab_url
   ca_pem        = var.gitlab_ca_pem
   group         = var.gitlab_group
+  names         = keys(local.external_groups)
   members_only  = var.gitlab_members_only
   vault_address = var.vault_address
 }
@@ -233,8 +232,9 @@ resource "vault_identity_group" "this" {
 }
 
 resource "vault_identity_group_alias" "this" {
-  for_each       = local.external_groups
-  name           = lookup(local.gitlab_groups, each.key, each.key)
+  for_each = local.external_groups
+  # The provider's name of the group.
+  name           = var.enable_gitlab_oidc ? module.gitlab[0].groups[each.key] : each.key
   mount_accessor = vault_auth_backend.this["oidc"].accessor
   canonical_id   = vault_identity_group.this[each.key].id
 }
@@ -263,8 +263,9 @@ resource "vault_generic_endpoint" "gitlab_config" {
 }
 
 resource "vault_generic_endpoint" "gitlab_role" {
-  count      = var.enable_gitlab_oidc ? 1 : 0
-  depends_on = [vault_generic_endpoint.gitlab_config]
+  count = var.enable_gitlab_oidc ? 1 : 0
+  # The role opens the login, and until then each alias must be a name that only the owners of the GitLab group give.
+  depends_on = [vault_generic_endpoint.gitlab_config, vault_identity_group_alias.this]
   path       = "auth/${vault_auth_backend.this["oidc"].path}/role/vctl"
   # Vault returns the lifetimes in another form.
   disable_read = true

@@ -90,13 +90,13 @@ variable "gitlab_ca_pem" {
 }
 
 variable "gitlab_group" {
-  description = "Full path of the GitLab group with the subgroups vctl-ssh-users, vctl-auditors and vctl-admins."
+  description = "Full path of the GitLab group with the subgroups vctl-ssh-users, vctl-auditors, vctl-admins, and one for each scope."
   type        = string
   default     = ""
 }
 
 variable "gitlab_members_only" {
-  description = "Refuse users who are in none of the three subgroups. Otherwise every user with an account gets vctl-user."
+  description = "Refuse users who are in none of the subgroups. Otherwise every user with an account gets vctl-user."
   type        = bool
   default     = false
 }

@@ -13,8 +13,8 @@ const SIZES: [usize; 11] = [1, 30, 60, 63, 65, 90, 105, 125, 127, 129, 200];
 /// The largest of these sizes that still lets a hook start.
 const FITS: usize = 127;
 
-/// The limit for a complete key id: `agent/src/session/auth_info.rs`.
-const KEY_ID_KEPT: usize = 32 * 1024;
+/// The limit for a complete key id: `common/src/session/limits.rs`.
+const KEY_ID_KEPT: usize = 1024;
 
 const FIELDS: [Field; 5] = [
     Field::KeyId,
@@ -120,9 +120,9 @@ fn a_padded_certificate_is_recorded_or_refused() {
     assert!(stamped >= 45, "{stamped}");
 }
 
-/// Returns whether the agent cuts the principals. The limit is the same as for a key id.
+/// Returns whether the agent cuts the principals, of which it keeps 4 KiB.
 fn cuts_principals(field: Field, kib: usize) -> bool {
-    matches!(field, Field::Principals) && kib >= 60
+    matches!(field, Field::Principals) && kib >= 30
 }
 
 #[test]

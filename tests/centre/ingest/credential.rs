@@ -8,7 +8,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use vctl_agent::centre::Centre as Where;
+use vctl_agent::nats::Nats;
+use vctl_agent::store::{JetStream, Route};
 use vctl_common::time::wall_now;
+use vctl_common::tls::Trust;
 use vctl_tests::centre::{Centre, DATABASE, HostIdentity};
 use vctl_tests::lab::{PATIENCE, Programs, eventually};
 use vctl_tests::ship::Source;
@@ -57,6 +60,42 @@ fn a_secret_id_in_its_last_third_is_replaced() {
     assert!(works(&after), "the new secret id does not work");
     let ended = eventually(PATIENCE, || Ok(!works(&before)));
     assert!(ended.unwrap(), "the old secret id still works");
+}
+
+/// Nothing is in the spool, so no record makes the agent connect.
+#[test]
+fn a_quiet_host_replaces_its_secret_id() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    for name in ["secret-quiet", "secret-quiet-js"] {
+        let host = centre.enroll(name).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let way = about_to_expire(centre, &host, dir.path());
+        let before = fs::read_to_string(&way.secret_id_file).unwrap();
+        let source = Source::open(&dir.path().join("spool"), 1 << 20, 1 << 30).unwrap();
+        let route = if name.ends_with("-js") {
+            Route::JetStream(Box::new(JetStream {
+                // No server is needed for it.
+                nats: Nats {
+                    servers: vec!["tls://127.0.0.1:1".to_owned()],
+                    key_file: dir.path().join("nats.key"),
+                    trust: Trust::System { and: None },
+                    name: name.to_owned(),
+                },
+                centre: Some(way.clone()),
+            }))
+        } else {
+            Route::Postgres(Box::new(way.clone()))
+        };
+        let shipper = source.ship_by(Uuid::nil(), route).unwrap();
+        let kept = || Ok(fs::read_to_string(&way.secret_id_file)? != before);
+        assert!(
+            eventually(OLD, kept).unwrap(),
+            "{name}: {:?}",
+            shipper.progress().status()
+        );
+    }
 }
 
 #[test]

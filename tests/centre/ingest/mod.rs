@@ -20,3 +20,5 @@ mod stream_blocked;
 mod stream_faults;
 mod stream_identity;
 mod stream_names;
+mod stream_repair;
+mod stream_switch;

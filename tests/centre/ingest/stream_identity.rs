@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use vctl_agent::store::Shipper;
 use vctl_tests::lab::{PATIENCE, eventually};
 use vctl_tests::ship::Source;
@@ -43,6 +44,28 @@ fn a_host_publishes_only_as_itself() {
         Ok(stream.get_raw_message(1).await?.subject.to_string())
     });
     assert_eq!(subject.unwrap(), "vctl.events.js-one");
+}
+
+/// Its account has one user, so only its permissions stand between it and these subjects.
+#[test]
+fn a_host_receives_nothing_but_answers() {
+    let host = "js-curious";
+    let Some(fleet) = Fleet::of_known("curious", &[host]) else {
+        return;
+    };
+    fleet.nats.create_stream(1 << 30, 1).unwrap();
+    let received = fleet.nats.as_user(host, async |client| {
+        let mut all = client.subscribe(">").await?;
+        let mut answers = client.subscribe("_INBOX.here").await?;
+        client.publish("_INBOX.here", "x".into()).await?;
+        // The answer shows that the server has seen all of it.
+        client.request("vctl.events", "x".into()).await?;
+        let half_a_second = Duration::from_millis(500);
+        let more = tokio::time::timeout(half_a_second, all.next()).await;
+        let own = tokio::time::timeout(half_a_second, answers.next()).await;
+        Ok((matches!(more, Ok(Some(_))), matches!(own, Ok(Some(_)))))
+    });
+    assert_eq!(received.unwrap(), (false, false));
 }
 
 #[test]

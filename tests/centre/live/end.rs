@@ -3,10 +3,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
-use vctl_agent::probe::Maps;
 use vctl_common::id::SessionId;
 use vctl_common::wire::{MARKED_LINEAGE, ROLE_USER, TaskMark};
 use vctl_tests::centre::Centre;
@@ -83,6 +82,55 @@ fn ending_a_session_ends_all_its_processes_and_no_other() {
     bob.hang_up();
 }
 
+/// Processes that fork and exit all the time, so that a listed process has always ended. The chain ends when the file
+/// `go-on` is gone, at the latest after 40 s.
+const CHAIN: &str = "touch go-on; perl -e '\
+        $SIG{HUP} = $SIG{TERM} = \"IGNORE\"; my $n = 0;\
+        while (++$n && time < $^T + 40 && -e \"go-on\") {\
+            exit if fork; $n % 64 or do { open my $f, \">>\", \"beat\"; print $f \".\" } }' \
+        < /dev/null > /dev/null 2>&1 &\n\
+    touch fay-inside; exec sleep 1000";
+
+#[test]
+fn a_fork_chain_has_ended_or_is_reported_as_remaining() {
+    let Some(host) = LiveHost::start("live-chain", Options::default()) else {
+        return;
+    };
+    let mut fay = host.log_in("fay", 68, CHAIN);
+    let beats = || fs::metadata(host.lab.home().join("beat")).map_or(0, |meta| meta.len());
+    let goes_on =
+        |before| eventually(Duration::from_secs(5), || Ok(beats() > before + 20)).unwrap();
+    assert!(goes_on(0), "the chain does not run");
+    // The list of all marks takes longer than the life of a process of the chain.
+    let mut maps = host.marks();
+    let of_no_session = TaskMark {
+        session: 2,
+        start: 1,
+        marked: u32::from(MARKED_LINEAGE),
+        role: ROLE_USER,
+        groups: 0,
+    };
+    for tgid in 5_000_000..5_030_000 {
+        maps.mark_task(tgid, of_no_session).unwrap();
+    }
+    let output = host.end(&fay.id, &[]);
+    let is_left = goes_on(beats());
+    fs::remove_file(host.lab.home().join("go-on")).unwrap();
+    assert!(!fay.client.wait().unwrap().success());
+    let expected = if is_left { Some(1) } else { Some(0) };
+    assert_eq!(output.status.code(), expected, "{}", said(&output));
+    let closed = format!(
+        "select count(*) = 1 and bool_and(closed is not null) from vctl.audit_session s \
+         join vctl.audit_host h on h.id = s.host_id where h.hostname = '{}'",
+        host.identity.name
+    );
+    let is_over = eventually(PATIENCE, || Ok(host.centre.ask(&closed)? == "t"));
+    assert!(
+        is_over.unwrap(),
+        "the session has no end, or there is another one"
+    );
+}
+
 #[test]
 fn a_reused_pid_is_not_signalled() {
     let Some(host) = LiveHost::start("live-reuse", Options::default()) else {
@@ -91,8 +139,7 @@ fn a_reused_pid_is_not_signalled() {
     let carol = host.log_in("carol", 63, "touch carol-inside; exec sleep 1000");
     let mut victim = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
     // The state after a lost exit: a mark of the session at a pid that has another process now.
-    let pins = host.lab.user().strip_suffix("-0").unwrap();
-    let mut maps = Maps::pinned(&PathBuf::from("/sys/fs/bpf").join(pins)).unwrap();
+    let mut maps = host.marks();
     let session: SessionId = carol.id.parse().unwrap();
     let stale = TaskMark {
         session: session.mark(),

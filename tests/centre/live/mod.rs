@@ -6,9 +6,11 @@ mod revoke;
 mod sshd_list;
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Output};
 
 use serde_json::Value;
+use vctl_agent::probe::Maps;
 use vctl_tests::centre::{Centre, Client, HostIdentity};
 use vctl_tests::lab::{Certificate, Lab, Options, PATIENCE, Programs, eventually, process};
 
@@ -98,6 +100,11 @@ impl LiveHost {
     fn end(&self, id: &str, more: &[&str]) -> Output {
         let arguments = [&["session", "end", id, "--yes"], more].concat();
         self.vctl(&self.responder, &arguments)
+    }
+
+    /// Opens the probe's maps.
+    fn marks(&self) -> Maps {
+        Maps::pinned(&Path::new("/sys/fs/bpf").join(self.lab.id())).unwrap()
     }
 
     fn live(&self) -> Vec<Value> {

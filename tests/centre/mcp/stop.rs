@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{PipeReader, Write as _, pipe};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, ChildStdin, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -176,22 +176,8 @@ fn a_client_that_reads_nothing_does_not_block_the_end() {
     let dir = open_dir();
     let begun = dir.path().join("begun");
     let (_unread, full) = full_pipe();
-    let mut command = served.operator.at.command(&["mcp"]);
-    let mut server = command.stdin(Stdio::piped()).stdout(full).spawn().unwrap();
-    let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "a", "version": "1"}});
-    let touch = json!({"host": served.host, "command": format!("touch {}", begun.display())});
-    let mut input = server.stdin.take().unwrap();
-    for (id, method, params) in [
-        (1, "initialize", hello),
-        (
-            2,
-            "tools/call",
-            json!({"name": "vctl_ssh_exec", "arguments": touch}),
-        ),
-    ] {
-        let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
-        writeln!(input, "{request}").unwrap();
-    }
+    let touch = format!("touch {}", begun.display());
+    let (mut server, input) = server_with(&served, full.into(), &touch);
     // The answer to the first request waits for a reader.
     await_file(&begun);
     kill(Pid::from_raw(server.id().cast_signed()), Signal::SIGTERM).unwrap();
@@ -199,6 +185,45 @@ fn a_client_that_reads_nothing_does_not_block_the_end() {
         server.try_wait().unwrap().is_some()
     });
     drop(input);
+}
+
+#[test]
+fn a_closed_terminal_ends_the_running_command() {
+    let Some(served) = Served::or_skip("mcp-hangup") else {
+        return;
+    };
+    let dir = open_dir();
+    let pid = dir.path().join("pid");
+    let command = format!("{}; sleep 60; true", writes("$$", &pid));
+    let (mut server, input) = server_with(&served, Stdio::null(), &command);
+    await_file(&pid);
+    kill(Pid::from_raw(server.id().cast_signed()), Signal::SIGHUP).unwrap();
+    await_that("the command has ended", || !runs(&pid));
+    await_that("the server has ended", || {
+        server.try_wait().unwrap().is_some()
+    });
+    let rows = served.accesses();
+    assert_ne!(rows[0]["result"], "open", "{rows:?}");
+    drop(input);
+}
+
+/// Starts a server that runs this command on the host.
+fn server_with(served: &Served, stdout: Stdio, script: &str) -> (Child, ChildStdin) {
+    let mut command = served.operator.at.command(&["mcp"]);
+    let mut server = command
+        .stdin(Stdio::piped())
+        .stdout(stdout)
+        .spawn()
+        .unwrap();
+    let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "a", "version": "1"}});
+    let run = json!({"host": served.host, "command": script});
+    let run = json!({"name": "vctl_ssh_exec", "arguments": run});
+    let mut input = server.stdin.take().unwrap();
+    for (id, method, params) in [(1, "initialize", hello), (2, "tools/call", run)] {
+        let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        writeln!(input, "{request}").unwrap();
+    }
+    (server, input)
 }
 
 /// Returns a pipe that accepts no more bytes.

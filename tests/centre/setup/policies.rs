@@ -98,6 +98,7 @@ const REACH: &str = "
 | `sys/leases/revoke/database/creds/vctl-stream-ingest/ID`          |         |      |     |         |       |      |           |      |        |        |             |        | u             |
 | `auth/approle/role/vctl-stream-ingest`                            |         |      |     |         |       |      |           |      |        |        |             |        |               |
 | `auth/approle/role/vctl-stream-ingest/secret-id`                  |         |      |     |         |       |      |           |      |        |        |             |        |               |
+| `auth/approle/role/vctl-stream-ingest/secret-id/lookup`           |         |      |     |         |       |      |           |      |        |        |             |        | u             |
 ";
 
 const OTHER: &str = "reach-other";

@@ -105,6 +105,7 @@ const FUNCTIONS: &str = "
 | `stream_ingest_v1` |     |     |          |          |              |              |        |        | x        |             |        | x             |
 | `stream_cursor_v1` |     |     |          |          |              |              |        |        | x        |             |        | x             |
 | `stream_names_v1`  |     |     |          |          |              |              |        |        | x        |             |        | x             |
+| `stream_stored_at_v1` |     |     |          |          |              |              |        |        | x        |             |        | x             |
 ";
 
 #[test]

@@ -204,6 +204,51 @@ fn a_host_certificate_needs_no_known_hosts() {
 }
 
 /// Lets the Vault of the centre sign the host's key for `name`, and makes the host's sshd present that certificate.
+#[test]
+fn a_certificate_of_an_unknown_ca_hides_no_known_key() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-hidden-key");
+    let host = centre.another_host("hidden").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let keygen = |args: &[&str]| {
+        let output = Command::new("ssh-keygen").arg("-q").args(args).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    for (kind, name) in [("ecdsa", "known"), ("ecdsa", "other"), ("ed25519", "ca")] {
+        keygen(&["-t", kind, "-N", "", "-f", &at(name)]);
+    }
+    fs::write(at("host.pub"), host.public_key()).unwrap();
+    let name = "hidden-1";
+    keygen(&[
+        "-s",
+        &at("ca"),
+        "-h",
+        "-I",
+        name,
+        "-n",
+        name,
+        &at("host.pub"),
+    ]);
+    let certificate = fs::read_to_string(at("host-cert.pub")).unwrap();
+    host.show_certificate(&certificate).unwrap();
+    host.configure(&format!("HostKey {}\n", at("known")))
+        .unwrap();
+    operator.inventory(name, "127.0.0.1", host.port(), host.user());
+    let remembers = |key: &str| {
+        let key = fs::read_to_string(at(&format!("{key}.pub"))).unwrap();
+        fs::write(operator.known_hosts(), format!("{name} {key}")).unwrap();
+    };
+    operator.remembers("");
+    remembers("known");
+    let said = operator.ssh(&[name, "--", "true"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    remembers("other");
+    let said = operator.ssh(&[name, "--", "true"]);
+    assert_eq!(said.code, 76, "{said:?}");
+}
+
 fn certify(centre: &Centre, host: &Host, name: &str) {
     let admin = centre.bao.admin().unwrap();
     let role = json!({

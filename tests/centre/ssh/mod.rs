@@ -15,6 +15,7 @@ mod refusals;
 mod ports;
 mod terminal;
 mod outage;
+mod outbox;
 mod odd;
 mod descriptors;
 mod early;

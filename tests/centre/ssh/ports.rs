@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -144,6 +145,39 @@ fn standard_input_and_output_are_a_connection_of_the_host() {
     assert_eq!(said.code, 255, "{said:?}");
     let why = "`stdio-1` does not connect to `127.0.0.1:1`";
     assert!(said.stderr.contains(why), "{said:?}");
+}
+
+#[test]
+fn the_end_of_the_stream_of_a_host_is_passed_on() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "ssh-half");
+    operator.knows("half-1", centre.host.as_ref().unwrap());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let to = format!("127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let (heard_with, heard) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"bye").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        heard_with.send(text).unwrap();
+    });
+    let mut child = operator.start(&["-W", &to, "half-1"]);
+    let mut stdout = child.stdout.take().unwrap();
+    let (said_with, said) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).unwrap();
+        let _ = said_with.send(text);
+    });
+    // Standard input is still open.
+    assert_eq!(said.recv_timeout(PATIENCE).as_deref(), Ok("bye"));
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"later").unwrap();
+    drop(stdin);
+    assert_eq!(heard.recv_timeout(PATIENCE).as_deref(), Ok("later"));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -366,4 +366,11 @@ fn a_server_that_takes_no_bytes_is_left_after_its_time() {
         .read_to_string(&mut said)
         .unwrap();
     assert!(said.contains("stalls-dead"), "{said}");
+    let why = "did not answer keepalives";
+    let rows = operator.accesses("stalls-dead");
+    let recorded = rows[0]["error"].as_str().unwrap();
+    assert!(
+        said.contains(why) && recorded.contains(why),
+        "{said}{recorded}"
+    );
 }

@@ -119,7 +119,21 @@ fn a_word_that_could_mean_several_hosts_means_none() {
     );
     assert!(terminal.shown().contains("chosen"), "{}", terminal.shown());
     assert_eq!(operator.accesses("words-two").len(), 1);
-    assert_eq!(operator.ssh(&["words-o", "--", "true"]).code, 0);
+    // A part of one name needs a terminal, and a confirmation before a command runs there.
+    let said = operator.ssh(&["words-o", "--", "true"]);
+    assert_eq!(said.code, 66, "{said:?}");
+    assert!(said.stderr.contains("`words-one`"), "{said:?}");
+    for (answer, code) in [("n\r", 66), ("y\r", 0)] {
+        let mut terminal = operator.before_a_person(&["words-o", "--", "echo cho''sen"]);
+        terminal
+            .wait_for("Run the command on `words-one`?")
+            .unwrap();
+        terminal.type_in(answer).unwrap();
+        let ended = terminal.end().unwrap().code();
+        let shown = terminal.shown();
+        assert_eq!(ended, Some(code), "{shown}");
+        assert_eq!(shown.contains("chosen"), code == 0, "{shown}");
+    }
     // In a name, `%` and `_` are ordinary characters.
     assert_eq!(operator.ssh(&["words_one", "--", "true"]).code, 66);
     // With `--server`, a part of a name does not match. The error names the host that contains this part.

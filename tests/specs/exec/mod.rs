@@ -283,3 +283,45 @@ fn a_program_that_rewrites_its_own_arguments_changes_no_record() {
         (true, 0)
     );
 }
+
+#[test]
+fn a_cut_argument_of_a_failed_exec_is_flagged() {
+    let Some(lab) = lab() else { return };
+    let who = lab.certificate("alice", 5).unwrap();
+    // The longest that is recorded whole has 1,023 bytes.
+    lab.ssh_ok(
+        &who,
+        "perl -e 'exec {\"/missing\"} $_, \"x\" x $_, \"last\" for 1023, 1024, 5000; exit 0'",
+    )
+    .unwrap();
+    let session = lab.whole_session(&who).unwrap();
+    let failed = session.events.iter().filter_map(|event| match &event.kind {
+        EventKind::ExecFailed { exec, .. } if exec.filename == b"/missing" => Some(exec),
+        _ => None,
+    });
+    let seen: Vec<_> = failed
+        .map(|exec| {
+            let lengths: Vec<_> = exec.argv.iter().map(Vec::len).collect();
+            (lengths, exec.argv_truncated)
+        })
+        .collect();
+    let expected = [(1023, false), (1024, true), (1024, true)];
+    let expected = expected.map(|(len, is_cut)| (vec![4, len, 4], is_cut));
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn the_longest_name_of_a_file_is_recorded_whole() {
+    let Some(lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let who = lab.certificate("alice", 6).unwrap();
+    let name = "n".repeat(255);
+    let body =
+        format!("mkdir -p {name}/{name}; cp $T {name}/{name}/; cd {name}; {name}/exec-target");
+    stage.run(&lab, &who, &body);
+    let session = lab.whole_session(&who).unwrap();
+    let truth = stage.running().remove(0);
+    let (_, exec) = exec_of(&session, &truth).unwrap();
+    assert_eq!((&exec.exe.path, &exec.cwd), (&truth.exe, &truth.cwd));
+    assert!(!exec.exe.path_truncated && !exec.cwd_truncated, "{exec:?}");
+}

@@ -2,10 +2,12 @@
 
 mod confinement;
 mod host;
+mod host_image;
 mod images;
 mod links;
 mod packages;
 mod recovery;
+mod scripts;
 mod sshd;
 mod units;
 

@@ -137,8 +137,12 @@ fn an_older_package_warns_before_it_replaces_a_newer_one() {
         assert!(output.status.success());
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(warning(&["upgrade", "999.0"]).contains("replaces the newer version 999.0"));
-    for usual in [&["upgrade", "0.0.1"][..], &["install"]] {
+    // dpkg says `install` after a removal.
+    for word in ["upgrade", "install"] {
+        assert!(warning(&[word, "999.0"]).contains("replaces the newer version 999.0"));
+    }
+    let same = env!("CARGO_PKG_VERSION");
+    for usual in [&["upgrade", "0.0.1"][..], &["upgrade", same], &["install"]] {
         assert_eq!(warning(usual), "");
     }
 }
@@ -176,7 +180,7 @@ fn a_debian_package_upgrades_without_a_gap_and_purges_all() {
     host.ok(&format!("{dpkg} -r vctl-agent"));
     assert_eq!(host.files(""), before);
     host.ok(
-        "test ! -e /usr/sbin/vctl-agent; test ! -e /sys/fs/bpf/vctl; test -d /var/lib/vctl/spool",
+        "test ! -e /usr/sbin/vctl-agent && test ! -e /sys/fs/bpf/vctl && test -d /var/lib/vctl/spool",
     );
     host.ok(&format!("{login} true"));
     // A line that setup has not added: without the program no login would work.
@@ -211,7 +215,7 @@ fn a_debian_package_upgrades_without_a_gap_and_purges_all() {
         host.ok(&format!("rm {file}; cp $WORK/login /etc/pam.d/login"));
     }
     host.ok("rmdir /usr/lib/pam.d 2> /dev/null || true");
-    host.ok("mkdir -p /etc/vctl; touch /etc/vctl/ingest.env; systemctl enable vctl-ingest.service");
+    host.ok("mkdir -p /etc/vctl/ingest; touch /etc/vctl/ingest.env /etc/vctl/ingest/role_id; systemctl enable vctl-ingest.service");
     host.ok(&format!("{dpkg} -P vctl-agent vctl"));
     assert_eq!(host.ok(NAMED), others.replace("/etc/vctl\n", ""));
 }
@@ -230,8 +234,19 @@ fn an_rpm_package_starts_nothing_and_undoes_the_setup() {
     assert_eq!(host.ok("cat /run/systemctl.log"), "daemon-reload\n");
     host.ok("/usr/sbin/sshd; until [ -s /run/sshd.pid ]; do sleep 0.05; done; cp /run/sshd.pid /run/ssh.service.pid");
     host.ok(SETUP);
+    let collector = "cat /run/vctl-collect.service.pid";
+    let old = host.ok(collector);
     let upgraded = host.ok(&format!("{rpm} -U --replacepkgs {agent}"));
+    assert_ne!(host.ok(collector), old, "the collector restarts");
+    assert!(!upgraded.contains("newer version"), "{upgraded}");
     assert!(!upgraded.contains("nothing records yet"), "{upgraded}");
+    let newer = "rm /usr/sbin/vctl-agent; printf '#!/bin/sh\necho vctl-agent 999.0\n' > /usr/sbin/vctl-agent; \
+                 chmod 755 /usr/sbin/vctl-agent";
+    let downgraded = host.ok(&format!("{newer}; {rpm} -U --replacepkgs {agent}"));
+    assert!(
+        downgraded.contains("replaces the newer version 999.0"),
+        "{downgraded}"
+    );
     host.ok("grep -q 'vctl-agent stamp' /etc/pam.d/sshd");
     // A second service has a line, added by hand: nothing of the setup is undone before the refusal.
     host.ok("mv /etc/pam.conf $WORK/; cp /etc/pam.d/login $WORK/login");
@@ -253,11 +268,11 @@ fn an_rpm_package_starts_nothing_and_undoes_the_setup() {
         assert_ne!(refused.code, Some(0), "{}", refused.text);
         assert!(refused.text.contains(reason), "{}", refused.text);
         assert_eq!(host.files(""), with_line);
-        host.ok("kill -0 $(cat /run/vctl-collect.service.pid); test -x /usr/sbin/vctl-agent");
+        host.ok("kill -0 $(cat /run/vctl-collect.service.pid) && test -x /usr/sbin/vctl-agent");
     }
     host.ok("cp $WORK/vctl-agent /usr/sbin/; cp $WORK/login /etc/pam.d/login");
     host.ok("cp $WORK/pam.conf /etc/");
     host.ok(&format!("{rpm} -e vctl-agent"));
     assert_eq!(host.files(""), before);
-    host.ok("test ! -e /usr/sbin/vctl-agent; test ! -e /sys/fs/bpf/vctl");
+    host.ok("test ! -e /usr/sbin/vctl-agent && test ! -e /sys/fs/bpf/vctl && test ! -e /usr/share/doc/vctl-agent");
 }

@@ -25,7 +25,7 @@ start() {
         if grep -q '^ExecStart=/bin/sleep' "$file"; then
             setsid sleep infinity < /dev/null > /dev/null 2>&1 &
             echo $! > "/run/$unit.pid"
-            exit 0
+            return
         fi
         command=$(cat "$file" /etc/systemd/system/$unit.d/*.conf 2> /dev/null |
             sed -n 's/^ExecStart=\(.\)/\1/p' | tail -n 1)
@@ -54,9 +54,17 @@ stop() {
     rm -f "/run/$unit.pid"
     [ "$unit" != vctl-collect.service ] || rm -f /run/vctl/agent.sock
 }
+# The log has it; no unit here takes long to start.
+[ "$1" != --no-block ] || shift
 case "$1 $2" in
 "--version "*) ;;
-"is-active "*) [ -f "/run/$unit.pid" ] ;;
+"is-active "*)
+    state=inactive
+    [ ! -f "/run/$unit.pid" ] || state=active
+    [ ! -f "/run/$unit.state" ] || state=$(cat "/run/$unit.state")
+    [ "$2" = --quiet ] || echo "$state"
+    [ "$state" = active ]
+    ;;
 "is-enabled "*) [ -L "$enabled/$unit" ] ;;
 "daemon-reload "*) ;;
 "enable --now")
@@ -69,8 +77,20 @@ case "$1 $2" in
     stop
     ;;
 "disable "*) rm -f "$enabled/$unit" ;;
-"stop "*) stop ;;
-"restart "* | "try-restart "*)
+"stop "*)
+    shift
+    for unit in "$@"; do stop; done
+    ;;
+"start "*) [ -f "/run/$unit.pid" ] || start ;;
+"try-restart "*)
+    shift
+    for unit in "$@"; do
+        [ -f "/run/$unit.pid" ] || continue
+        stop
+        start
+    done
+    ;;
+"restart "*)
     if [ ! -f "/etc/systemd/system/$unit" ] && [ ! -f "/usr/lib/systemd/system/$unit" ]; then
         echo "Unit $unit not found." >&2
         exit 5

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use vctl_agent::probe::maps::{Maps, PinnedState};
 use vctl_common::event::EventKind;
 use vctl_common::spool::Filter;
@@ -65,14 +65,43 @@ touch /tmp/inside; while [ ! -e /tmp/go ]; do sleep 0.2; done
 odd-exec fail /no/such/after a
 ";
 
+/// Fails in four processes at a time until the agent uses other probes.
+const MANY: &str = "
+for i in 1 2 3 4; do
+  ( n=0; while [ ! -e /tmp/go ] && [ $n -lt 20000 ]; do /no/such/many 2>/dev/null; n=$((n + 1)); done ) &
+done
+wait
+";
+
+/// What a login runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Script {
+    EachWay,
+    AroundAChange,
+    Many,
+}
+
+impl Script {
+    fn text(self) -> &'static str {
+        match self {
+            Self::EachWay => WORK,
+            Self::AroundAChange => AROUND_A_CHANGE,
+            Self::Many => MANY,
+        }
+    }
+}
+
 /// Compare the records of both kinds of probes for failed execs
 #[derive(Debug, Parser)]
 struct Options {
     /// Serial of the certificate; this process becomes its login
     #[arg(long, hide = true)]
     login: Option<u64>,
-    #[arg(long, hide = true)]
-    around_a_change: bool,
+    #[arg(long, hide = true, value_enum, default_value = "each-way")]
+    script: Script,
+    /// Fail to execute programs until the kernel skips a probe, and look at the records after that
+    #[arg(long)]
+    preempted: bool,
 }
 
 /// What a record says about the call, without what differs between two runs.
@@ -88,14 +117,12 @@ type Attempt = (
 fn main() -> Result<()> {
     let options = Options::parse();
     if let Some(serial) = options.login {
-        let script = if options.around_a_change {
-            AROUND_A_CHANGE
-        } else {
-            WORK
-        };
-        return log_in(serial, script);
+        return log_in(serial, options.script.text());
     }
     fs::write(TRUTH, "")?;
+    if options.preempted {
+        return preempted();
+    }
     let agent = start(FailedExecs::ExecExit)?;
     let by_exit = of_login(12)?;
     end(agent)?;
@@ -114,11 +141,24 @@ fn main() -> Result<()> {
     replace(agent)
 }
 
+/// Expects that an agent uses other probes once the kernel has skipped one, and records all failed execs from then on.
+fn preempted() -> Result<()> {
+    let agent = start(FailedExecs::ExecExit)?;
+    let mut login = start_login(21, Script::Many)?;
+    let changed = await_probes(FailedExecs::SystemCallExit);
+    fs::write("/tmp/go", "")?;
+    ensure!(login.wait()?.success(), "the login failed");
+    changed?;
+    let after = of_login(22)?;
+    println!("@@preempted: {} failed execs after the change", after.len());
+    end(agent)
+}
+
 /// Replaces an agent that watches system calls, as agents before version 4 do, while its session is open.
 fn replace(agent: Child) -> Result<()> {
     let _ = fs::remove_file("/tmp/go");
     let _ = fs::remove_file("/tmp/inside");
-    let mut login = start_login(14, true)?;
+    let mut login = start_login(14, Script::AroundAChange)?;
     ensure!(
         eventually(PATIENCE, || Ok(Path::new("/tmp/inside").exists()))?,
         "no login"
@@ -198,15 +238,21 @@ fn detach() -> Result<()> {
 }
 
 fn of_login(serial: u64) -> Result<Vec<Attempt>> {
-    let status = start_login(serial, false)?.wait()?;
+    let status = start_login(serial, Script::EachWay)?.wait()?;
     ensure!(status.success(), "a login ended with {status}");
     closed(serial)
 }
 
-fn start_login(serial: u64, around_a_change: bool) -> Result<Child> {
+fn start_login(serial: u64, script: Script) -> Result<Child> {
     let login = Command::new(std::env::current_exe()?)
         .args(["--login", &serial.to_string()])
-        .args(around_a_change.then_some("--around-a-change"))
+        .arg("--script")
+        .arg(
+            script
+                .to_possible_value()
+                .context("a script has a name")?
+                .get_name(),
+        )
         .env(FILE, TRUTH)
         .stdin(Stdio::null())
         .spawn();

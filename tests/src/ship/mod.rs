@@ -176,6 +176,7 @@ impl Source {
             machine,
             shipped: self.writer.shipped(),
             events_shipped: 0,
+            secret_id_after: Duration::ZERO,
             route,
         };
         Ok(Shipper::start(config, self.writer.durable(), None)?)

@@ -1,5 +1,6 @@
 //! An RPM package, written by rpmbuild from a spec file without a build.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -10,7 +11,14 @@ use super::{Build, VERSION, contents, remove_directory};
 use crate::command::quietly;
 
 /// The scripts expect dpkg's arguments, and rpm passes the number of installed versions instead.
-const SCRIPTS: [(&str, &str, &str); 3] = [
+const SCRIPTS: [(&str, &str, &str); 4] = [
+    (
+        "pre",
+        "preinst",
+        // rpm does not pass the earlier version; its program is still there.
+        "if [ \"$1\" -gt 1 ]; then set -- upgrade \"$(/usr/sbin/vctl-agent --version | cut -d ' ' -f 2)\"; \
+         else set -- install; fi",
+    ),
     (
         "post",
         "postinst",
@@ -101,8 +109,44 @@ fn text(build: &Build, root: &Path, paths: &[String]) -> Result<String> {
         }
     }
     text.push_str("%files\n%defattr(-,root,root)\n");
+    for directory in own_directories(paths, package.name) {
+        let _ = writeln!(text, "%dir \"/{directory}\"");
+    }
     for path in paths {
         let _ = writeln!(text, "\"/{path}\"");
     }
     Ok(text)
+}
+
+/// Returns the directories that no other package has. rpm removes only a directory that the package lists.
+fn own_directories(paths: &[String], name: &str) -> BTreeSet<String> {
+    let top = format!("usr/share/doc/{name}");
+    let parents = paths
+        .iter()
+        .flat_map(|path| Path::new(path).ancestors().skip(1));
+    let own = parents.filter(|directory| directory.starts_with(&top));
+    own.map(|directory| directory.display().to_string())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_package_owns_its_directories_of_documents() {
+        let paths = [
+            "usr/bin/a",
+            "usr/share/doc/a/b",
+            "usr/share/doc/a/c/d/e",
+            "usr/share/doc/ab/f",
+        ];
+        let directories = own_directories(&paths.map(str::to_owned), "a");
+        let wanted = [
+            "usr/share/doc/a",
+            "usr/share/doc/a/c",
+            "usr/share/doc/a/c/d",
+        ];
+        assert_eq!(directories, wanted.map(str::to_owned).into());
+    }
 }

@@ -56,6 +56,16 @@ pub(super) const FAILED_EXECS: Small = Small {
     ],
 };
 
+pub(super) const PREEMPTED: Small = Small {
+    promise: "preempt=full: after a skipped probe, failed execs are recorded at the end of system calls",
+    arguments: "preempt=full",
+    script: "guest-failed-exec --preempted\nvctl-agent check --local\n",
+    expected: &[
+        "@@preempted: 26 failed execs after the change",
+        "this preemptible kernel has skipped a probe at the exit of exec",
+    ],
+};
+
 pub(super) const WITHOUT_BTF: Small = Small {
     promise: "no BTF: is refused, and the error names the option of the kernel",
     arguments: "",

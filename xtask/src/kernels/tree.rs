@@ -64,7 +64,8 @@ echo +memory > /sys/fs/cgroup/cgroup.subtree_control"
 cd /sys/fs/cgroup
 mkdir unified systemd pids memory
 mount -t cgroup2 cgroup2 unified
-mount -t cgroup -o memory cgroup memory
+# Debian 13 has this controller only in cgroup2.
+mount -t cgroup -o memory cgroup memory || echo +memory > unified/cgroup.subtree_control
 mount -t cgroup -o none,name=systemd cgroup systemd
 mount -t cgroup -o pids cgroup pids
 mkdir systemd/work pids/work
@@ -178,6 +179,7 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 for at in /dev/shm /run /tmp; do mount -t tmpfs tmpfs $at; done
 mount -t securityfs securityfs /sys/kernel/security
+mount -t debugfs debugfs /sys/kernel/debug
 {}
 ip link set lo up
 hostname guest

@@ -12,6 +12,12 @@ pub(super) fn check(tag: &str, version: &str) -> Result<()> {
         tag == wanted,
         "the tag is `{tag}`, and the version in Cargo.toml is {version}: expected `{wanted}`"
     );
+    ensure!(
+        version
+            .chars()
+            .all(|letter| letter.is_ascii_digit() || letter == '.'),
+        "{version} is a pre-release: dpkg would sort it above the release, and rpmbuild refuses its `-`"
+    );
     Ok(())
 }
 
@@ -77,6 +83,12 @@ mod tests {
             assert!(error.contains("expected `v0.1.0`"), "{error}");
             assert!(error.contains(wrong), "{error}");
         }
+    }
+
+    #[test]
+    fn a_pre_release_is_refused() {
+        let error = check("v0.2.0-rc1", "0.2.0-rc1").unwrap_err().to_string();
+        assert!(error.contains("0.2.0-rc1 is a pre-release"), "{error}");
     }
 
     #[test]

@@ -34,6 +34,11 @@ pub(super) fn probes(facts: &HostFacts, config: &Config) -> Finding {
                  open: {why}"
             ),
         ),
+        ExecExitFact::Skipped => Finding::pass(
+            id,
+            "failed execs are recorded at the end of system calls, which slows all of them while a session is open: \
+             this preemptible kernel has skipped a probe at the exit of exec",
+        ),
         ExecExitFact::NotTried => Finding::warn(
             id,
             "a probe at the exit of exec was not tried",

@@ -335,6 +335,7 @@ fn tracefs_is_needed_only_without_probes_at_the_exit_of_exec() {
         (ExecExitFact::Attached, Status::Pass),
         (accepted(false), Status::Pass),
         (accepted(true), Status::Warn),
+        (ExecExitFact::Skipped, Status::Warn),
         (ExecExitFact::Refused("EPERM".to_owned()), Status::Warn),
     ] {
         let facts = HostFacts {

@@ -4,9 +4,12 @@
 //! is stored when the cursor is at its beginning. A batch that the cursor has passed is sent again without moving it: rows that
 //! exist are left out by their keys, and rows of another history of the spool (restored from a copy) are not lost.
 
+use std::time::SystemTime;
+
+use uuid::Uuid;
 use vctl_common::session::{Gap, GapCause};
 use vctl_common::spool::{BlockEntry, table_check, table_check_from};
-use vctl_common::time::BootNs;
+use vctl_common::time::{BootNs, WallOffset};
 
 use crate::spool::Position;
 use crate::store::{Block, Chunk, HostCursor};
@@ -110,24 +113,60 @@ pub(super) fn fit(chunk: &mut Chunk, place: Place) {
     }
 }
 
-/// Puts a gap before a chunk that follows lost ones, and makes it the next chunk.
-pub(super) fn after_a_loss(chunk: &mut Chunk, cursor: Option<HostCursor>) {
+/// Wall times of the last stored events of sessions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StoredAt {
+    /// Of the chunk's boot.
+    pub(super) own: Option<SystemTime>,
+    /// Of the cursor's boot, if it is another one.
+    pub(super) earlier: Option<SystemTime>,
+}
+
+/// Puts a gap before a chunk that follows lost ones, and makes it the next chunk. Returns the gap at the end of the cursor's
+/// boot, if the host was booted between: the boot, the gap in its clock, and that clock.
+pub(super) fn after_a_loss(
+    chunk: &mut Chunk,
+    cursor: Option<HostCursor>,
+    stored: StoredAt,
+) -> Option<(Uuid, Gap, WallOffset)> {
     let to = chunk
         .new_blocks()
         .map(BlockEntry::first_at)
         .find(|at| *at != BootNs(0))
         .unwrap_or(BootNs(0));
+    let until = cursor.and_then(|cursor| cursor.stored_until);
+    let is_own = |(boot, _): &(Uuid, BootNs)| *boot == chunk.boot_id.as_uuid();
     // Events that were stored until then are not missing. If the cursor is of another boot, all events until then may be missing.
-    let from = cursor
-        .and_then(|cursor| cursor.stored_until)
-        .filter(|(boot, _)| *boot == chunk.boot_id.as_uuid())
-        .map_or(BootNs(0), |(_, at)| at.min(to));
+    // A trim of the spool copies events of an earlier boot, so the cursor's time may be in the clock of that one: the
+    // stored events of this boot decide then.
+    let clock = chunk.wall();
+    let own = stored.own.map_or(BootNs(0), |at| boot_time(clock, at));
+    let from = until
+        .filter(is_own)
+        .map_or(BootNs(0), |(_, at)| at.min(own).min(to));
     chunk
         .unreadable
         .push(Gap::new(GapCause::StreamLost, None, from, to));
     if let Some(cursor) = cursor {
         chunk.from = cursor.position;
     }
+    let (boot, at) = until.filter(|until| !is_own(until))?;
+    let stored_at = stored.earlier?;
+    // When that boot ended is not known; before this one began.
+    let booted = clock.wall_time(BootNs(0));
+    let missing = booted.duration_since(stored_at).unwrap_or_default();
+    let missing = u64::try_from(missing.as_nanos()).unwrap_or(u64::MAX);
+    let end = BootNs(at.0.saturating_add(missing));
+    let gap = Gap::new(GapCause::StreamLost, None, at, end);
+    Some((boot, gap, WallOffset::between(at, stored_at)))
+}
+
+/// Returns a wall time in the clock of a boot; the boot's beginning for earlier times.
+fn boot_time(clock: WallOffset, at: SystemTime) -> BootNs {
+    let since = at.duration_since(clock.wall_time(BootNs(0)));
+    BootNs(since.map_or(0, |since| {
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }))
 }
 
 #[cfg(test)]

@@ -216,22 +216,55 @@ fn a_loss_becomes_a_gap_from_the_last_event_to_the_next() {
     let (first, _) = chunk(at(SEGMENT, 4096), 4096, 1);
     let boot = first.boot_id.as_uuid();
     let other = uuid::Uuid::from_u128(7);
-    for (stored_until, from) in [
-        (Some((boot, BootNs(400_000))), 400_000),
+    let clock = first.wall();
+    let at_own = |ns: u64| Some(clock.wall_time(BootNs(ns)));
+    for (stored_until, own, from) in [
+        (Some((boot, BootNs(400_000))), at_own(400_000), 400_000),
         // A clock that was ahead, another boot, and a cursor of an older schema.
-        (Some((boot, BootNs(9_000_000))), 1_000_000),
-        (Some((other, BootNs(400_000))), 0),
-        (None, 0),
+        (
+            Some((boot, BootNs(9_000_000))),
+            at_own(9_000_000),
+            1_000_000,
+        ),
+        (Some((other, BootNs(400_000))), None, 0),
+        (None, None, 0),
+        // The cursor's time is in the clock of an earlier boot, whose events a trim copied.
+        (Some((boot, BootNs(9_000_000))), at_own(400_000), 400_000),
+        (Some((boot, BootNs(9_000_000))), None, 0),
     ] {
         let (mut chunk, _) = chunk(at(SEGMENT, 4096), 4096, 1);
         let cursor = HostCursor {
             position: at(SEGMENT, 100),
             stored_until,
         };
-        after_a_loss(&mut chunk, Some(cursor));
+        let stored = StoredAt { own, earlier: None };
+        after_a_loss(&mut chunk, Some(cursor), stored);
         assert_eq!(chunk.from, cursor.position);
         let gap = &chunk.unreadable[0];
         assert_eq!(gap.cause, GapCause::StreamLost);
         assert_eq!((gap.from, gap.to), (BootNs(from), BootNs(1_000_000)));
     }
+}
+
+#[test]
+fn a_loss_across_a_reboot_has_the_end_of_the_earlier_boot() {
+    let (mut chunk, _) = chunk(at(SEGMENT, 4096), 4096, 1);
+    let earlier = uuid::Uuid::from_u128(7);
+    let booted = chunk.wall().wall_time(BootNs(0));
+    let seconds = std::time::Duration::from_secs(2);
+    let cursor = HostCursor {
+        position: at(SEGMENT, 100),
+        stored_until: Some((earlier, BootNs(400_000))),
+    };
+    let stored = StoredAt {
+        own: None,
+        earlier: Some(booted - seconds),
+    };
+    let (boot, gap, clock) = after_a_loss(&mut chunk, Some(cursor), stored).unwrap();
+    assert_eq!((boot, gap.cause), (earlier, GapCause::StreamLost));
+    assert_eq!(clock.wall_time(gap.from), booted - seconds);
+    assert_eq!(clock.wall_time(gap.to), booted);
+    // The new boot has a gap of its own, from its beginning.
+    assert_eq!(chunk.unreadable[0].from, BootNs(0));
+    assert_eq!(chunk.unreadable[0].to, BootNs(1_000_000));
 }

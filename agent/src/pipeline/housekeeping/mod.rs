@@ -25,8 +25,9 @@ pub(super) struct Housekeeping {
     late_logins: LateLoginDir,
     logins: LoginReader,
     pins: PinWatch,
-    /// Probes the kernel has skipped, and when that was read.
+    /// Calls of the probe that the kernel has skipped, and when that was read, by this collector or the one before.
     skipped: u64,
+    skipped_at: BootNs,
     looked_at: BootNs,
     status_file: StatusFile,
 }
@@ -38,11 +39,16 @@ impl Housekeeping {
         probe: &Probe,
         before: &CollectorStatus,
     ) -> Self {
+        // A count of another probe can be higher.
+        let known = before.probe_skipped;
+        let known = known.filter(|(count, _)| probe.taken_over && *count <= probe.skipped());
+        let (skipped, skipped_at) = known.unwrap_or_else(|| (probe.skipped(), boot_now()));
         Self {
             late_logins: LateLoginDir::new(&config.pending_dir),
             logins,
             pins: PinWatch::new(before.pins_restored),
-            skipped: probe.skipped(),
+            skipped,
+            skipped_at,
             looked_at: boot_now(),
             status_file: StatusFile::new(config),
         }
@@ -91,13 +97,15 @@ impl Housekeeping {
     }
 
     /// Counts skipped probes against every session: the session of a skipped event is not known.
-    pub(super) fn note_skipped(&mut self, probe: &Probe, out: &mut SpoolOut) {
-        let now = boot_now();
-        let skipped = probe.skipped();
+    pub(super) fn note_skipped(&mut self, probe: &mut Probe, out: &mut SpoolOut) {
+        let mut now = boot_now();
+        let mut skipped = probe.skipped();
         if skipped > self.skipped {
-            out.gap(Gap::new(GapCause::ProbeSkipped, None, self.looked_at, now));
+            probe.leave_skipped_exits();
+            (skipped, now) = (probe.skipped(), boot_now());
+            out.gap(Gap::new(GapCause::ProbeSkipped, None, self.skipped_at, now));
         }
-        (self.skipped, self.looked_at) = (skipped, now);
+        (self.skipped, self.skipped_at, self.looked_at) = (skipped, now, now);
     }
 
     pub(super) fn write_status(&mut self, status: &CollectorStatus) {
@@ -106,5 +114,6 @@ impl Housekeeping {
 
     pub(super) fn report(&self, status: &mut CollectorStatus) {
         status.pins_restored = self.pins.restored_count();
+        status.probe_skipped = Some((self.skipped, self.skipped_at));
     }
 }

@@ -1,7 +1,5 @@
 //! The end of a session: with its last marked process, and with every number accounted for.
 
-use std::fs;
-
 use tracing::debug;
 use vctl_common::id::SessionId;
 use vctl_common::session::{CloseReason, Gap, GapCause, JournalEntry, SessionClosed};
@@ -12,8 +10,7 @@ use crate::pipeline::spool_out::SpoolOut;
 use crate::probe::Probe;
 use crate::session::boot_now;
 
-use super::mark::ROUGHLY;
-use super::{Ending, Sessions, forget_login};
+use super::{Ending, Evidence, Sessions, forget_login};
 
 /// Looks at the ring for which an ended session stays open. A record can be some milliseconds behind its number.
 const PATIENCE: u8 = 4;
@@ -28,18 +25,23 @@ impl Sessions {
             session.leader_ended_at = Some(BootNs(header.at));
         }
         if exit.alive == 0 {
-            self.last_process_ended(header.session, BootNs(header.at));
+            self.last_process_ended(header.session, BootNs(header.at), Evidence::Counted);
         }
     }
 
-    pub(super) fn last_process_ended(&mut self, mark: Mark, at: BootNs) {
-        if self.endings.iter().all(|ending| ending.mark != mark) {
+    pub(super) fn last_process_ended(&mut self, mark: Mark, at: BootNs, evidence: Evidence) {
+        if !self.is_ending(mark) {
             self.endings.push(Ending {
                 mark,
                 at,
+                evidence,
                 patience: PATIENCE,
             });
         }
+    }
+
+    pub(super) fn is_ending(&self, mark: Mark) -> bool {
+        self.endings.iter().any(|ending| ending.mark == mark)
     }
 
     pub(in crate::pipeline) fn is_any_ending(&self) -> bool {
@@ -66,6 +68,14 @@ impl Sessions {
                 }
                 continue;
             };
+            if !ending.evidence.holds(counters) {
+                debug!(
+                    mark,
+                    alive = counters.alive,
+                    "A session that seemed to be over goes on."
+                );
+                continue;
+            }
             let sequence = self.sequences.get(&mark);
             let is_whole = sequence.is_some_and(|sequence| sequence.is_whole(counters.seq));
             if is_whole || ending.patience == 0 {
@@ -91,11 +101,13 @@ impl Sessions {
         probe.maps.close_session(mark);
         self.sequences.remove(&mark);
         self.unconfirmed.remove(&mark);
+        self.unmarked.remove(&mark);
         let Some(session) = self.registry.close(mark) else {
             return;
         };
         forget_login(probe, session.opened.audit_session);
         self.budget.close(&session);
+        self.closed.remember(&session.opened);
         out.journal(JournalEntry::Closed(SessionClosed {
             id: session.opened.id,
             at,
@@ -152,37 +164,6 @@ impl Sessions {
             let gap = Gap::new(cause, id, run.from, run.to);
             let gap = gap.with_events(run.events());
             out.gap(gap.with_numbers(run.first_seq, run.last_seq));
-        }
-    }
-
-    /// Ends sessions that have no process left although no last exit arrived: it was lost, or the count of
-    /// processes was only rough.
-    pub(in crate::pipeline) fn find_ended(&mut self, probe: &mut Probe) {
-        let suspects: Vec<Mark> = self
-            .registry
-            .iter()
-            .filter_map(|(mark, _)| Some((mark, probe.maps.session(mark)?)))
-            .filter(|(_, counters)| {
-                counters.alive == 0 || counters.alive > ROUGHLY / 2 || counters.unmarked_forks > 0
-            })
-            .map(|(mark, _)| mark)
-            .collect();
-        if suspects.is_empty() {
-            return;
-        }
-        let mut live: Vec<Mark> = Vec::new();
-        for (tgid, task) in probe.maps.tasks() {
-            if fs::exists(format!("/proc/{tgid}")).unwrap_or(true) {
-                live.push(task.session);
-            } else {
-                probe.maps.unmark_task(tgid);
-            }
-        }
-        for mark in suspects {
-            if !live.contains(&mark) {
-                debug!(mark, "A session has no process left.");
-                self.last_process_ended(mark, boot_now());
-            }
         }
     }
 }

@@ -4,13 +4,14 @@
 //! signal goes through a pidfd: it is opened first, then mark and start time of the pid are read again. If the pidfd
 //! is of an earlier process, the signal finds no process; if it is of a later one, its start differs from the mark.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tracing::{info, warn};
+use vctl_common::causes::WithCauses;
 use vctl_common::id::ProcessId;
 use vctl_common::session::{Origin, RequestedEnd};
 use vctl_common::time::BootNs;
@@ -29,8 +30,10 @@ const GRACE: Duration = Duration::from_secs(3);
 const GIVE_UP: Duration = Duration::from_secs(10);
 /// Interval between two looks at the marks: each look reads those of all sessions.
 const LOOK: Duration = Duration::from_millis(200);
-/// Passes over the marks in one look, so that a process that forks fast cannot outrun the signals.
-const PASSES: usize = 16;
+/// Time in which one look repeats its passes over the marks. A process that forks and exits has often ended before its
+/// signal, and its child has another pid: only many tries in a short time reach one before it forks. With [`LOOK`], tries
+/// without a hit stay below the CPU quota of the agent's unit.
+const HUNT: Duration = Duration::from_millis(30);
 
 /// The result of a signal to one marked process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,11 +80,14 @@ impl Sessions {
     }
 
     /// Goes on with every requested end. Returns the answers of those that are over.
-    pub(in crate::pipeline) fn continue_ends(&mut self, probe: &Probe) -> Vec<EndAnswer> {
+    pub(in crate::pipeline) fn continue_ends(&mut self, probe: &mut Probe) -> Vec<EndAnswer> {
         let (mut open, over): (Vec<_>, Vec<_>) = std::mem::take(&mut self.requested)
             .into_iter()
             .partition(|ending| self.registry.by_id(ending.request.session).is_some());
-        let over = over.iter().map(|ending| self.answer(ending, Vec::new()));
+        let ended = EndResult::Ended;
+        let over = over
+            .iter()
+            .map(|ending| self.answer(ending, ended, Vec::new()));
         let mut answers: Vec<_> = over.collect();
         if open.is_empty() || Instant::now() < self.next_look {
             self.requested = open;
@@ -89,105 +95,111 @@ impl Sessions {
         }
         let (left, is_any_new) = self.signal_all(&mut open, probe);
         self.next_look = Instant::now() + if is_any_new { Duration::ZERO } else { LOOK };
-        for ending in open {
-            // Two requests can name one session.
-            let left = left.get(&ending.mark).cloned().unwrap_or_default();
-            let elapsed = ending.begun.elapsed();
-            if elapsed >= GIVE_UP {
-                let left = left.into_iter().map(|(tgid, _)| tgid);
-                answers.push(self.answer(&ending, left.collect()));
+        // Their last exit record may be lost, or their count of processes may be rough.
+        let empty = open
+            .iter()
+            .filter(|ending| ending.begun.elapsed() >= GRACE && !left.contains_key(&ending.mark));
+        let empty: Vec<Mark> = empty.map(|ending| ending.mark).collect();
+        self.end_without_process(&empty, probe);
+        for mut ending in open {
+            if ending.begun.elapsed() < GIVE_UP {
+                self.requested.push(ending);
                 continue;
             }
-            if left.is_empty() && elapsed >= GRACE {
-                // Its last exit record may be lost.
-                self.last_process_ended(ending.mark, boot_now());
+            if self.is_ending(ending.mark) {
+                // It has no process, and its end waits for the spool.
+                answers.push(self.answer(&ending, EndResult::Ended, Vec::new()));
+                continue;
             }
-            self.requested.push(ending);
+            // Two requests can name one session.
+            let left = left.get(&ending.mark);
+            if left.is_none() && ending.problem.is_none() {
+                let problem = "its processes fork and end faster than a signal reaches one of them";
+                ending.problem = Some(problem.to_owned());
+            }
+            let left = left.into_iter().flatten().copied().collect();
+            answers.push(self.answer(&ending, EndResult::Remaining, left));
         }
         answers
     }
 
     /// Signals the processes of all endings, and those that they forked meanwhile. Returns the processes of the last
-    /// pass by mark, and whether it still killed new ones.
+    /// pass by mark, without sessions that have none, and whether it still killed new ones.
     fn signal_all(
         &self,
         endings: &mut [RequestedEnding],
         probe: &Probe,
-    ) -> (HashMap<Mark, Vec<(u32, TaskMark)>>, bool) {
-        let mut members = HashMap::new();
-        for _ in 0..PASSES {
-            members = self.members(probe, endings);
+    ) -> (HashMap<Mark, BTreeSet<u32>>, bool) {
+        let begun = Instant::now();
+        loop {
+            let mut left: HashMap<Mark, BTreeSet<u32>> = HashMap::new();
             let mut is_any_new = false;
-            for ending in &mut *endings {
-                let tasks = members.get(&ending.mark).map_or(&[][..], Vec::as_slice);
-                if ending.begun.elapsed() < GRACE {
-                    self.ask(ending, tasks, probe);
-                } else {
-                    is_any_new |= self.kill(ending, tasks, probe);
+            // Each process gets its signal as soon as it is found: after the whole list, it may have forked and ended.
+            let listed = probe.maps.each_task(|tgid, task| {
+                for ending in endings.iter_mut().filter(|one| one.mark == task.session) {
+                    let (is_left, is_new) = self.signal_one(ending, tgid, task, probe);
+                    is_any_new |= is_new;
+                    if is_left {
+                        left.entry(ending.mark).or_default().insert(tgid);
+                    }
                 }
+            });
+            if let Err(error) = listed {
+                warn!(error = %WithCauses(&error), "The marks cannot be listed.");
             }
-            if !is_any_new {
-                return (members, false);
-            }
-        }
-        (members, true)
-    }
-
-    /// Asks each process once to end.
-    fn ask(&self, ending: &mut RequestedEnding, tasks: &[(u32, TaskMark)], probe: &Probe) {
-        for (tgid, task) in tasks {
-            if ending.asked.contains(&(*tgid, task.start)) {
-                continue;
-            }
-            let signals: &[Signal] = match task.role {
-                // Hooks of PAM: they end by themselves, and a logout needs them.
-                wire::ROLE_SETUP | wire::ROLE_LOGOUT => continue,
-                // sshd closes the connection on SIGTERM. Interactive shells end on SIGHUP only.
-                wire::ROLE_USER if !self.logins.is_sshd(*tgid) => {
-                    &[Signal::HUP, Signal::TERM, Signal::CONT]
-                }
-                _ => &[Signal::TERM, Signal::CONT],
-            };
-            if self.signal(ending, *tgid, signals, probe) == Delivery::Sent {
-                ending.asked.insert((*tgid, task.start));
+            // Processes that are listed wait for their end. Others are not found, but the kernel counts them.
+            let is_hunting = endings.iter().any(|ending| {
+                let counters = probe.maps.session(ending.mark);
+                ending.begun.elapsed() >= GRACE
+                    && !self.is_ending(ending.mark)
+                    && !left.contains_key(&ending.mark)
+                    && counters.is_some_and(|counters| counters.alive > 0)
+            });
+            let goes_on = is_any_new || is_hunting;
+            if !goes_on || begun.elapsed() >= HUNT {
+                return (left, is_any_new);
             }
         }
     }
 
-    /// Kills each process once. Returns whether there was a new one.
-    fn kill(&self, ending: &mut RequestedEnding, tasks: &[(u32, TaskMark)], probe: &Probe) -> bool {
-        let mut is_any_new = false;
-        for (tgid, task) in tasks {
-            let process = (*tgid, task.start);
-            if !ending.killed.contains(&process)
-                && self.signal(ending, *tgid, &[Signal::KILL], probe) == Delivery::Sent
-            {
-                ending.killed.insert(process);
-                is_any_new = true;
-            }
-        }
-        is_any_new
-    }
-
-    /// Returns the processes of the ending sessions, by mark. A mark whose process has ended, because its exit was not
-    /// seen, is left out: its pid may have another process.
-    fn members(
+    /// Signals one process, if its turn has come. Returns whether it is left, and whether it was killed just now.
+    fn signal_one(
         &self,
+        ending: &mut RequestedEnding,
+        tgid: u32,
+        task: TaskMark,
         probe: &Probe,
-        endings: &[RequestedEnding],
-    ) -> HashMap<Mark, Vec<(u32, TaskMark)>> {
-        let mut members: HashMap<Mark, Vec<_>> = endings
-            .iter()
-            .map(|ending| (ending.mark, Vec::new()))
-            .collect();
-        for (tgid, task) in probe.maps.tasks() {
-            if let Some(of_session) = members.get_mut(&task.session)
-                && (task.start == 0 || self.is_of_mark(tgid, task))
-            {
-                of_session.push((tgid, task));
+    ) -> (bool, bool) {
+        let process = (tgid, task.start);
+        let is_asking = ending.begun.elapsed() < GRACE;
+        if !is_asking && !ending.killed.contains(&process) {
+            let delivery = self.signal(ending, tgid, &[Signal::KILL], probe);
+            if delivery == Delivery::Sent {
+                ending.killed.insert(process);
             }
+            return (delivery != Delivery::Gone, delivery == Delivery::Sent);
         }
-        members
+        if is_asking && !ending.asked.contains(&process) {
+            self.ask(ending, tgid, task, probe);
+        }
+        // A mark whose process has ended, because its exit was not seen, is left out: its pid may have another process.
+        (task.start == 0 || self.is_of_mark(tgid, task), false)
+    }
+
+    /// Asks a process to end.
+    fn ask(&self, ending: &mut RequestedEnding, tgid: u32, task: TaskMark, probe: &Probe) {
+        let signals: &[Signal] = match task.role {
+            // Hooks of PAM: they end by themselves, and a logout needs them.
+            wire::ROLE_SETUP | wire::ROLE_LOGOUT => return,
+            // sshd closes the connection on SIGTERM. Interactive shells end on SIGHUP only.
+            wire::ROLE_USER if !self.logins.is_sshd(tgid) => {
+                &[Signal::HUP, Signal::TERM, Signal::CONT]
+            }
+            _ => &[Signal::TERM, Signal::CONT],
+        };
+        if self.signal(ending, tgid, signals, probe) == Delivery::Sent {
+            ending.asked.insert((tgid, task.start));
+        }
     }
 
     /// Signals the process that has this mark now, and no other.
@@ -268,14 +280,9 @@ impl Sessions {
         audit_session.is_some() && facts.and_then(|facts| facts.audit_session) == audit_session
     }
 
-    fn answer(&self, ending: &RequestedEnding, left: Vec<u32>) -> EndAnswer {
+    fn answer(&self, ending: &RequestedEnding, result: EndResult, left: Vec<u32>) -> EndAnswer {
         let request = &ending.request;
-        let result = if left.is_empty() {
-            EndResult::Ended
-        } else {
-            EndResult::Remaining
-        };
-        info!(session = %request.session, left = left.len(), "A requested end of a session is over.");
+        info!(session = %request.session, left = left.len(), ?result, "A requested end of a session is over.");
         let detached = self.registry.iter().filter(|(_, session)| {
             matches!(&session.opened.origin, Origin::Detached { from: Some(link) } if link.session == request.session)
         });

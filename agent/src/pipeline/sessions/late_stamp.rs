@@ -79,7 +79,10 @@ impl Sessions {
         let from = request.hook_started;
         out.gap(Gap::new(GapCause::StampedLate, id, from, now));
         let leader = Some(login.login.leader.tgid);
-        let marked = self.mark_tree(id.mark(), leader, audit_session, probe);
+        // Before the kernel knows the session: after a kill in between, the next agent would find no gap.
+        out.flush();
+        let marking = self.mark_tree(id.mark(), leader, audit_session, probe);
+        let marked = self.note_marking(id.mark(), now, marking);
         info!(session = %id, processes = marked, "Opened a session that was stamped late.");
         Ok(())
     }

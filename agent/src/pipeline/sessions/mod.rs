@@ -2,19 +2,23 @@
 
 mod budget;
 mod close;
+mod closed;
 mod end_request;
 mod late_stamp;
 mod mark;
+mod processes;
 mod recover;
 mod requested_ending;
 mod stamp;
 mod unconfirmed;
+mod unmarked;
 mod unstamped;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use tracing::warn;
+use vctl_common::causes::WithCauses;
 use vctl_common::event::DecodeError;
 use vctl_common::id::AuditSessionId;
 use vctl_common::session::{JournalEntry, Origin, SessionOpened};
@@ -31,6 +35,7 @@ use crate::session::registry::Registry;
 use super::spool_out::SpoolOut;
 
 use budget::Budget;
+use closed::ClosedSessions;
 use requested_ending::RequestedEnding;
 
 /// Without a session for this long, failed execs are no longer watched.
@@ -44,9 +49,15 @@ pub(super) struct Sessions {
     registry: Registry,
     /// Sessions in the journal that the kernel does not record yet; see [`unconfirmed`].
     unconfirmed: HashSet<Mark>,
+    /// Sessions that lack marks; see [`unmarked`].
+    unmarked: HashMap<Mark, Unmarked>,
     /// Numbers that have arrived, by session.
     sequences: HashMap<Mark, Sequence>,
     endings: Vec<Ending>,
+    /// Sessions that ended lately: a record of theirs may still come.
+    closed: ClosedSessions,
+    /// Looks of housekeeping for sessions that have ended.
+    looks: u32,
     /// Whether this host ends sessions on request of the centre.
     accepts_requests: bool,
     requested: Vec<RequestedEnding>,
@@ -66,8 +77,26 @@ pub(super) struct Sessions {
 struct Ending {
     mark: Mark,
     at: BootNs,
+    evidence: Evidence,
     /// Looks at the ring that are left to wait.
     patience: u8,
+}
+
+/// A session without all of its marks.
+#[derive(Clone, Debug)]
+struct Unmarked {
+    /// End of the gap that is written already.
+    since: BootNs,
+    problem: String,
+}
+
+/// The reason to take a session for ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evidence {
+    /// The kernel has counted no process left.
+    Counted,
+    /// No process was listed, while the kernel's counters had these values.
+    Listed(SessionCounters),
 }
 
 impl Sessions {
@@ -78,8 +107,11 @@ impl Sessions {
             logins,
             registry: Registry::default(),
             unconfirmed: HashSet::new(),
+            unmarked: HashMap::new(),
             sequences: HashMap::new(),
             endings: Vec::new(),
+            closed: ClosedSessions::of_spool(&config.spool_dir),
+            looks: 0,
             accepts_requests: config.end_sessions,
             requested: Vec::new(),
             next_look: Instant::now(),
@@ -98,7 +130,15 @@ impl Sessions {
     /// Returns the kernel's counters of the sessions that need them: of all after a loss, else of those about to end.
     pub(super) fn produced(&self, probe: &Probe, all: bool) -> Vec<(Mark, SessionCounters)> {
         if all {
-            return probe.maps.sessions();
+            match probe.maps.sessions() {
+                Ok(sessions) => return sessions,
+                Err(error) => {
+                    warn!(error = %WithCauses(&error), "The kernel's sessions cannot be listed; each open one is read.");
+                    let marks = self.registry.iter().map(|(mark, _)| mark);
+                    let read = marks.filter_map(|mark| Some((mark, probe.maps.session(mark)?)));
+                    return read.collect();
+                }
+            }
         }
         let marks = self.endings.iter().map(|ending| ending.mark);
         marks
@@ -120,6 +160,8 @@ impl Sessions {
             serial = certificate.and_then(|certificate| certificate.serial);
             look = self.budget.store(session, record.len() as u64);
             out.log_program(&session.opened, header, record);
+        } else if header.session != 0 {
+            serial = self.closed.serial(header.session);
         }
         let pushed = out.push_event(header.session, serial, record);
         if look {
@@ -130,6 +172,9 @@ impl Sessions {
 
     /// Notes the number of an event that is in the batch.
     pub(super) fn note_arrived(&mut self, header: &Header) {
+        if self.registry.get(header.session).is_none() {
+            return;
+        }
         let sequence = self.sequences.entry(header.session).or_default();
         sequence.see(header.session_seq, BootNs(header.at));
         self.registry.add_stored(header.session, 1);
@@ -170,20 +215,25 @@ impl Sessions {
     /// As [`Self::store_opened`], for a login that the caller counts.
     fn store_uncounted(
         &mut self,
-        session: SessionOpened,
+        mut session: SessionOpened,
         out: &mut SpoolOut,
     ) -> Result<(), String> {
+        session.shorten();
         let entry = JournalEntry::Opened(Box::new(session.clone()));
-        if out.write_now(&entry) {
-            self.registry.open(session);
-            return Ok(());
-        }
-        if self.mode == Mode::Strict {
+        let is_written = out.write_now(&entry);
+        if !is_written && self.mode == Mode::Strict {
             return Err(out.problem().unwrap_or_default().to_owned());
         }
+        let len = entry_len(&entry);
         // The kernel records anyway, and the ring holds the events until the disk has room.
-        self.registry.open(session);
-        out.journal_first(entry);
+        if !is_written && !out.journal_first(entry, len) {
+            return Err("too many logins wait for the spool, which cannot be written".to_owned());
+        }
+        let mark = self.registry.open(session);
+        if let Some(live) = self.registry.get_mut(mark) {
+            // As long as the certificate's texts. Without an event of its own, such a session would be free.
+            self.budget.store(live, len as u64);
+        }
         Ok(())
     }
 
@@ -218,7 +268,7 @@ impl Sessions {
         status.logins_unseen = self.logins_unseen;
     }
 
-    /// The sentence for the status, while argv of sessions is cut.
+    /// The sentence for the status, while sessions lack marks or their argv is cut.
     pub(super) fn problem(&self) -> Option<String> {
         let over = self.over_budget;
         let sessions = if over == 1 {
@@ -226,8 +276,14 @@ impl Sessions {
         } else {
             "sessions are"
         };
-        (over > 0).then(|| format!("{over} {sessions} over the byte budget: argv is cut"))
+        let over =
+            (over > 0).then(|| format!("{over} {sessions} over the byte budget: argv is cut"));
+        self.unmarked_problem().or(over)
     }
+}
+
+fn entry_len(entry: &JournalEntry) -> usize {
+    serde_json::to_vec(entry).map_or(0, |json| json.len())
 }
 
 /// Removes a login from the probe's map, if it has an audit session.

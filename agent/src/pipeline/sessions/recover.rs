@@ -3,7 +3,7 @@
 use tracing::{info, warn};
 use vctl_common::id::SessionId;
 use vctl_common::session::{
-    CloseReason, Gap, GapCause, JournalEntry, SessionClosed, SessionOpened,
+    CloseReason, Gap, GapCause, JournalEntry, SessionClosed, SessionOpened, Stamp,
 };
 use vctl_common::time::BootNs;
 use vctl_common::wire::Mark;
@@ -15,6 +15,7 @@ use crate::session::boot_now;
 use crate::spool::{OpenSession, Recovered};
 
 use super::Sessions;
+use super::mark::unmarked_audit_sessions;
 use super::unconfirmed::has_not_begun;
 
 impl Sessions {
@@ -49,9 +50,16 @@ impl Sessions {
                 requested: None,
             }));
         }
+        let mut late = Vec::new();
         for session in recovered.open {
-            self.resume(session, probe, out);
+            let mark = session.opened.id.mark();
+            let last_at = session.last_at.unwrap_or(session.opened.opened_at);
+            let was_late = session.opened.stamp != Stamp::InTime;
+            if self.resume(session, probe, out) && was_late {
+                late.push((mark, last_at));
+            }
         }
+        self.mark_rest(&late, probe, out);
         let stored = out.bytes_by_session();
         for session in self.registry.iter_mut() {
             let mark = session.opened.id.mark();
@@ -60,8 +68,8 @@ impl Sessions {
         self.look_at_budgets();
     }
 
-    /// Continues a session of this boot.
-    fn resume(&mut self, session: OpenSession, probe: &mut Probe, out: &mut SpoolOut) {
+    /// Continues a session of this boot. Returns whether the probe has recorded it without a break.
+    fn resume(&mut self, session: OpenSession, probe: &mut Probe, out: &mut SpoolOut) -> bool {
         let mark = session.opened.id.mark();
         let last_at = session.last_at.unwrap_or(session.opened.opened_at);
         let kernel = probe.maps.session(mark);
@@ -74,19 +82,54 @@ impl Sessions {
         if not_begun {
             // The hook may still hold its login and ask again.
             self.unconfirmed.insert(mark);
+            false
         } else if kernel.is_some() {
             let last_seq = session.last_seq.max(reported);
             self.sequences
                 .insert(mark, Sequence::after(last_seq, last_at));
             probe.watch_failed_execs();
+            true
         } else {
             // This probe is not the one that recorded the session: the time since is unknown.
             self.record_again(mark, last_at, CloseReason::ProbeDetached, probe, out);
+            false
         }
     }
 
-    /// Makes a session of a mark that the spool does not know: the spool that knew it is gone.
+    /// Marks the processes of late sessions that have no mark yet: the last collector may have been killed before it had
+    /// marked all of them.
+    fn mark_rest(&mut self, late: &[(Mark, BootNs)], probe: &mut Probe, out: &mut SpoolOut) {
+        if late.is_empty() {
+            return;
+        }
+        let unmarked = unmarked_audit_sessions(probe);
+        for &(mark, last_at) in late {
+            let Some(live) = self.registry.get(mark) else {
+                continue;
+            };
+            let id = live.opened.id;
+            let leader = live.opened.leader;
+            let audit_session = live.opened.audit_session;
+            if audit_session.is_some_and(|audit_session| !unmarked.contains(&audit_session)) {
+                continue;
+            }
+            let alive = self.logins.is_alive(leader).then_some(leader.tgid);
+            let marking = self.mark_tree(mark, alive, audit_session, probe);
+            let now = boot_now();
+            if marking.is_any_new {
+                warn!(session = %id, "Processes of a session had no mark.");
+                out.gap(Gap::new(GapCause::StampedLate, id, last_at, now));
+            }
+            self.note_marking(mark, now, marking);
+        }
+    }
+
+    /// Makes a session of a mark that the spool does not know: the spool that knew it is gone. A record of a session
+    /// that has ended makes none.
     pub(in crate::pipeline) fn adopt(&mut self, mark: Mark, out: &mut SpoolOut) {
+        if self.closed.has(mark) {
+            return;
+        }
         let id = SessionId::from_mark(mark);
         let mut session = SessionOpened::unknown(id, boot_now());
         session.auth.problem = Some("the spool that knew this session is gone".to_owned());

@@ -93,7 +93,9 @@ impl Sessions {
         // Before the kernel knows the session: after a kill in between, the next agent would find no gap and treat
         // the session as recorded without a break.
         out.flush();
-        if self.mark_tree(mark, alive, audit_session, probe) > 0 {
+        let marking = self.mark_tree(mark, alive, audit_session, probe);
+        let is_marked = self.note_marking(mark, now, marking) > 0;
+        if is_marked || self.unmarked.contains_key(&mark) {
             warn!(session = %id, "Continued a session that was not recorded for a while.");
             self.sequences.entry(mark).or_default();
         } else {

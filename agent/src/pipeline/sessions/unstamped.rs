@@ -8,6 +8,7 @@ use std::fs;
 use std::time::Duration;
 
 use tracing::{info, warn};
+use vctl_common::causes::WithCauses;
 use vctl_common::id::{AuditSessionId, ProcessId, SessionId};
 use vctl_common::session::{Auth, CloseReason, Gap, GapCause, SessionOpened, Stamp};
 use vctl_common::time::BootNs;
@@ -73,7 +74,10 @@ impl Sessions {
         out: &mut SpoolOut,
     ) {
         self.note_unseen(looked_at, probe, out);
-        let logins = probe.maps.logins();
+        let logins = probe.maps.logins().unwrap_or_else(|error| {
+            warn!(error = %WithCauses(&error), "Logins without a stamp cannot be listed.");
+            Vec::new()
+        });
         if logins.is_empty() {
             return;
         }
@@ -145,7 +149,10 @@ impl Sessions {
         );
         out.gap(Gap::new(GapCause::LoginWithoutStamp, id, opened_at, now));
         if alive {
-            let marked = self.mark_tree(id.mark(), Some(login.tgid), Some(audit_session), probe);
+            // As for a late stamp.
+            out.flush();
+            let marking = self.mark_tree(id.mark(), Some(login.tgid), Some(audit_session), probe);
+            let marked = self.note_marking(id.mark(), now, marking);
             info!(session = %id, processes = marked, "Recording a login that has no stamp.");
         } else {
             let reason = CloseReason::NeverRecorded;

@@ -162,15 +162,15 @@ fn wait_for(maps: &Maps, fits: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
         let mut found = None;
         let mut at = maps.ring.position();
         while found.is_none() {
-            let next = maps.ring.read(at, 1, |bytes| {
+            let part = maps.ring.read(at, 1, |bytes| {
                 if fits(bytes) {
                     found = Some(bytes.to_vec());
                 }
             });
-            if next == at {
+            if part.to == at {
                 break;
             }
-            at = next;
+            at = part.to;
         }
         maps.ring.give_back(at);
         if found.is_some() {

@@ -1,6 +1,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::super::{Position, remember_shipped};
 use super::*;
 
 /// Fails the calls of its plan; the others go to the disk.
@@ -13,6 +14,10 @@ struct Plan {
     /// Calls that fail, by number.
     from: u64,
     to: u64,
+    /// Removals fail.
+    keeps_files: bool,
+    /// Nothing can be created before so many segments are removed.
+    room_after_removals: u32,
 }
 
 impl Faulty {
@@ -29,6 +34,9 @@ impl Faulty {
 impl Disk for Faulty {
     fn create(&mut self, path: &Path) -> io::Result<File> {
         self.fails()?;
+        if self.0.borrow().room_after_removals > 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         Unsynced.create(path)
     }
 
@@ -58,7 +66,15 @@ impl Disk for Faulty {
 
     fn remove(&mut self, path: &Path) -> io::Result<()> {
         self.fails()?;
-        Unsynced.remove(path)
+        let mut plan = self.0.borrow_mut();
+        if plan.keeps_files {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        Unsynced.remove(path)?;
+        if path.extension().is_some_and(|kind| kind == "seg") {
+            plan.room_after_removals = plan.room_after_removals.saturating_sub(1);
+        }
+        Ok(())
     }
 }
 
@@ -175,4 +191,112 @@ fn after_a_failed_sync_the_same_file_is_not_trusted_again() {
     writer.commit_durable(&mut batch, None, wall()).unwrap();
     assert_eq!(writer.stats().segments, 2, "in a new segment");
     assert_eq!(read(dir.path(), 1).unwrap().0, [1]);
+}
+
+#[test]
+fn a_removal_that_fails_doubles_no_event_in_the_counters() {
+    let dir = tempdir();
+    let config = SpoolConfig {
+        segment_bytes: 10_000,
+        cap_bytes: 200_000,
+        ..config(dir.path())
+    };
+    let disk = Faulty::default();
+    let (mut writer, _) = SpoolWriter::open_on(&config, disk.clone()).unwrap();
+    journal(&mut writer, &opened(1));
+    journal(&mut writer, &opened_by_another(2));
+    for round in 0..150 {
+        // The removals of every third round fail.
+        disk.0.borrow_mut().keeps_files = round % 3 == 0;
+        write(&mut writer, |batch| {
+            push(batch, 1, round * 50 + 1..=round * 50 + 50);
+            push(batch, 2, [round + 1]);
+        });
+    }
+    assert!(writer.stats().segments_dropped > 10);
+    let reader = SpoolReader::open(&config.dir).unwrap();
+    let record = reader.sessions(&Filter::Id(session(2))).unwrap().remove(0);
+    assert_eq!(record.stored, 150);
+}
+
+fn opened_by_another(n: u32) -> JournalEntry {
+    let JournalEntry::Opened(mut entry) = opened(n) else {
+        unreachable!()
+    };
+    entry.login_uid = Some(1001);
+    JournalEntry::Opened(entry)
+}
+
+#[test]
+fn a_full_disk_above_the_cap_stops_no_start() {
+    let dir = tempdir();
+    let (mut writer, _) = open(&SpoolConfig {
+        segment_bytes: 10_000,
+        ..config(dir.path())
+    })
+    .unwrap();
+    for n in 1..=30 {
+        write(&mut writer, |batch| {
+            batch.push_journal(&opened(n)).unwrap();
+            push(batch, n, 1..=50);
+            batch.push_journal(&closed(n, 50)).unwrap();
+        });
+    }
+    drop(writer);
+    let lower = SpoolConfig {
+        segment_bytes: 10_000,
+        cap_bytes: 50_000,
+        ..config(dir.path())
+    };
+    let disk = Faulty::default();
+    (disk.0.borrow_mut().from, disk.0.borrow_mut().to) = (1, u64::MAX);
+    let (writer, _) = SpoolWriter::open_on(&lower, disk.clone()).unwrap();
+    assert!(writer.stats().bytes > 50_000);
+    drop(writer);
+    let (writer, _) = SpoolWriter::open_on(&lower, Faulty::default()).unwrap();
+    assert!(writer.stats().bytes <= 50_000);
+}
+
+#[test]
+fn on_a_full_disk_a_start_drops_what_the_centre_has() {
+    let dir = tempdir();
+    let config = SpoolConfig {
+        segment_bytes: 10_000,
+        ..config(dir.path())
+    };
+    let (mut writer, _) = open(&config).unwrap();
+    for n in 1..=10 {
+        write(&mut writer, |batch| {
+            batch.push_journal(&opened(n)).unwrap();
+            push(batch, n, 1..=100);
+            if n > 1 {
+                batch.push_journal(&closed(n, 100)).unwrap();
+            }
+        });
+    }
+    let all = writer.stats().segments;
+    let after = SpoolConfig {
+        boot_id: boot(2),
+        ..config.clone()
+    };
+    let end = (writer.active.files.number, writer.active.end);
+    let id = writer.id();
+    drop(writer);
+    let disk = Faulty::default();
+    disk.0.borrow_mut().room_after_removals = 2;
+    assert!(matches!(
+        SpoolWriter::open_on(&after, disk.clone()),
+        Err(SpoolError::Full { .. })
+    ));
+    let shipped = Position {
+        segment: end.0,
+        offset: end.1,
+        check: 0,
+    };
+    remember_shipped(&config.dir, id, shipped).unwrap();
+    let (writer, recovered) = SpoolWriter::open_on(&after, disk).unwrap();
+    assert_eq!(writer.stats().segments, all + 1 - 2);
+    // The oldest segment holds an open session.
+    assert_eq!(recovered.cut_off.len(), 1);
+    assert_eq!(recovered.cut_off[0].stored, 100);
 }

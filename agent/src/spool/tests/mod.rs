@@ -7,6 +7,7 @@ mod faults;
 mod hostile;
 mod lookup;
 mod model;
+mod padded;
 mod recovery;
 mod shipped;
 mod trim;

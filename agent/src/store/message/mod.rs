@@ -12,6 +12,7 @@ use uuid::Uuid;
 use vctl_common::id::BootId;
 use vctl_common::session::Gap;
 use vctl_common::spool::BlockEntry;
+use vctl_common::time::WallOffset;
 use zerocopy::FromBytes as _;
 
 use super::chunk::{Block, Chunk};
@@ -65,6 +66,8 @@ pub(crate) struct Message {
     pub(crate) agent_version: String,
     pub(crate) chunk: Chunk,
     pub(crate) sessions: Sessions,
+    /// A gap that this reader found in another boot than the chunk's, with that boot and its clock.
+    pub(crate) earlier_boot: Option<(Uuid, Gap, WallOffset)>,
 }
 
 /// Returns a chunk as a message. `sessions` knows the chunk's journal.
@@ -149,6 +152,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
         agent_version: header.agent_version,
         chunk,
         sessions: Sessions::of(header.sessions),
+        earlier_boot: None,
     })
 }
 

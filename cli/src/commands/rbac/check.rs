@@ -173,7 +173,9 @@ async fn decide(
     let grant = if let Some(destination) = destination {
         let directory = HostLookup::new(context)?;
         let wanted = match destination.wanted() {
-            HostSelector::Part(host) => HostSelector::Exact(host),
+            HostSelector::Part(host) | HostSelector::PartForCommand(host) => {
+                HostSelector::Exact(host)
+            }
             wanted => wanted,
         };
         let found = ssh::look_up(&directory, &loaded.config, &wanted, Interaction::Never).await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use vctl_common::centre::DbRole;
-use vctl_common::pg::Client;
+use vctl_common::pg::{Client, PgError, Pool};
 use vctl_common::time::wall_now;
 
 use crate::centre::context;
@@ -14,7 +14,7 @@ use crate::completion;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::fleet::model::SILENT_AFTER;
-use crate::session::end::store::{self, EndableSession};
+use crate::session::end::store::{self, EndableSession, RequestState};
 use crate::session::end::words;
 use crate::session::model::{Selector, SessionName};
 use crate::ui::ask::confirmed;
@@ -106,7 +106,9 @@ pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
                     .into());
             }
         };
-        await_answer(&client, &session, request, is_new, args.wait).await
+        drop(client);
+        let pool = context.pool(DbRole::SessionEnd)?;
+        await_answer(&pool, &session, request, is_new, args.wait).await
     })?;
     for line in lines {
         notice::note(&line);
@@ -147,9 +149,15 @@ async fn find(client: &Client, named: SessionName) -> Result<EndableSession, Sto
     })
 }
 
+/// Returns the state of a request. The wait may be longer than the lease of one login to the database.
+async fn look(pool: &Pool, request: i64) -> Result<Option<RequestState>, PgError> {
+    let client = pool.get().await?;
+    store::state(&client, request).await
+}
+
 /// Waits for the answer of the host, with a progress line on a terminal.
 async fn await_answer(
-    client: &Client,
+    pool: &Pool,
     session: &EndableSession,
     request: i64,
     is_new: bool,
@@ -158,7 +166,21 @@ async fn await_answer(
     let waiting = Waiting::begin();
     let mut was_noted = is_new;
     loop {
-        let state = store::state(client, request).await?;
+        let state = match look(pool, request).await {
+            Err(error) if error.is_retryable() && waiting.elapsed() < wait => {
+                sleep(LOOK).await;
+                continue;
+            }
+            Err(error) => {
+                waiting.clear();
+                let id = session.id;
+                let message =
+                    format!("the end of session {id} is requested, but the answer cannot be read");
+                let hint = format!("`vctl session end {id}` waits for the same request again");
+                return Err(CliError::centre(message, &error).hint(hint).into());
+            }
+            Ok(state) => state,
+        };
         let state = state.ok_or_else(|| CliError::new(Exit::Failure, "the request is gone"))?;
         if !was_noted {
             was_noted = true;

@@ -21,13 +21,13 @@ use crate::exit_code::Exit;
 use crate::session;
 use crate::session::centre::Store;
 use crate::session::local::{Local, TrustedCas};
-use crate::session::model::grep::Pattern;
-use crate::session::model::{Filter, Selector, SessionName, Update};
+use crate::session::model::grep::{GrepMatch, Pattern};
+use crate::session::model::{Filter, ListedSession, Selector, SessionName, Update};
 use crate::session::source::{Follow as _, Source};
 use crate::session::text::live::Live;
 use crate::session::text::{grep_results, header, table, timeline, tree};
 use crate::ui::format::OutputFormat;
-use crate::ui::{Layout, Screen, notice, records, sanitize};
+use crate::ui::{Layout, Screen, list_limit, notice, records, sanitize};
 
 pub(crate) use args::SessionArgs;
 use args::SessionCommand;
@@ -127,18 +127,25 @@ fn or_locally(stop: Stop) -> Stop {
 impl<S: Source> Report<'_, S> {
     async fn list(&mut self) -> Result<(), Stop> {
         let for_people = self.format.is_for_people();
-        let listed = self
+        let limit = self.args.limit;
+        let mut listed = self
             .source
-            .list(&self.filter, self.args.limit, !for_people)
+            .list(&self.filter, list_limit::to_read(limit), !for_people)
             .await?;
-        if !for_people {
+        let more = list_limit::cut(&mut listed, limit);
+        let written = self.write_list(&listed);
+        if more {
+            self.screen.flush()?;
+            list_limit::note_older();
+        }
+        written
+    }
+
+    fn write_list(&mut self, listed: &[ListedSession]) -> Result<(), Stop> {
+        if !self.format.is_for_people() {
             let sessions = session::json::Sessions;
-            return Ok(records::write(
-                &mut self.screen,
-                self.format,
-                &sessions,
-                &listed,
-            )?);
+            let (screen, format) = (&mut self.screen, self.format);
+            return Ok(records::write(screen, format, &sessions, listed)?);
         }
         if listed.is_empty() {
             nothing(&self.source, &self.filter);
@@ -146,25 +153,35 @@ impl<S: Source> Report<'_, S> {
         }
         let layout = self.layout();
         let wide = self.format == OutputFormat::Wide;
-        Ok(table::write(&mut self.screen, &listed, wide, layout)?)
+        Ok(table::write(&mut self.screen, listed, wide, layout)?)
     }
 
     async fn search(&mut self, selector: Option<Selector>, pattern: Pattern) -> Result<(), Stop> {
         let pattern = pattern.with_login_work(self.args.login_work);
         let limit = self.args.limit;
-        let matches = self
+        let mut matches = self
             .source
-            .grep(selector, &self.filter, &pattern, limit)
+            .grep(selector, &self.filter, &pattern, list_limit::to_read(limit))
             .await?;
+        let more = list_limit::cut(&mut matches, limit);
+        let written = self.write_matches(&matches);
+        if more {
+            self.screen.flush()?;
+            list_limit::note_older();
+        }
+        written
+    }
+
+    fn write_matches(&mut self, matches: &[GrepMatch]) -> Result<(), Stop> {
         if !self.format.is_for_people() {
             let (screen, format) = (&mut self.screen, self.format);
-            return Ok(session::json::write_matches(screen, format, &matches)?);
+            return Ok(session::json::write_matches(screen, format, matches)?);
         }
         if matches.is_empty() {
             notice::note("no matching program was started in these sessions");
         }
         let layout = self.layout();
-        Ok(grep_results::write(&mut self.screen, &matches, layout)?)
+        Ok(grep_results::write(&mut self.screen, matches, layout)?)
     }
 
     async fn show(&mut self, selector: Selector) -> Result<(), Stop> {

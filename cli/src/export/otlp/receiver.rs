@@ -43,6 +43,8 @@ pub(crate) struct Receiver {
 /// The result of one attempt.
 enum Attempt {
     Acknowledged,
+    /// The receiver takes smaller requests.
+    TooLarge(CliError),
     Retry {
         after: Option<Duration>,
         error: CliError,
@@ -93,9 +95,7 @@ impl Receiver {
         let request = message::request(records);
         let bytes = request.encoded_len();
         if bytes > MOST_BYTES && records.len() > 1 {
-            let (first, second) = records.split_at(records.len() / 2);
-            Box::pin(self.send(first)).await?;
-            return Box::pin(self.send(second)).await;
+            return self.send_halves(records).await;
         }
         let body = request.encode_to_vec();
         let mut pauses = Backoff::new(RETRY.0, RETRY.1);
@@ -103,6 +103,10 @@ impl Receiver {
         loop {
             match self.attempt(body.clone(), records.len()).await? {
                 Attempt::Acknowledged => break,
+                Attempt::TooLarge(_) if records.len() > 1 => {
+                    return self.send_halves(records).await;
+                }
+                Attempt::TooLarge(error) => return Err(error.into()),
                 Attempt::Retry { error, .. } if !self.is_patient && attempts == ATTEMPTS => {
                     return Err(error.into());
                 }
@@ -122,6 +126,12 @@ impl Receiver {
             notice::note(&format!("the receiver `{}` takes events again", self.name));
         }
         Ok(())
+    }
+
+    async fn send_halves(&self, records: &[Record]) -> Result<(), Stop> {
+        let (first, second) = records.split_at(records.len() / 2);
+        Box::pin(self.send(first)).await?;
+        Box::pin(self.send(second)).await
     }
 
     async fn attempt(&self, body: Vec<u8>, count: usize) -> Result<Attempt, Stop> {
@@ -192,6 +202,11 @@ impl Receiver {
             let error = CliError::new(Exit::TryAgain, message);
             let after = after.map(Duration::from_secs);
             return Ok(Attempt::Retry { after, error });
+        }
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            let hint = "one event is larger than the receiver's limit: raise that limit";
+            let error = CliError::new(Exit::Failure, message).hint(hint);
+            return Ok(Attempt::TooLarge(error));
         }
         let (exit, hint) = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (

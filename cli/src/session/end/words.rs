@@ -63,12 +63,16 @@ pub(crate) fn answered(
         )]),
         EndResult::Remaining => {
             let left = answer.remaining.iter().map(process).collect::<Vec<_>>();
-            let message = format!(
-                "{} of session {id} on {host} {} left: {}",
-                processes(left.len() as u64),
-                form(left.len(), "is", "are"),
-                left.join(", ")
-            );
+            let message = if left.is_empty() {
+                format!("processes of session {id} on {host} are left, and cannot be listed")
+            } else {
+                format!(
+                    "{} of session {id} on {host} {} left: {}",
+                    processes(left.len() as u64),
+                    form(left.len(), "is", "are"),
+                    left.join(", ")
+                )
+            };
             let mut error = CliError::new(Exit::Failure, message);
             error.causes.push(signalled(answer));
             error.causes.extend(answer.problem.clone());

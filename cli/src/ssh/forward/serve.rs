@@ -38,13 +38,21 @@ enum Way {
     Socks,
 }
 
+/// A port of the host, and its local destination.
+#[derive(Debug)]
+struct RemoteListener {
+    /// Address as the server got it in the request.
+    host: String,
+    port: u16,
+    to: Endpoint,
+}
+
 /// The forwarded ports.
 pub(crate) struct Forwarding {
     arrivals: mpsc::Receiver<(TcpStream, Way)>,
     remote: Vec<RemoteForward>,
     agent: bool,
-    /// Ports of the host, and the local destination of each.
-    listening: Vec<(u16, Endpoint)>,
+    listening: Vec<RemoteListener>,
 }
 
 impl Forwarding {
@@ -77,7 +85,11 @@ impl Forwarding {
             if listen.port == 0 {
                 notice::done(&format!("`{}` listens at port {given}", connection.host()));
             }
-            self.listening.push((given, to.clone()));
+            self.listening.push(RemoteListener {
+                host: listen.host.clone(),
+                port: given,
+                to: to.clone(),
+            });
         }
         Ok(())
     }
@@ -110,15 +122,35 @@ impl Forwarding {
         match arrival {
             Inbound::Forwarded {
                 channel,
+                address,
                 port,
                 reply,
             } => {
-                let known = |(given, _): &&(u16, Endpoint)| u32::from(*given) == port;
-                let (_, to) = self.listening.iter().find(known)?;
+                let to = destination_of(&self.listening, &address, port)?;
                 Some(Flow::In(channel, reply, to.clone()))
             }
             Inbound::Agent { channel, reply } => self.agent.then_some(Flow::Agent(channel, reply)),
         }
+    }
+}
+
+/// Returns the destination of a connection to an address and a port of the host. Servers repeat the requested address;
+/// one that does not is understood only if a single listener has the port.
+fn destination_of<'a>(
+    listening: &'a [RemoteListener],
+    address: &str,
+    port: u32,
+) -> Option<&'a Endpoint> {
+    let mut same: Vec<&RemoteListener> = listening
+        .iter()
+        .filter(|listener| u32::from(listener.port) == port)
+        .collect();
+    if same.len() > 1 {
+        same.retain(|listener| listener.host == address);
+    }
+    match same[..] {
+        [one] => Some(&one.to),
+        _ => None,
     }
 }
 
@@ -268,5 +300,37 @@ async fn accept(listener: TcpListener, way: Way, arrivals: mpsc::Sender<(TcpStre
             }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_with_one_port_are_told_apart_by_address() {
+        let listener = |host: &str, port, to: &str| RemoteListener {
+            host: host.to_owned(),
+            port,
+            to: Endpoint {
+                host: to.to_owned(),
+                port: 80,
+            },
+        };
+        let listening = [
+            listener("127.0.0.1", 8080, "a"),
+            listener("::1", 8080, "b"),
+            listener("localhost", 9090, "c"),
+        ];
+        let to = |address, port| {
+            let to = destination_of(&listening, address, port);
+            to.map(|to| to.host.as_str())
+        };
+        assert_eq!(to("127.0.0.1", 8080), Some("a"));
+        assert_eq!(to("::1", 8080), Some("b"));
+        assert_eq!(to("0.0.0.0", 8080), None);
+        // Some servers send the address of the socket.
+        assert_eq!(to("127.0.0.1", 9090), Some("c"));
+        assert_eq!(to("127.0.0.1", 7070), None);
     }
 }

@@ -105,6 +105,13 @@ impl KnownHosts {
             .collect()
     }
 
+    /// Returns whether a known key of the host has this type.
+    pub(crate) fn has_type(&self, host: &str, algorithm: &Algorithm) -> bool {
+        self.of(host)
+            .filter(|(_, line)| line.marker.is_none() && !line.is_certificate)
+            .any(|(_, line)| line.key.algorithm() == *algorithm)
+    }
+
     /// Returns every known, revoked or CA key for a host.
     pub(crate) fn about<'a>(
         &'a self,

@@ -10,6 +10,7 @@ mod terminal;
 mod typed;
 
 use std::cell::RefCell;
+use std::io::IsTerminal as _;
 
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
@@ -56,9 +57,17 @@ pub(crate) async fn run(
     work: &Work,
     signals: &Signals,
 ) -> Result<Outcome, SshError> {
-    let channel = connection.open_session().await?;
-    let (incoming, outgoing) = channel.split();
-    let asked = ask(connection, &outgoing, work).await?;
+    let starting = async {
+        let channel = connection.open_session().await?;
+        let (incoming, outgoing) = channel.split();
+        let asked = ask(connection, &outgoing, work).await?;
+        Ok::<_, SshError>((incoming, outgoing, asked))
+    };
+    // A host that hangs may block this, and signals must still end vctl.
+    let (incoming, outgoing, asked) = tokio::select! {
+        started = starting => started?,
+        number = signals.end() => return Ok(Outcome::Signalled(number)),
+    };
     // From here on the terminal is controlled by the host.
     let raw = work.pty.then(RawMode::enter).and_then(Result::ok);
     let session = Session {
@@ -210,7 +219,8 @@ impl Session<'_> {
     async fn send_input(&self) {
         let mut input = Input::stdin();
         if self.pty {
-            let typed = Typed::default();
+            // Input of a file or a program is never dropped: it waits.
+            let typed = Typed::new(std::io::stdin().is_terminal());
             return tokio::select! {
                 () = self.read_typed(input, &typed) => {}
                 () = self.send_typed(&typed) => {}

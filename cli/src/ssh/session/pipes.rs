@@ -12,7 +12,7 @@ use russh::client::Msg;
 use russh::{Channel, ChannelMsg};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::process::descriptor::Descriptor;
+use crate::process::descriptor::{self, Descriptor};
 
 /// Default capacity of a kernel pipe, and space for a few of the server's packets.
 const PIECE: usize = 256 << 10;
@@ -184,15 +184,22 @@ pub(crate) async fn relay(channel: Channel<Msg>) -> Result<(), WriteError> {
         while let Some(message) = incoming.wait().await {
             match message {
                 ChannelMsg::Data { data } => out.write(data).await?,
-                ChannelMsg::Close => break,
+                ChannelMsg::Eof | ChannelMsg::Close => {
+                    // The reader must get the end of the stream even while it sends more itself.
+                    out.finish().await?;
+                    descriptor::close_stdout()?;
+                    if matches!(message, ChannelMsg::Eof) {
+                        while !matches!(incoming.wait().await, None | Some(ChannelMsg::Close)) {}
+                    }
+                    return Ok(());
+                }
                 _ => {}
             }
         }
-        Ok::<(), WriteError>(())
+        out.finish().await
     };
     tokio::select! {
-        done = receiving => done?,
-        () = sending => {}
+        done = receiving => done,
+        () = sending => Ok(()),
     }
-    out.finish().await
 }

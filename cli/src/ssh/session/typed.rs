@@ -34,6 +34,8 @@ pub(super) enum Room {
 pub(super) struct Typed {
     pieces: RefCell<VecDeque<BytesMut>>,
     length: Cell<usize>,
+    /// Whether input is lost when the host accepts none for a while. Otherwise it waits.
+    may_lose: bool,
     has_ended: Cell<bool>,
     loses: Cell<bool>,
     more: Notify,
@@ -41,11 +43,23 @@ pub(super) struct Typed {
 }
 
 impl Typed {
+    /// Returns an empty queue; `is_terminal` is whether a user types the input.
+    pub(super) fn new(is_terminal: bool) -> Self {
+        Self {
+            may_lose: is_terminal,
+            ..Self::default()
+        }
+    }
+
     /// Adds input; waits for room while the host accepts some.
     pub(super) async fn push(&self, mut data: &[u8]) -> Room {
         while self.length.get() + data.len() > MOST {
             if self.loses.get() {
                 return Room::StillNone;
+            }
+            if !self.may_lose {
+                self.less.notified().await;
+                continue;
             }
             if timeout(PATIENCE, self.less.notified()).await.is_err() {
                 self.loses.set(true);
@@ -101,7 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn input_keeps_its_order_in_any_pieces() {
-        let typed = Typed::default();
+        let typed = Typed::new(true);
         let mut wanted = Vec::new();
         for length in [1, 5, PIECE - 1, PIECE, PIECE + 1, 3] {
             let data: Vec<u8> = (0..=250).cycle().take(length).collect();
@@ -118,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn full_queue_loses_input_and_accepts_more_later() {
-        let typed = Typed::default();
+        let typed = Typed::new(true);
         let most = vec![b'x'; MOST];
         assert_eq!(typed.push(&most).await, Room::Enough);
         assert_eq!(typed.push(b"a").await, Room::Lost);
@@ -126,5 +140,18 @@ mod tests {
         let piece = typed.next().await.unwrap();
         typed.sent(piece.len());
         assert_eq!(typed.push(b"c").await, Room::Enough);
+    }
+
+    #[tokio::test]
+    async fn input_of_a_file_is_never_dropped() {
+        let typed = Typed::new(false);
+        assert_eq!(typed.push(&vec![b'x'; MOST]).await, Room::Enough);
+        let waiting = timeout(2 * PATIENCE, typed.push(b"rest"));
+        assert!(waiting.await.is_err());
+        let (pushed, ()) = tokio::join!(typed.push(b"rest"), async {
+            let piece = typed.next().await.unwrap();
+            typed.sent(piece.len());
+        });
+        assert_eq!(pushed, Room::Enough);
     }
 }

@@ -17,12 +17,17 @@ variable "ca_pem" {
 }
 
 variable "group" {
-  description = "Full path of the GitLab group with the subgroups vctl-ssh-users, vctl-auditors and vctl-admins."
+  description = "Full path of the GitLab group with a subgroup for each of `names`."
   type        = string
 }
 
+variable "names" {
+  description = "Names of the external groups in Vault: vctl-ssh-users, vctl-auditors, vctl-admins, and those of scopes."
+  type        = set(string)
+}
+
 variable "members_only" {
-  description = "Refuse users who are in none of the three subgroups."
+  description = "Refuse users who are in none of the subgroups."
   type        = bool
 }
 
@@ -32,7 +37,8 @@ variable "vault_address" {
 }
 
 locals {
-  groups = { for name in ["vctl-ssh-users", "vctl-auditors", "vctl-admins"] : name => "${var.group}/${name}" }
+  # Every user of GitLab may create a top-level group with any free name, so no alias is a name without a parent group.
+  groups = { for name in var.names : name => "${var.group}/${name}" }
   role   = jsondecode(file("${path.module}/../../oidc-role.json"))
 }
 
@@ -52,7 +58,7 @@ output "role" {
   value = merge(
     local.role,
     { allowed_redirect_uris = concat(local.role.allowed_redirect_uris, ["${var.vault_address}/ui/vault/auth/oidc/oidc/callback"]) },
-    var.members_only ? { bound_claims = { groups_direct = [for name in ["vctl-ssh-users", "vctl-auditors", "vctl-admins"] : local.groups[name]] } } : {},
+    var.members_only ? { bound_claims = { groups_direct = values(local.groups) } } : {},
   )
   precondition {
     condition     = can(regex("^https?://[^/ ]+$", var.vault_address))

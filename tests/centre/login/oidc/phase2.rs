@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vctl_tests::browser::Browser;
 use vctl_tests::lab::{Programs, installed};
 use vctl_tests::terminal::Terminal;
@@ -15,6 +15,8 @@ use super::{Desk, GROUP, SignOn, log_in_at_the_provider};
 use crate::fixture::terraform::Module;
 
 const DOCUMENT: &str = "deploy/vault/oidc-phase2.md";
+
+const NAMES: [&str; 3] = ["vctl-ssh-users", "vctl-auditors", "vctl-admins"];
 
 /// The section with the commands of users, not of the Vault administrator.
 const CHECK: &str = "## 6. Does it work?";
@@ -86,20 +88,56 @@ pub(super) fn set_up(sign_on: &SignOn) {
     }
 }
 
+/// Scopes that `setup.sh` creates before the sign-on, and later.
+const SCOPES: [&str; 2] = ["vctl-scope-dc-earlier", "vctl-scope-dc-later"];
+
 /// Runs the whole setup twice, with `setup.sh` in between. No run may undo another run.
 pub(super) fn set_up_again(sign_on: &SignOn) {
+    let scopes = tempfile::NamedTempFile::new().unwrap();
+    let apply = |file: &str| {
+        fs::write(scopes.path(), file).unwrap();
+        let mut setup = sign_on.centre.setup();
+        let output = setup.env("SCOPES", scopes.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    apply(r#"{"dc=earlier": {"users": ["root"]}}"#);
     set_up(sign_on);
-    let output = sign_on.centre.setup().output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let said = String::from_utf8(output.stdout).unwrap();
+    has_its_groups(sign_on, &SCOPES[..1]);
+    // An alias without the parent group, as that of a scope was before this script looked at the others.
+    rename(sign_on, SCOPES[0], SCOPES[0]);
+    let both = r#"{"dc=earlier": {"users": ["root"]}, "dc=later": {"users": ["root"]}}"#;
+    let said = apply(both);
     assert!(!said.contains("auth/oidc is not configured"), "{said}");
-    has_its_groups(sign_on);
+    has_its_groups(sign_on, &SCOPES);
+    // An alias that was set by hand stays.
+    rename(sign_on, SCOPES[0], "other/name");
+    apply(both);
+    assert_eq!(alias(sign_on, SCOPES[0])["name"], "other/name");
     set_up(sign_on);
 }
 
-fn has_its_groups(sign_on: &SignOn) {
+fn alias(sign_on: &SignOn, group: &str) -> Value {
     let admin = sign_on.centre.bao.admin().unwrap();
-    for name in ["vctl-ssh-users", "vctl-auditors", "vctl-admins"] {
+    let path = format!("identity/group/name/{group}");
+    admin.get(&path).unwrap()["data"]["alias"].take()
+}
+
+fn rename(sign_on: &SignOn, group: &str, name: &str) {
+    let old = alias(sign_on, group);
+    let mut body = json!({ "name": name });
+    for field in ["mount_accessor", "canonical_id"] {
+        body[field] = old[field].clone();
+    }
+    let path = format!("identity/group-alias/id/{}", old["id"].as_str().unwrap());
+    let admin = sign_on.centre.bao.admin().unwrap();
+    admin.post(&path, &body).unwrap();
+    assert_eq!(alias(sign_on, group)["name"], name);
+}
+
+fn has_its_groups(sign_on: &SignOn, scopes: &[&str]) {
+    let admin = sign_on.centre.bao.admin().unwrap();
+    for name in NAMES.iter().chain(scopes) {
         let group = admin.get(&format!("identity/group/name/{name}")).unwrap();
         assert_eq!(group["data"]["alias"]["name"], format!("{GROUP}/{name}"));
     }
@@ -125,18 +163,18 @@ fn the_document_lists_all_settings_of_vault() {
     );
     let allowed = json!(["http://localhost:8250/oidc/callback", pages]);
     assert_eq!(role["allowed_redirect_uris"], allowed);
-    assert_eq!(
-        role["bound_claims"]["groups_direct"]
-            .as_array()
-            .unwrap()
-            .len(),
-        3
-    );
+    let bound = role["bound_claims"]["groups_direct"].as_array().unwrap();
+    let mut bound: Vec<_> = bound.iter().map(|name| name.as_str().unwrap()).collect();
+    bound.sort_unstable();
+    let groups = NAMES.iter().chain(&SCOPES);
+    let mut groups: Vec<_> = groups.map(|name| format!("{GROUP}/{name}")).collect();
+    groups.sort_unstable();
+    assert_eq!(bound, groups);
     assert_eq!(
         data("auth/oidc/role/vctl-device")["callback_mode"],
         "device"
     );
-    has_its_groups(sign_on);
+    has_its_groups(sign_on, &SCOPES);
 }
 
 #[test]
@@ -150,10 +188,12 @@ fn terraform_configures_the_same_sign_on_as_the_document() {
     }
     let ca = fs::read_to_string(sign_on.centre.pki.ca()).unwrap();
     let address = sign_on.centre.bao.address();
+    let names = json!([&NAMES[..], &SCOPES].concat()).to_string();
     let variables = [
         ("url", sign_on.issuer.as_str()),
         ("ca_pem", &ca),
         ("group", GROUP),
+        ("names", &names),
         ("members_only", "true"),
         ("vault_address", &address),
     ];
@@ -173,7 +213,7 @@ fn terraform_configures_the_same_sign_on_as_the_document() {
     admin.delete(path).unwrap();
     assert_eq!(written, data("auth/oidc/role/vctl"));
     let groups = outputs["groups"].as_object().unwrap();
-    assert_eq!(groups.len(), 3, "{groups:?}");
+    assert_eq!(groups.len(), 5, "{groups:?}");
     for (name, alias) in groups {
         let group = data(&format!("identity/group/name/{name}"));
         assert_eq!(group["alias"]["name"], *alias, "{name}");

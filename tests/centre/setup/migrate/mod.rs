@@ -1,6 +1,7 @@
 //! `vctl migrate`, as an administrator runs it.
 
 mod checks;
+mod spoiled;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -70,7 +70,7 @@ impl Ground {
     }
 }
 
-fn said(command: &mut Command) -> Said {
+pub(super) fn said(command: &mut Command) -> Said {
     command.output().unwrap().into()
 }
 

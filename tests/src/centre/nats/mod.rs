@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use async_nats::jetstream;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -20,7 +20,7 @@ use vctl_common::tls::Trust;
 use super::configure::repository;
 use super::download::NATS;
 use super::{Centre, Request, binary, port};
-use crate::lab::{Undo, make_directory, start_or_skip};
+use crate::lab::{Programs, Undo, make_directory, start_or_skip};
 
 pub use ingest::Ingest;
 
@@ -45,7 +45,7 @@ pub struct Nats {
     child: Mutex<Option<Child>>,
 }
 
-/// User of the stream's account that may do everything.
+/// The operator: `nats-accounts --operator`.
 const OPERATOR: &str = "operator";
 const INGEST: &str = "ingest";
 
@@ -236,6 +236,12 @@ impl Nats {
         self.signal(Signal::SIGCONT)
     }
 
+    /// Writes the accounts for these hosts, and lets the running server read them.
+    pub fn reload(&self, hosts: &[&str]) -> Result<()> {
+        self.write_accounts(hosts)?;
+        self.signal(Signal::SIGHUP)
+    }
+
     fn write_accounts(&self, hosts: &[&str]) -> Result<()> {
         let mut list = String::new();
         for host in hosts {
@@ -243,11 +249,24 @@ impl Nats {
             list.extend([*host, " ", key.as_str(), "\n"]);
         }
         let ingest = nats::public_key_or_new(&self.key(INGEST))?;
-        let accounts = nats::accounts(&list, &[ingest])?;
         let operator = nats::public_key_or_new(&self.key(OPERATOR))?;
-        // Not part of a deployment: the specs purge the stream, and look into it.
-        let accounts = accounts.replacen("users: [", &format!("users: [{{nkey: {operator}}}, "), 1);
-        Ok(fs::write(self.directory.join("accounts.conf"), accounts)?)
+        fs::write(self.directory.join("hosts"), list)?;
+        let written = Command::new(Programs::find()?.directory.join("vctl-agent"))
+            .args([
+                "nats-accounts",
+                "--ingest",
+                &ingest,
+                "--operator",
+                &operator,
+            ])
+            .arg("--no-hosts")
+            .arg(self.directory.join("hosts"))
+            .arg("--out")
+            .arg(self.directory.join("accounts.conf"))
+            .output()?;
+        let said = String::from_utf8_lossy(&written.stderr);
+        ensure!(written.status.success(), "`nats-accounts` failed: {said}");
+        Ok(())
     }
 
     fn write_configuration(&self, options: NatsOptions<'_>) -> Result<()> {

@@ -3,12 +3,16 @@
 //! The entries are JSON: they are few, people read them, and a reader skips unknown fields. Clients
 //! and users chose every text in them, so the texts are hostile until a renderer escapes them.
 
+mod limits;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AuditSessionId, CertSerial, CgroupId, ProcessId, SessionId};
 use crate::time::BootNs;
+
+pub use limits::{BLOB_STORED, KEY_ID_MAX, PRINCIPALS_MAX};
 
 /// One entry of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +57,12 @@ pub struct SessionOpened {
 }
 
 impl SessionOpened {
+    /// Returns whether the entry has no facts about the login: an agent found records of a session that its spool did
+    /// not know.
+    pub fn is_nameless(&self) -> bool {
+        self.id == SessionId::from_mark(self.id.mark())
+    }
+
     /// A session of which only the id is known, stamped late at `at`.
     pub fn unknown(id: SessionId, at: BootNs) -> Self {
         Self {
@@ -132,12 +142,13 @@ pub struct Certificate {
     /// `None` in entries of older agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blob: Option<String>,
-    /// The certificate was longer than [`BLOB_MAX`].
+    /// The certificate was longer than the agent stores.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub blob_too_large: bool,
 }
 
-/// Longest certificate, in bytes, that is stored. Certificates of Vault's CA have about 500.
+/// Longest certificate, in bytes, that any agent stored; earlier agents stored up to this, later ones up to
+/// [`BLOB_STORED`]. Certificates of Vault's CA have about 500.
 pub const BLOB_MAX: usize = 16 * 1024;
 
 /// Time of the stamp, relative to the login.

@@ -1,0 +1,75 @@
+//! Sessions of which the kernel accepted no mark, or not all: one of its maps is full. They are open and not recorded
+//! completely, so marking is tried again until it succeeds, and the gap is as long.
+
+use tracing::{info, warn};
+use vctl_common::id::ProcessId;
+use vctl_common::session::{CloseReason, Gap, GapCause};
+use vctl_common::time::BootNs;
+use vctl_common::wire::Mark;
+
+use crate::pipeline::spool_out::SpoolOut;
+use crate::probe::Probe;
+use crate::session::boot_now;
+
+use super::mark::Marking;
+use super::{Sessions, Unmarked};
+
+impl Sessions {
+    /// Notes the marks of a session whose gap ends at `to`. Returns the number of marked processes.
+    pub(super) fn note_marking(&mut self, mark: Mark, to: BootNs, marking: Marking) -> usize {
+        if let Some(problem) = marking.problem {
+            let unmarked = self.unmarked.entry(mark).or_insert(Unmarked {
+                since: to,
+                problem: String::new(),
+            });
+            unmarked.problem = problem;
+        }
+        marking.processes
+    }
+
+    /// Marks the sessions again that lack marks. Ends those without a process.
+    pub(in crate::pipeline) fn mark_again(&mut self, probe: &mut Probe, out: &mut SpoolOut) {
+        for mark in self.unmarked.keys().copied().collect::<Vec<Mark>>() {
+            let Some(live) = self.registry.get(mark) else {
+                self.unmarked.remove(&mark);
+                continue;
+            };
+            let id = live.opened.id;
+            let ProcessId { tgid, .. } = live.opened.leader;
+            let leader = self.logins.is_alive(live.opened.leader).then_some(tgid);
+            let audit_session = live.opened.audit_session;
+            let now = boot_now();
+            let marking = self.mark_tree(mark, leader, audit_session, probe);
+            if let (Some(problem), Some(unmarked)) =
+                (&marking.problem, self.unmarked.get_mut(&mark))
+            {
+                unmarked.problem.clone_from(problem);
+                // The map is still full, and each try reads all of /proc.
+                break;
+            }
+            if let Some(unmarked) = self.unmarked.remove(&mark) {
+                out.gap(Gap::new(GapCause::MarksFull, id, unmarked.since, now));
+            }
+            if marking.processes > 0 {
+                warn!(session = %id, processes = marking.processes, "A session is recorded again: the kernel had no room for its marks.");
+            } else {
+                info!(session = %id, "A session without marks has no process left.");
+                self.close(mark, now, CloseReason::LastProcessEnded, None, probe, out);
+            }
+        }
+    }
+
+    /// The sentence for the status, while sessions lack marks.
+    pub(super) fn unmarked_problem(&self) -> Option<String> {
+        let count = self.unmarked.len();
+        let problem = &self.unmarked.values().next()?.problem;
+        let sessions = if count == 1 {
+            "session is"
+        } else {
+            "sessions are"
+        };
+        Some(format!(
+            "{count} {sessions} not recorded completely: {problem}"
+        ))
+    }
+}

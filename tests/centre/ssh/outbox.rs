@@ -1,0 +1,121 @@
+//! Accesses that were stored on the workstation reach the database that they belong to, and no other.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::files::said;
+use super::{Operator, shared};
+
+/// A user whose accesses are stored on the workstation, as in an outage.
+struct Outage<'a> {
+    operator: Operator<'a>,
+    name: String,
+    at: String,
+    port: u16,
+}
+
+impl Outage<'_> {
+    fn new(name: &str) -> Option<Self> {
+        let centre = shared()?;
+        let operator = Operator::new(centre, name);
+        let host = centre.host.as_ref().unwrap();
+        let name = format!("[127.0.0.1]:{}", host.port());
+        operator.remembers(&format!("{name} {}\n", host.public_key()));
+        Some(Self {
+            at: format!("{}@127.0.0.1:{}", host.user(), host.port()),
+            port: centre.postgres.port,
+            operator,
+            name,
+        })
+    }
+
+    /// Stores an access for the database at port 1, which does not listen.
+    fn store(&self, script: &str) {
+        let usual = format!(":{}/", self.port);
+        let grants = self.operator.at.home(".vctl/grants.json");
+        let text = fs::read_to_string(&grants).unwrap();
+        fs::write(&grants, text.replace(&usual, ":1/")).unwrap();
+        let mut command = self.operator.command(&[&self.at, "--", script]);
+        command.env("VCTL_DB_PORT", "1");
+        said(&mut command);
+        fs::write(&grants, text).unwrap();
+    }
+
+    fn stored(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.operator.at.home(".vctl/spool"));
+        let paths = entries.into_iter().flatten();
+        let paths = paths.map(|entry| entry.unwrap().path());
+        let mut paths: Vec<PathBuf> = paths.filter(|path| path.is_file()).collect();
+        paths.sort();
+        paths
+    }
+
+    /// Changes the origin of the stored accesses to the usual database.
+    fn move_here(&self) {
+        for path in self.stored() {
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, text.replace(":1/", &format!(":{}/", self.port))).unwrap();
+        }
+    }
+
+    /// Exit codes of the rows that were sent later.
+    fn sent(&self) -> Vec<Value> {
+        let mut rows = self.operator.accesses(&self.name);
+        rows.retain(|row| row["replayed"] == true);
+        rows.iter().map(|row| row["exit_code"].clone()).collect()
+    }
+}
+
+#[test]
+fn a_stored_access_waits_for_its_own_database() {
+    let Some(outage) = Outage::new("outbox-origin") else {
+        return;
+    };
+    outage.store("exit 3");
+    assert_eq!(outage.stored().len(), 1);
+    let run = || outage.operator.ssh(&[&outage.at, "--", "true"]);
+    assert_eq!(run().code, 0);
+    assert_eq!((outage.stored().len(), outage.sent()), (1, vec![]));
+    outage.move_here();
+    assert_eq!(run().code, 0);
+    assert_eq!((outage.stored().len(), outage.sent()), (0, vec![3.into()]));
+}
+
+#[test]
+fn a_refused_stored_access_holds_up_no_other() {
+    let Some(outage) = Outage::new("outbox-refused") else {
+        return;
+    };
+    for script in ["exit 3", "exit 4", "exit 5"] {
+        outage.store(script);
+    }
+    outage.move_here();
+    let stored = outage.stored();
+    assert_eq!(stored.len(), 3);
+    // Postgres refuses a time of more than a year ago. The second file is of a program that vctl does not know.
+    let text = fs::read_to_string(&stored[0]).unwrap();
+    let (before, year) = text.split_once("\"at\":\"").unwrap();
+    fs::write(&stored[0], format!("{before}\"at\":\"2001{}", &year[4..])).unwrap();
+    fs::write(&stored[1], "{\"other\":1}\n").unwrap();
+    let run = outage.operator.ssh(&[&outage.at, "--", "true"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert_eq!((outage.stored().len(), outage.sent()), (0, vec![5.into()]));
+    let refused = outage.operator.at.home(".vctl/spool/refused");
+    assert_eq!(fs::read_dir(&refused).unwrap().count(), 2);
+    assert!(run.stderr.contains("spool/refused"), "{run:?}");
+    assert!(run.stderr.contains("opened_at"), "{run:?}");
+}
+
+#[test]
+fn a_user_too_long_for_the_record_is_refused() {
+    let Some(outage) = Outage::new("outbox-user") else {
+        return;
+    };
+    let long = "a".repeat(256);
+    let run = outage
+        .operator
+        .ssh(&["-l", &long, &outage.at, "--", "true"]);
+    assert_eq!(run.code, 2, "{run:?}");
+}
