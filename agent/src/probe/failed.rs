@@ -294,6 +294,8 @@ impl Probe {
         if !has_tracepoint(Path::new("/")) {
             return Err(ProbeError::NoTracepoint);
         }
+        // Left by an agent that was killed while it changed to these probes. Together both would record an exec twice.
+        exec_exits::remove(&self.options.pin_dir)?;
         let name = FAILED_PROGRAM;
         let mut program = TracePoint::from_pin(self.program(name))
             .map_err(|source| ProbeError::Attach { name, source })?;

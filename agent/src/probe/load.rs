@@ -77,8 +77,6 @@ impl Probe {
             let exits = if maps.state().exec_exits {
                 ExecExits::open(dir)?
             } else {
-                // Left by an agent that was killed while it changed to the probes on system calls.
-                exec_exits::remove(dir)?;
                 ExecExits::default()
             };
             let failed = if failed_attached {
