@@ -62,14 +62,15 @@ impl Sessions {
         }
         probe.watch_failed_execs();
         let begun = Instant::now();
-        let mut first = self.mark_round(mark, leader, audit_session, probe);
+        let (mut rounds, mut is_any_new) = (0, false);
         loop {
+            rounds += 1;
             let marking = self.mark_round(mark, leader, audit_session, probe);
+            is_any_new |= marking.is_any_new;
             let goes_on = marking.is_any_new && marking.problem.is_none();
-            first.is_any_new |= marking.is_any_new;
-            if !goes_on || begun.elapsed() >= ROUNDS {
+            if rounds > 1 && (!goes_on || begun.elapsed() >= ROUNDS) {
                 return Marking {
-                    is_any_new: first.is_any_new,
+                    is_any_new,
                     ..marking
                 };
             }

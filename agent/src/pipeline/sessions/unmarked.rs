@@ -29,7 +29,12 @@ impl Sessions {
 
     /// Marks the sessions again that lack marks.
     pub(in crate::pipeline) fn mark_again(&mut self, probe: &mut Probe, out: &mut SpoolOut) {
-        for mark in self.unmarked.keys().copied().collect::<Vec<Mark>>() {
+        let mut marks: Vec<Mark> = self.unmarked.keys().copied().collect();
+        marks.sort_unstable();
+        // Each look begins with another one: the first that fails ends it.
+        let first = self.looks as usize % marks.len().max(1);
+        marks.rotate_left(first);
+        for mark in marks {
             let Some(live) = self.registry.get(mark) else {
                 self.unmarked.remove(&mark);
                 continue;
