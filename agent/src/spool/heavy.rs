@@ -97,8 +97,8 @@ fn is_theirs(shares: &Shares, heavy: &HashSet<Mark>) -> bool {
     theirs > 0 && theirs >= rest && rest <= MOST_CARRIED
 }
 
-/// Groups sessions by `key`, and returns the groups with more than `large` bytes, largest first, to an
-/// eighth of that.
+/// Groups sessions by `key`, and returns the groups with more than `large` bytes, largest first. Sizes
+/// that differ by less than an eighth of `large` may count as equal.
 fn groups<'a, K: Eq + Hash>(
     sessions: &HashMap<Mark, u64>,
     of: impl Iterator<Item = &'a Mark>,
@@ -118,7 +118,7 @@ fn groups<'a, K: Eq + Hash>(
     for group in &mut groups {
         group.sessions.sort_unstable();
     }
-    // A longer name must not make a new session give way before an older one.
+    // So a longer name seldom decides which session gives way.
     let size = |group: &Group| group.bytes / (large / 8).max(1);
     groups.sort_by(|a, b| size(b).cmp(&size(a)).then(a.sessions.cmp(&b.sessions)));
     groups

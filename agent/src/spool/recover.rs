@@ -60,22 +60,45 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Removes the oldest segment that the centre has and that no open session needs. Returns false when there is
-    /// none.
+    /// Removes the oldest segment that the centre has, that no open session needs, and that has whole sessions: a part of
+    /// one would be left without its beginning or its end. Returns false when there is none.
     pub(super) fn remove_shipped(
         &mut self,
         shipped: Option<Position>,
         disk: &mut impl Disk,
     ) -> Result<bool, SpoolError> {
-        let is_free = |sealed: &Sealed| sealed.is_shipped(shipped) && sealed.is_over(&self.live);
+        let is_free = |sealed: &Sealed| {
+            sealed.is_shipped(shipped) && sealed.is_over(&self.live) && self.has_whole(sealed)
+        };
         let Some(nth) = self.sealed.iter().position(is_free) else {
             return Ok(false);
         };
         let files = self.sealed.remove(nth).files;
         disk.remove(&files.segment)
-            .and_then(|()| disk.remove(&files.index))
             .map_err(|source| SpoolError::write(&files.segment, source))?;
+        // An index without its segment is removed when the spool is opened next.
+        let _ = disk.remove(&files.index);
+        tracing::info!(
+            segment = files.number,
+            "Dropped a shipped spool segment: the disk is full."
+        );
         Ok(true)
+    }
+
+    /// Returns whether no other segment has a part of a session that has ended and is in this one.
+    fn has_whole(&self, sealed: &Sealed) -> bool {
+        let others = || {
+            let number = sealed.files.number;
+            self.sealed
+                .iter()
+                .filter(move |other| other.files.number != number)
+        };
+        let of_events = sealed.with_events.iter().map(|(mark, _)| mark);
+        let mut marks = of_events.chain(&sealed.named);
+        marks.all(|mark| {
+            let is_there = |other: &Sealed| other.has_events(*mark) || other.named.contains(mark);
+            self.live.contains_key(mark) || !others().any(is_there)
+        })
     }
 }
 

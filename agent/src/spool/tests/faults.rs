@@ -16,6 +16,12 @@ struct Plan {
     to: u64,
     /// Removals fail.
     keeps_files: bool,
+    /// Syncs fail.
+    syncs_fail: bool,
+    /// Something was written after the last sync.
+    is_volatile: bool,
+    /// Segments that were removed while the copies of their entries were not durable.
+    removed_too_early: u32,
     /// Nothing can be created before so many segments are removed.
     room_after_removals: u32,
 }
@@ -46,6 +52,7 @@ impl Disk for Faulty {
             Unsynced.write_all_at(file, &bytes[..bytes.len() / 2], at)?;
             return Err(full);
         }
+        self.0.borrow_mut().is_volatile = true;
         Unsynced.write_all_at(file, bytes, at)
     }
 
@@ -56,6 +63,11 @@ impl Disk for Faulty {
 
     fn sync(&mut self, file: &File) -> io::Result<()> {
         self.fails()?;
+        let mut plan = self.0.borrow_mut();
+        if plan.syncs_fail {
+            return Err(io::Error::other("the device reports an error"));
+        }
+        plan.is_volatile = false;
         Unsynced.sync(file)
     }
 
@@ -73,6 +85,7 @@ impl Disk for Faulty {
         Unsynced.remove(path)?;
         if path.extension().is_some_and(|kind| kind == "seg") {
             plan.room_after_removals = plan.room_after_removals.saturating_sub(1);
+            plan.removed_too_early += u32::from(plan.is_volatile);
         }
         Ok(())
     }
@@ -217,6 +230,30 @@ fn a_removal_that_fails_doubles_no_event_in_the_counters() {
     let reader = SpoolReader::open(&config.dir).unwrap();
     let record = reader.sessions(&Filter::Id(session(2))).unwrap().remove(0);
     assert_eq!(record.stored, 150);
+}
+
+#[test]
+fn no_segment_goes_before_its_copies_are_durable() {
+    let dir = tempdir();
+    let config = SpoolConfig {
+        segment_bytes: 10_000,
+        cap_bytes: 200_000,
+        ..config(dir.path())
+    };
+    let disk = Faulty::default();
+    let (mut writer, _) = SpoolWriter::open_on(&config, disk.clone()).unwrap();
+    journal(&mut writer, &opened(1));
+    journal(&mut writer, &opened_by_another(2));
+    for round in 0..150 {
+        disk.0.borrow_mut().syncs_fail = round % 3 == 0;
+        let mut batch = BatchBuilder::new();
+        push(&mut batch, 1, round * 50 + 1..=round * 50 + 50);
+        push(&mut batch, 2, [round + 1]);
+        // A failed sync can fail a commit. The next batch then begins another segment.
+        let _ = writer.commit(&mut batch, None, wall());
+    }
+    assert!(writer.stats().segments_dropped > 10);
+    assert_eq!(disk.0.borrow().removed_too_early, 0);
 }
 
 fn opened_by_another(n: u32) -> JournalEntry {

@@ -179,3 +179,21 @@ fn an_old_session_is_still_open_after_a_restart() {
     let open: Vec<_> = recovered.open.iter().map(|open| open.opened.id).collect();
     assert_eq!((open, writer.stats().open_sessions), (vec![session(1)], 1));
 }
+
+#[test]
+fn a_login_that_is_recorded_in_the_end_is_open_again() {
+    let dir = tempdir();
+    let (mut writer, _) = open(&config(dir.path())).unwrap();
+    let JournalEntry::Closed(mut never) = closed(1, 0) else {
+        unreachable!()
+    };
+    never.reason = CloseReason::NeverRecorded;
+    for entry in [opened(1), JournalEntry::Closed(never), opened(1)] {
+        journal(&mut writer, &entry);
+    }
+    write(&mut writer, |batch| push(batch, 1, 1..=3));
+    drop(writer);
+    let (_, recovered) = open(&config(dir.path())).unwrap();
+    assert_eq!(recovered.open.len(), 1);
+    assert_eq!(recovered.open[0].stored, 3);
+}
