@@ -134,8 +134,9 @@ Examples:
     /// only as this host. With `--out`, the file keeps its content if the list is not valid.
     #[command(before_help = "\
 Examples:
-  vctl-agent nats-accounts --ingest UABC... --operator UDEF... hosts
-  vctl-agent nats-accounts --ingest UABC... hosts --out accounts.conf")]
+  vctl-agent nats-accounts --ingest UABC... hosts                 Print them
+  vctl-agent nats-accounts --ingest UABC... --operator UDEF... hosts \\
+    --out accounts.conf                                           Write them")]
     NatsAccounts(NatsAccountsArgs),
     /// Print the manual page of a command, or this help
     #[command(before_help = "\
@@ -275,7 +276,7 @@ pub struct NatsAccountsArgs {
     /// Public key of a `vctl-agent ingest`; may be repeated
     #[arg(long, value_name = "KEY")]
     pub ingest: Vec<String>,
-    /// Public key of an operator, who may change the stream and remove messages; may be repeated
+    /// Public key of an operator's NATS user, which may change the stream and remove messages; may be repeated
     #[arg(long, value_name = "KEY")]
     pub operator: Vec<String>,
     /// Accept a list without hosts

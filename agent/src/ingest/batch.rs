@@ -14,7 +14,7 @@ use vctl_common::host::HostName;
 use vctl_common::pg::{Client, PgError, Pool};
 
 use super::pause::{Pauses, Reason};
-use super::place::{Place, StoredAt, after_a_loss, fit, place};
+use super::place::{Place, after_a_loss, fit, place};
 use super::problems::Problems;
 use super::refusal::{Refusal, refusal};
 use super::stream::{StreamError, earlier, payload};
@@ -127,13 +127,14 @@ impl Work {
         for delivered in messages {
             let number = sequence(&delivered);
             let rest = lock(&self.pauses).rest(host, number, Instant::now());
-            let rest = rest.or(over_budget(begun.elapsed()));
+            // Messages that are taken together are answered together, so a slow host would delay all others.
+            let rest = rest.or_else(|| (begun.elapsed() > BUDGET).then_some(Duration::ZERO));
             let answer = match rest {
                 Some(rest) => AckKind::Nak(Some(rest)),
                 None => match self.one(host, &delivered).await? {
                     Done::Stored => {
                         lock(&self.pauses).end(host);
-                        self.works(host, number);
+                        self.note_stored(host, number);
                         AckKind::Ack
                     }
                     Done::Wait(reason) => {
@@ -141,7 +142,10 @@ impl Work {
                         let pause = lock(&self.pauses).begin(host, number, reason, now);
                         AckKind::Nak(Some(pause))
                     }
-                    Done::Unusable => AckKind::Term,
+                    Done::Unusable => {
+                        lock(&self.problems).end(host, number);
+                        AckKind::Term
+                    }
                 },
             };
             delivered.ack_with(answer).await.map_err(WorkError::Ack)?;
@@ -220,8 +224,14 @@ impl Work {
                 message.chunk.blocks.clone(),
             );
             if is_lost {
-                let boot = message.chunk.boot_id.as_uuid();
-                let stored = self.stored_at(client, host, spool, boot, cursor).await?;
+                let stored = match cursor.and_then(|cursor| cursor.stored_until) {
+                    Some((boot, _)) => match stored_at(client, host, spool, boot).await {
+                        // Before `vctl migrate`: the gap begins with the boot.
+                        Err(PgError::SchemaTooOld(_)) => None,
+                        stored => stored?,
+                    },
+                    None => None,
+                };
                 message.earlier_boot = after_a_loss(&mut message.chunk, cursor, stored);
             } else {
                 fit(&mut message.chunk, found);
@@ -241,25 +251,6 @@ impl Work {
             (message.chunk.from, message.chunk.to, message.chunk.blocks) = (from, to, blocks);
         }
         Ok(Done::Wait(Reason::Soon))
-    }
-
-    async fn stored_at(
-        &self,
-        client: &Client,
-        host: &HostName,
-        spool: Uuid,
-        boot: Uuid,
-        cursor: Option<HostCursor>,
-    ) -> Result<StoredAt, WorkError> {
-        let of_cursor = cursor.and_then(|cursor| cursor.stored_until);
-        let earlier = of_cursor.map(|(boot, _)| boot).filter(|of| *of != boot);
-        Ok(StoredAt {
-            own: stored_at(client, host, spool, boot).await?,
-            earlier: match earlier {
-                Some(boot) => stored_at(client, host, spool, boot).await?,
-                None => None,
-            },
-        })
     }
 
     /// Returns whether the stream has an earlier message of the host. A stored message leaves the stream only after
@@ -304,7 +295,7 @@ impl Work {
     /// `delivered` is the message of the batch: an operator removes it by its sequence, which is the name of NATS.
     fn problem(&self, host: &HostName, delivered: &Delivered, what: &str, next: &str) {
         let number = sequence(delivered);
-        if lock(&self.problems).is_new(host, number, what, Instant::now()) {
+        if lock(&self.problems).begin(host, number, what, Instant::now()) {
             warn!(
                 %host,
                 stream_sequence = number,
@@ -316,8 +307,8 @@ impl Work {
         }
     }
 
-    fn works(&self, host: &HostName, number: u64) {
-        if lock(&self.problems).is_over(host, number) {
+    fn note_stored(&self, host: &HostName, number: u64) {
+        if lock(&self.problems).end(host, number) {
             info!(%host, stream_sequence = number, "The batch of this host is stored.");
         }
     }
@@ -361,12 +352,6 @@ fn position(cursor: Option<HostCursor>) -> Option<crate::spool::Position> {
     cursor.map(|cursor| cursor.position)
 }
 
-/// Returns how long a message waits when the messages before it have taken this time. Messages that are taken together are
-/// answered together, so a slow host would delay all others.
-fn over_budget(spent: Duration) -> Option<Duration> {
-    (spent > BUDGET).then_some(Duration::ZERO)
-}
-
 /// Returns the number of a message in the stream.
 pub(super) fn sequence(delivered: &Delivered) -> u64 {
     delivered.info().map_or(0, |info| info.stream_sequence)
@@ -374,15 +359,4 @@ pub(super) fn sequence(delivered: &Delivered) -> u64 {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slow_host_gives_way_to_others() {
-        assert_eq!(over_budget(Duration::ZERO), None);
-        assert_eq!(over_budget(BUDGET + BUDGET), Some(Duration::ZERO));
-    }
 }

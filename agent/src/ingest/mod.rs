@@ -73,8 +73,8 @@ enum IngestError {
 const CREDENTIAL: &str = "write the role id and the secret id of the AppRole `vctl-stream-ingest` to `role_id_file` and `secret_id_file`: \
      deploy/nats/README.md, step 5";
 
-/// Next step for a server that answers in no useful way.
-const LOOK: &str = "look at the server's log, and as its operator at `nats stream info VCTL_EVENTS`: deploy/nats/README.md";
+/// Next step for a server that delivers nothing.
+const NO_DELIVERY_HINT: &str = "look at the server's log, and as its operator at `nats stream info VCTL_EVENTS`: deploy/nats/README.md";
 
 impl IngestError {
     fn hint(&self) -> Option<String> {
@@ -88,7 +88,7 @@ impl IngestError {
             Self::Nats(error) => error.hint(),
             Self::Login(error) => error.hint(),
             Self::Work(error) => error.hint(),
-            Self::Messages { .. } => Some(LOOK.to_owned()),
+            Self::Messages { .. } => Some(NO_DELIVERY_HINT.to_owned()),
         }
     }
 
@@ -165,6 +165,8 @@ async fn consume_for_ever(
             );
             logged = Some(text);
         }
+        let status = "batches are not stored: the log has the reason";
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(status)]);
         sleep(wait).await;
     }
 }
@@ -317,7 +319,7 @@ fn report(work: &Work) {
         lost,
     } = work.take_counted();
     let waiting = work.waiting();
-    if batches > 0 || again > 0 || !waiting.is_empty() {
+    if batches > 0 || again > 0 {
         info!(
             batches,
             events,

@@ -22,7 +22,7 @@ pub(super) struct Problems(BTreeMap<HostName, Problem>);
 
 impl Problems {
     /// Notes a problem, and returns whether it is not the one that was noted before.
-    pub(super) fn is_new(
+    pub(super) fn begin(
         &mut self,
         host: &HostName,
         message: u64,
@@ -40,7 +40,7 @@ impl Problems {
 
     /// Notes a stored message, and returns whether it is the one with the problem. A message of another spool of the host
     /// may be stored while it waits.
-    pub(super) fn is_over(&mut self, host: &HostName, message: u64) -> bool {
+    pub(super) fn end(&mut self, host: &HostName, message: u64) -> bool {
         let is_it = self.0.get(host).is_some_and(|old| old.message == message);
         if is_it {
             self.0.remove(host);
@@ -63,16 +63,16 @@ mod tests {
     fn a_refused_batch_waits_until_it_is_stored_or_removed() {
         let (now, web) = (Instant::now(), "web-1".parse::<HostName>().unwrap());
         let mut problems = Problems::default();
-        assert!(problems.is_new(&web, 7, "refused", now));
-        assert!(!problems.is_new(&web, 7, "refused", now));
+        assert!(problems.begin(&web, 7, "refused", now));
+        assert!(!problems.begin(&web, 7, "refused", now));
         // Of another spool: the refused one still waits.
-        assert!(!problems.is_over(&web, 9));
+        assert!(!problems.end(&web, 9));
         assert_eq!(problems.waiting(now), std::slice::from_ref(&web));
-        assert!(problems.is_over(&web, 7));
+        assert!(problems.end(&web, 7));
         assert!(problems.waiting(now).is_empty());
         // Another batch with the same problem is another one.
-        assert!(problems.is_new(&web, 8, "refused", now));
-        assert!(problems.is_new(&web, 9, "refused", now));
+        assert!(problems.begin(&web, 8, "refused", now));
+        assert!(problems.begin(&web, 9, "refused", now));
         assert!(problems.waiting(now + FORGOTTEN).is_empty());
     }
 }

@@ -302,7 +302,7 @@ fn of_request(
 
 #[cfg(test)]
 mod tests {
-    use async_nats::jetstream::stream::Republish;
+    use async_nats::jetstream::stream::{Republish, Source};
 
     use super::*;
 
@@ -346,6 +346,18 @@ mod tests {
             },
             Config {
                 allow_message_schedules: true,
+                ..good.clone()
+            },
+            Config {
+                allow_message_counter: true,
+                ..good.clone()
+            },
+            Config {
+                subject_delete_marker_ttl: Some(Duration::from_secs(1)),
+                ..good.clone()
+            },
+            Config {
+                mirror: Some(Source::default()),
                 ..good.clone()
             },
             Config {

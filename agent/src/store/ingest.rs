@@ -8,7 +8,7 @@ use vctl_common::id::BootId;
 use vctl_common::pg::tokio_postgres::Row;
 use vctl_common::pg::tokio_postgres::types::{Json, ToSql};
 use vctl_common::pg::{Client, PgError};
-use vctl_common::time::BootNs;
+use vctl_common::time::{BootNs, WallOffset};
 
 use super::chunk::Chunk;
 use super::columns::Columns;
@@ -78,19 +78,24 @@ pub(crate) async fn cursor_of_host(
     .transpose()
 }
 
-/// Returns the wall time of the last stored event of a boot of the host; `None` if there is none.
+/// Returns the wall time of the last stored event of a boot of the host, and the clock of that boot; `None` if there is
+/// none.
 pub(crate) async fn stored_at(
     client: &Client,
     host: &HostName,
     spool: Uuid,
     boot: Uuid,
-) -> Result<Option<SystemTime>, PgError> {
+) -> Result<Option<(SystemTime, WallOffset)>, PgError> {
     let sql = include_str!("sql/stream_stored_at.sql");
     let statement = client.prepare_cached(sql).await?;
     let row = client
-        .query_one(&statement, &[&host.as_str(), &spool, &boot])
+        .query_opt(&statement, &[&host.as_str(), &spool, &boot])
         .await?;
-    Ok(row.try_get("stored_at")?)
+    row.map(|row| {
+        let wall = WallOffset::from_ns(row.try_get("wall")?);
+        Ok((row.try_get("stored_at")?, wall))
+    })
+    .transpose()
 }
 
 /// Returns the names under which a host published: its present one, and former ones.

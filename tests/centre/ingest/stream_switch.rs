@@ -1,7 +1,5 @@
 //! Changes in operation: a consumer that is stopped, and a host that changes its way.
 
-use std::time::Duration;
-
 use vctl_agent::store::{JetStream, Route};
 use vctl_tests::lab::{PATIENCE, eventually};
 
@@ -17,12 +15,17 @@ fn a_stopped_consumer_leaves_its_batches_to_the_next() {
     let mut source = fleet.source(host);
     let id = source.log_in(1).unwrap();
     let _shipper = fleet.ship(&source, host);
+    let count = format!("select count(*) from vctl.kernel_event where session_id = '{id}'");
     for _ in 0..4 {
         let ingest = fleet.nats.ingest(fleet.centre).unwrap();
-        for _ in 0..20 {
-            source.work(id, 300).unwrap();
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let stored = || fleet.centre.ask(&count);
+        let before = stored().unwrap();
+        let works = eventually(PATIENCE, || {
+            source.work(id, 300)?;
+            Ok(stored()? != before)
+        });
+        assert!(works.unwrap(), "{}", ingest.logged().unwrap());
+        source.work(id, 3000).unwrap();
         // SIGTERM, with batches in flight.
         drop(ingest);
     }

@@ -113,52 +113,43 @@ pub(super) fn fit(chunk: &mut Chunk, place: Place) {
     }
 }
 
-/// Wall times of the last stored events of sessions.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct StoredAt {
-    /// Of the chunk's boot.
-    pub(super) own: Option<SystemTime>,
-    /// Of the cursor's boot, if it is another one.
-    pub(super) earlier: Option<SystemTime>,
-}
-
-/// Puts a gap before a chunk that follows lost ones, and makes it the next chunk. Returns the gap at the end of the cursor's
-/// boot, if the host was booted between: the boot, the gap in its clock, and that clock.
+/// Puts a gap before a chunk that follows lost ones, and makes it the next chunk. `stored` is the last stored event of the
+/// cursor's boot, and the clock of that boot. Returns the gap at the end of the cursor's boot, if the host was booted
+/// between: the boot, the gap in its clock, and that clock.
 pub(super) fn after_a_loss(
     chunk: &mut Chunk,
     cursor: Option<HostCursor>,
-    stored: StoredAt,
+    stored: Option<(SystemTime, WallOffset)>,
 ) -> Option<(Uuid, Gap, WallOffset)> {
-    let to = chunk
-        .new_blocks()
+    // A trim of the spool copies events of earlier boots, with their clocks.
+    let own = || chunk.new_blocks().filter(|entry| !entry.is_carried());
+    let to = own()
         .map(BlockEntry::first_at)
         .find(|at| *at != BootNs(0))
         .unwrap_or(BootNs(0));
-    let until = cursor.and_then(|cursor| cursor.stored_until);
-    let is_own = |(boot, _): &(Uuid, BootNs)| *boot == chunk.boot_id.as_uuid();
-    // Events that were stored until then are not missing. If the cursor is of another boot, all events until then may be missing.
-    // A trim of the spool copies events of an earlier boot, so the cursor's time may be in the clock of that one: the
-    // stored events of this boot decide then.
-    let clock = chunk.wall();
-    let own = stored.own.map_or(BootNs(0), |at| boot_time(clock, at));
-    let from = until
-        .filter(is_own)
-        .map_or(BootNs(0), |(_, at)| at.min(own).min(to));
+    let clock = own().next().map_or(chunk.wall(), BlockEntry::wall_offset);
+    let boot = chunk.boot_id.as_uuid();
+    // Events that were stored until then are not missing. The cursor's time may be in the clock of an earlier boot, whose
+    // events a trim copied: the stored events of the cursor's boot decide then.
+    let last = cursor
+        .and_then(|cursor| cursor.stored_until)
+        .zip(stored)
+        .map(|((of, at), (stored_at, clock))| (of, at.min(boot_time(clock, stored_at)), clock));
+    // If the cursor is of another boot, all events of this one may be missing.
+    let from = last
+        .filter(|(of, ..)| *of == boot)
+        .map_or(BootNs(0), |(_, at, _)| at.min(to));
     chunk
         .unreadable
         .push(Gap::new(GapCause::StreamLost, None, from, to));
     if let Some(cursor) = cursor {
         chunk.from = cursor.position;
     }
-    let (boot, at) = until.filter(|until| !is_own(until))?;
-    let stored_at = stored.earlier?;
+    let (of, at, before) = last.filter(|(of, ..)| *of != boot)?;
     // When that boot ended is not known; before this one began.
-    let booted = clock.wall_time(BootNs(0));
-    let missing = booted.duration_since(stored_at).unwrap_or_default();
-    let missing = u64::try_from(missing.as_nanos()).unwrap_or(u64::MAX);
-    let end = BootNs(at.0.saturating_add(missing));
+    let end = boot_time(before, clock.wall_time(BootNs(0))).max(at);
     let gap = Gap::new(GapCause::StreamLost, None, at, end);
-    Some((boot, gap, WallOffset::between(at, stored_at)))
+    Some((of, gap, before))
 }
 
 /// Returns a wall time in the clock of a boot; the boot's beginning for earlier times.

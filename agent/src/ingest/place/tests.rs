@@ -237,8 +237,7 @@ fn a_loss_becomes_a_gap_from_the_last_event_to_the_next() {
             position: at(SEGMENT, 100),
             stored_until,
         };
-        let stored = StoredAt { own, earlier: None };
-        after_a_loss(&mut chunk, Some(cursor), stored);
+        after_a_loss(&mut chunk, Some(cursor), own.map(|at| (at, clock)));
         assert_eq!(chunk.from, cursor.position);
         let gap = &chunk.unreadable[0];
         assert_eq!(gap.cause, GapCause::StreamLost);
@@ -246,25 +245,56 @@ fn a_loss_becomes_a_gap_from_the_last_event_to_the_next() {
     }
 }
 
+/// A block that a trim copied, with another clock.
+fn carried(first_at: BootNs) -> Block {
+    let facts = BlockFacts {
+        kind: BlockKind::CarriedEvents,
+        mark: 99,
+        serial: None,
+        count: 1,
+        first_seq: 1,
+        last_seq: 1,
+        first_at,
+        last_at: first_at,
+        wall_offset: WallOffset::from_ns(1_000_000_000),
+    };
+    let place = BlockPlace {
+        offset: 4096,
+        nth: 0,
+        of: 1,
+    };
+    Block {
+        entry: BlockEntry::new(&facts, place, &[0; 8]).unwrap(),
+        payload: None,
+    }
+}
+
 #[test]
 fn a_loss_across_a_reboot_has_the_end_of_the_earlier_boot() {
-    let (mut chunk, _) = chunk(at(SEGMENT, 4096), 4096, 1);
-    let earlier = uuid::Uuid::from_u128(7);
-    let booted = chunk.wall().wall_time(BootNs(0));
-    let seconds = std::time::Duration::from_secs(2);
-    let cursor = HostCursor {
-        position: at(SEGMENT, 100),
-        stored_until: Some((earlier, BootNs(400_000))),
-    };
-    let stored = StoredAt {
-        own: None,
-        earlier: Some(booted - seconds),
-    };
-    let (boot, gap, clock) = after_a_loss(&mut chunk, Some(cursor), stored).unwrap();
-    assert_eq!((boot, gap.cause), (earlier, GapCause::StreamLost));
-    assert_eq!(clock.wall_time(gap.from), booted - seconds);
-    assert_eq!(clock.wall_time(gap.to), booted);
-    // The new boot has a gap of its own, from its beginning.
-    assert_eq!(chunk.unreadable[0].from, BootNs(0));
-    assert_eq!(chunk.unreadable[0].to, BootNs(1_000_000));
+    for copied in [0, 9_000_000_000] {
+        let (mut chunk, _) = chunk(at(SEGMENT, 4096), 4096, 1);
+        let earlier = uuid::Uuid::from_u128(7);
+        let booted = chunk.wall().wall_time(BootNs(0));
+        let seconds = std::time::Duration::from_secs(2);
+        let cursor = HostCursor {
+            position: at(SEGMENT, 100),
+            stored_until: Some((earlier, BootNs(400_000))),
+        };
+        // A trim copied events of an earlier boot into the first batch of this one.
+        chunk.blocks.insert(0, carried(BootNs(90_000_000)));
+        // The cursor's time may be in the clock of an earlier boot.
+        let cursor = HostCursor {
+            stored_until: Some((earlier, BootNs(400_000 + copied))),
+            ..cursor
+        };
+        let clock = WallOffset::between(BootNs(400_000), booted - seconds);
+        let stored = Some((booted - seconds, clock));
+        let (boot, gap, clock) = after_a_loss(&mut chunk, Some(cursor), stored).unwrap();
+        assert_eq!((boot, gap.cause), (earlier, GapCause::StreamLost));
+        assert_eq!(clock.wall_time(gap.from), booted - seconds);
+        assert_eq!(clock.wall_time(gap.to), booted);
+        // The new boot has a gap of its own, from its beginning.
+        assert_eq!(chunk.unreadable[0].from, BootNs(0));
+        assert_eq!(chunk.unreadable[0].to, BootNs(1_000_000));
+    }
 }
