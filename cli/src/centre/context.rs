@@ -236,7 +236,7 @@ impl Context {
 /// The handlers are there when this function returns: a prompt beside it may turn off the echo before the future is polled,
 /// and a signal without a handler would then leave the terminal so.
 pub(crate) fn stop_signal() -> impl Future<Output = Stop> {
-    // The terminal sends SIGHUP when it closes, and SIGQUIT for Ctrl-\\. Only Linux tells which signals were ignored at the
+    // The terminal sends SIGHUP when it closes, and SIGQUIT for Ctrl-\. Only Linux tells which signals were ignored at the
     // start: elsewhere a handler for these two would undo `nohup`.
     let kinds = [
         SignalKind::interrupt(),

@@ -124,8 +124,7 @@ async fn show(args: &AuditArgs, context: &Context) -> Result<(), Stop> {
         let more = list_limit::cut(&mut accesses, args.limit);
         write(args, &accesses, &mut screen)?;
         if more {
-            screen.flush()?;
-            list_limit::note_older();
+            list_limit::note_older(&mut screen)?;
         }
         if accesses.is_empty() {
             notice::note("no matching entries in the access log");
@@ -181,24 +180,20 @@ async fn show_without_access(
 ) -> Result<(), Stop> {
     let limit = list_limit::to_read(args.limit);
     let mut listed = store.logins_without_access(filter, limit).await?;
-    if list_limit::cut(&mut listed, args.limit) {
-        list_limit::note_older();
-    }
+    let more = list_limit::cut(&mut listed, args.limit);
     if !args.output.is_for_people() {
-        return Ok(records::write(
-            screen,
-            args.output,
-            &session::json::Sessions,
-            &listed,
-        )?);
-    }
-    if listed.is_empty() {
+        records::write(screen, args.output, &session::json::Sessions, &listed)?;
+    } else if listed.is_empty() {
         notice::note("no logins without access: the access log explains every matching login");
-        return Ok(());
+    } else {
+        let wide = args.output == OutputFormat::Wide;
+        let layout = screen.layout(wide);
+        table::write(screen, &listed, wide, layout)?;
     }
-    let wide = args.output == OutputFormat::Wide;
-    let layout = screen.layout(wide);
-    Ok(table::write(screen, &listed, wide, layout)?)
+    if more {
+        list_limit::note_older(screen)?;
+    }
+    Ok(())
 }
 
 impl AuditArgs {

@@ -38,7 +38,7 @@ pub(super) struct Arguments {
 pub(super) struct AccessesAnswer {
     /// Number of accesses in `access_log`
     count: usize,
-    /// Older accesses match too: give a higher `limit`
+    /// Older accesses match too: give a higher `limit`, up to the maximum
     more: bool,
     /// The newest first
     access_log: Vec<AccessEntry>,

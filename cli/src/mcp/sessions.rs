@@ -53,7 +53,7 @@ pub(super) struct Arguments {
 pub(super) struct SessionsAnswer {
     /// Number of sessions in `sessions`
     count: usize,
-    /// Older sessions match too: give a higher `limit`
+    /// Older sessions match too: give a higher `limit`, up to the maximum
     more: bool,
     /// Each with person, host, times, `complete` and `gaps`; with `session`, also its `events`
     sessions: Vec<Map<String, Value>>,

@@ -129,7 +129,11 @@ async fn carry(
         number = signals.end() => {
             // Vault may have signed a certificate.
             if let Some(plan) = planned.get() {
-                context.access.record_stop(plan, &ended_by_signal(number)).await;
+                let why = ended_by_signal(number);
+                tokio::select! {
+                    () = context.access.record_stop(plan, &why) => {}
+                    _ = signals.end_at_once() => {}
+                }
             }
             return Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0)));
         }

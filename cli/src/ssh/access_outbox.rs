@@ -29,7 +29,7 @@ use crate::inventory::cache::InventoryOrigin;
 /// Maximum size; an access has two short lines.
 const MOST: u64 = 1 << 20;
 
-/// Suffix of the files. The directory also has the one of refused accesses.
+/// Suffix of the files. Refused accesses are in a subdirectory.
 const SUFFIX: &str = "jsonl";
 
 /// An access stored on this machine.

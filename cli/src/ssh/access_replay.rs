@@ -79,7 +79,8 @@ fn next_batch(
 /// is one to send.
 ///
 /// # Errors
-/// Postgres is unavailable. An access that Postgres refuses is a notice, and the others are sent.
+/// Postgres is unavailable, or refuses all accesses. If it refuses the values of one, that is a notice, and the others are
+/// sent.
 pub(super) async fn replay(
     outbox: &Outbox,
     person: &str,
@@ -96,7 +97,7 @@ pub(super) async fn replay(
         let accesses: Vec<&StoredAccess> = batch.iter().map(|(_, access)| access).collect();
         match send(&mut client, person, &accesses).await {
             Ok(()) => remove(&batch),
-            Err(error) if error.is_away() => return Err(error),
+            Err(error) if !error.is_about_values() => return Err(error),
             Err(_) => one_by_one(outbox, &mut client, person, &batch).await?,
         }
         if started.elapsed() > LONGEST {
@@ -117,7 +118,7 @@ async fn one_by_one(
     for sendable in batch {
         match send(client, person, &[&sendable.1]).await {
             Ok(()) => remove(std::slice::from_ref(sendable)),
-            Err(error) if error.is_away() => return Err(error),
+            Err(error) if !error.is_about_values() => return Err(error),
             Err(error) => {
                 let why = CliError::from(error).one_line();
                 refuse(outbox, &sendable.0, &why);
@@ -134,12 +135,13 @@ fn remove(batch: &[Sendable]) {
 }
 
 fn refuse(outbox: &Outbox, file: &FinishedFile, why: &str) {
-    if let Ok(path) = outbox.refuse(&file.path) {
-        notice::note(&format!(
-            "an access stored on this machine cannot be sent to Postgres, and is now in `{}`: {why}",
-            path.display()
-        ));
-    }
+    let refused = match outbox.refuse(&file.path) {
+        Ok(path) => format!("is now in `{}`", path.display()),
+        Err(error) => format!("`{}` cannot be moved: {error}", file.path.display()),
+    };
+    notice::note(&format!(
+        "an access stored on this machine cannot be sent to Postgres, and {refused}: {why}"
+    ));
 }
 
 /// Decides what happens to the file of an access. `origin` is the database that this process uses.

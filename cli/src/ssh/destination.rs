@@ -88,11 +88,16 @@ impl Destination {
         else {
             return Ok(());
         };
-        if user.chars().count() <= LONGEST_USER && !user.contains('\0') {
+        let count = user.chars().count();
+        let message = if user.contains('\0') {
+            "the login user has a NUL byte, which the access log does not take".to_owned()
+        } else if count > LONGEST_USER {
+            format!(
+                "the login user has {count} characters; the access log takes at most {LONGEST_USER}"
+            )
+        } else {
             return Ok(());
-        }
-        let message =
-            format!("a login user has at most {LONGEST_USER} characters, and no NUL byte");
+        };
         Err(CliError::new(Exit::Usage, message))
     }
 

@@ -34,9 +34,7 @@ impl fmt::Display for ConnectStep {
 pub(crate) enum ConnectionError {
     #[error(transparent)]
     Failed(#[from] russh::Error),
-    /// The server sent this text with its disconnect message.
-    #[error("the host closed the connection: {0}")]
-    ClosedByHost(String),
+    /// What ended it, if that is known.
     #[error("{0}")]
     Ended(String),
 }

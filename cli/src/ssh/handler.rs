@@ -1,14 +1,15 @@
 //! Actions that a server starts: it shows its key and a banner, and opens channels.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, OnceLock};
 
 use russh::Channel;
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg};
 use russh::keys::PublicKeyOrCertificate;
 use tokio::sync::{mpsc, oneshot, watch};
+use vctl_common::causes::WithCauses;
 
 use super::error::ConnectionError;
-use crate::ui::{notice, sanitize};
+use crate::ui::notice;
 
 /// Maximum number of banner lines shown.
 const BANNER_LINES: usize = 50;
@@ -41,7 +42,7 @@ const REASON_LENGTH: usize = 200;
 
 /// The reason of the end of a connection, once it has ended.
 #[derive(Clone, Debug, Default)]
-pub(super) struct EndReason(Arc<Mutex<Option<ConnectionError>>>);
+pub(super) struct EndReason(Arc<OnceLock<String>>);
 
 impl EndReason {
     /// Returns the reason instead of `source`, which says only that the connection is gone.
@@ -53,8 +54,10 @@ impl EndReason {
                 | russh::Error::RecvError
                 | russh::Error::HUP
         );
-        let reason = is_vague.then(|| self.0.lock().ok()?.take()).flatten();
-        reason.unwrap_or(source.into())
+        match self.0.get() {
+            Some(reason) if is_vague => ConnectionError::Ended(reason.clone()),
+            _ => source.into(),
+        }
     }
 
     fn set(&self, reason: DisconnectReason<russh::Error>) {
@@ -64,17 +67,15 @@ impl EndReason {
                 if text.is_empty() {
                     return;
                 }
-                ConnectionError::ClosedByHost(sanitize::visible(&text).into_owned())
+                format!("the host closed the connection: {text}")
             }
             DisconnectReason::Error(russh::Error::Disconnect) => return,
             DisconnectReason::Error(russh::Error::KeepaliveTimeout) => {
-                ConnectionError::Ended("the host did not answer keepalives".to_owned())
+                "the host did not answer keepalives".to_owned()
             }
-            DisconnectReason::Error(error) => error.into(),
+            DisconnectReason::Error(error) => WithCauses(&error).to_string(),
         };
-        if let Ok(mut place) = self.0.lock() {
-            *place = Some(reason);
-        }
+        let _ = self.0.set(reason);
     }
 }
 

@@ -144,21 +144,27 @@ pub(crate) async fn run(
             Err(error) => Err(error),
         },
         number = signals.end() => {
+            let stop = Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0)));
             // Vault may have signed a certificate.
             if let Some(plan) = planned.take() {
                 let why = ended_by_signal(number);
                 tokio::select! {
                     () = access.record_stop(&plan, &why) => {}
-                    number = signals.end_at_once() => {
-                        return Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0)));
-                    }
+                    _ = signals.end_at_once() => return stop,
                 }
             }
-            Err(Stop::Child(128 + u8::try_from(number).unwrap_or(0)))
+            stop
         }
     };
-    access.close_rest("the connection was not used").await;
-    access.replay().await;
+    let rest = async {
+        access.close_rest("the connection was not used").await;
+        access.replay().await;
+    };
+    // A transaction may be dropped: each access has its own id, and is sent again.
+    tokio::select! {
+        () = rest => {}
+        _ = signals.end_at_once() => {}
+    }
     done
 }
 

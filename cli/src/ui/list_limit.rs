@@ -1,6 +1,8 @@
 //! The limit of a list. One entry more is read, because that shows without another query whether more entries match.
 
-use crate::ui::notice;
+use std::io::{self, Write as _};
+
+use crate::ui::{Screen, notice};
 
 /// Returns the number of entries to read for this limit; 0 reads all.
 pub(crate) fn to_read(limit: usize) -> usize {
@@ -19,9 +21,11 @@ pub(crate) fn cut<T>(entries: &mut Vec<T>, limit: usize) -> bool {
     more
 }
 
-/// Says that the list is not complete. A program that reads the list must learn it too.
-pub(crate) fn note_older() {
-    notice::note("older ones match too; `-n 0` lists all");
+/// Says, after the list, that it is not complete. A program that reads the list must learn it too.
+pub(crate) fn note_older(screen: &mut Screen) -> io::Result<()> {
+    screen.flush()?;
+    notice::note("older entries match too; `-n 0` lists all");
+    Ok(())
 }
 
 #[cfg(test)]
@@ -29,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_above_the_limit_is_told() {
+    fn an_entry_above_the_limit_is_reported() {
         for (limit, read, more) in [
             (0, 0, false),
             (2, 3, true),

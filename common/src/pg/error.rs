@@ -230,6 +230,17 @@ impl PgError {
         self.is_retryable()
     }
 
+    /// Returns whether Postgres refuses the values of the statement, so that it will refuse them again: data, a
+    /// constraint, or a limit of the program.
+    pub fn is_about_values(&self) -> bool {
+        let Self::Failed(source) = self else {
+            return false;
+        };
+        let code = source.0.code();
+        let classes = ["22", "23", "54"];
+        code.is_none_or(|code| classes.iter().any(|class| code.code().starts_with(class)))
+    }
+
     /// Returns whether Vault is the part that is unavailable. In that case the user's rights are
     /// unknown.
     pub fn is_vault_away(&self) -> bool {

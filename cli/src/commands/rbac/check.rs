@@ -19,7 +19,7 @@ use crate::rbac::check::{Verdict, by_grants, by_policies, certificates_of};
 use crate::rbac::command::{CommandClass, GatedCommand, class_of};
 use crate::rbac::scope::Target;
 use crate::rbac::{json, lookup, table};
-use crate::ssh::{self, Destination, HostSelector};
+use crate::ssh::{self, Destination};
 use crate::ui::ask::Interaction;
 use crate::ui::format::OutputFormat;
 use crate::ui::help::{self, TEMPLATE};
@@ -172,12 +172,7 @@ async fn decide(
     let mut certificates = Vec::new();
     let grant = if let Some(destination) = destination {
         let directory = HostLookup::new(context)?;
-        let wanted = match destination.wanted() {
-            HostSelector::Part(host) | HostSelector::PartForCommand(host) => {
-                HostSelector::Exact(host)
-            }
-            wanted => wanted,
-        };
+        let wanted = destination.wanted();
         let found = ssh::look_up(&directory, &loaded.config, &wanted, Interaction::Never).await?;
         let mut host = found.plan.target;
         if let Some(user) = destination.user() {

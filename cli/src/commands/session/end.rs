@@ -73,7 +73,8 @@ pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
         interaction.require("ending a session needs confirmation", hint)?;
     }
     let lines = context::run(globals, async |context| {
-        let client = context.connect_as(DbRole::SessionEnd).await?;
+        let pool = context.pool(DbRole::SessionEnd)?;
+        let client = context.connect(&pool).await?;
         let session = find(&client, args.named).await?;
         if session.closed_at.is_some() {
             let id = session.id;
@@ -107,7 +108,6 @@ pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
             }
         };
         drop(client);
-        let pool = context.pool(DbRole::SessionEnd)?;
         await_answer(&pool, &session, request, is_new, args.wait).await
     })?;
     for line in lines {

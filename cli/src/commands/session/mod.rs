@@ -133,12 +133,11 @@ impl<S: Source> Report<'_, S> {
             .list(&self.filter, list_limit::to_read(limit), !for_people)
             .await?;
         let more = list_limit::cut(&mut listed, limit);
-        let written = self.write_list(&listed);
+        self.write_list(&listed)?;
         if more {
-            self.screen.flush()?;
-            list_limit::note_older();
+            list_limit::note_older(&mut self.screen)?;
         }
-        written
+        Ok(())
     }
 
     fn write_list(&mut self, listed: &[ListedSession]) -> Result<(), Stop> {
@@ -164,12 +163,11 @@ impl<S: Source> Report<'_, S> {
             .grep(selector, &self.filter, &pattern, list_limit::to_read(limit))
             .await?;
         let more = list_limit::cut(&mut matches, limit);
-        let written = self.write_matches(&matches);
+        self.write_matches(&matches)?;
         if more {
-            self.screen.flush()?;
-            list_limit::note_older();
+            list_limit::note_older(&mut self.screen)?;
         }
-        written
+        Ok(())
     }
 
     fn write_matches(&mut self, matches: &[GrepMatch]) -> Result<(), Stop> {

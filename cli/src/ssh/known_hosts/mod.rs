@@ -73,7 +73,7 @@ impl KnownHosts {
             other.get_or_insert(place);
         }
         // This also holds if the known key is of another type: that type was requested first, so the
-        // server no longer has that key.
+        // server no longer has that key, unless it showed a certificate (see `hides_known_type`).
         match other {
             Some(place) => KeyVerdict::Changed(place.clone()),
             None => KeyVerdict::Unknown,

@@ -187,7 +187,8 @@ pub(crate) async fn relay(channel: Channel<Msg>) -> Result<(), WriteError> {
                 ChannelMsg::Eof | ChannelMsg::Close => {
                     // The reader must get the end of the stream even while it sends more itself.
                     out.finish().await?;
-                    descriptor::close_stdout()?;
+                    // All bytes are written.
+                    let _ = descriptor::close_stdout();
                     if matches!(message, ChannelMsg::Eof) {
                         while !matches!(incoming.wait().await, None | Some(ChannelMsg::Close)) {}
                     }
