@@ -25,7 +25,7 @@ fn waiting() -> Option<Lab> {
 }
 
 fn pins(lab: &Lab) -> PathBuf {
-    Path::new("/sys/fs/bpf").join(lab.id())
+    lab.pins()
 }
 
 fn collector(lab: &Lab) -> CollectorStatus {

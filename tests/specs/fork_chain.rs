@@ -1,22 +1,21 @@
 //! Processes that fork and exit all the time: each look at a process comes too late, and the session goes on.
 
 use std::fs;
-use std::ops::Range;
-use std::path::Path;
 
 use vctl_agent::probe::Maps;
 use vctl_common::event::EventKind;
 use vctl_common::status;
-use vctl_common::wire::TaskMark;
 use vctl_tests::lab::{Lab, Recorded};
 
-use vctl_tests::fixture::{Stage, await_file, await_that, exec_of, lab, touch};
+use vctl_tests::fixture::{
+    FREE_PIDS, Stage, UNUSED_MARK, await_file, await_that, exec_of, lab, touch,
+};
 
-/// A chain of processes: each forks the next one and exits. It ends when the file `go-on` is gone, at the latest 40 s
-/// after its begin. Then its last process executes `$T`.
+/// A chain of processes: each forks the next one and exits. It ends when the file `go-on` is gone, at the latest five
+/// minutes after its begin. Then its last process executes `$T`.
 const CHAIN: &str = "cat > chain.pl <<'END'\n\
     $SIG{HUP} = $SIG{TERM} = 'IGNORE'; my $n = 0;\n\
-    while (++$n && time < $^T + 40 && -e 'go-on') { exit if fork; $n % 64 or do { open my $f, '>>', 'beat'; print $f '.' } }\n\
+    while (++$n && time < $^T + 300 && -e 'go-on') { exit if fork; $n % 64 or do { open my $f, '>>', 'beat'; print $f '.' } }\n\
     exec $ARGV[0], 'last';\n\
     END\n";
 
@@ -58,10 +57,10 @@ fn a_fork_chain_keeps_its_late_session_open_and_named() {
     // Longer than the interval in which the agent looks for sessions that have ended.
     let looked_at = || status::read(&lab.root().join("run")).unwrap().written_at;
     // The list of all marks takes longer than the life of a process of the chain.
-    let mut maps = Maps::pinned(&Path::new("/sys/fs/bpf").join(lab.id())).unwrap();
+    let mut maps = Maps::pinned(&lab.pins()).unwrap();
     for _ in 0..2 {
-        for tgid in FREE_PIDS {
-            maps.mark_task(tgid, OF_NO_SESSION).unwrap();
+        for tgid in FREE_PIDS.take(30_000) {
+            maps.mark_task(tgid, UNUSED_MARK).unwrap();
         }
         let before = looked_at();
         await_that("the agent has looked for ended sessions", || {
@@ -85,17 +84,6 @@ fn a_fork_chain_keeps_its_late_session_open_and_named() {
     assert!(ends.count() > 300, "{:#?}", session.summary());
     the_one();
 }
-
-/// Pids that no process can have.
-const FREE_PIDS: Range<u32> = 5_000_000..5_030_000;
-
-const OF_NO_SESSION: TaskMark = TaskMark {
-    session: 2,
-    start: 1,
-    marked: 0,
-    role: 0,
-    groups: 0,
-};
 
 fn is_there(pid: u32) -> bool {
     fs::exists(format!("/proc/{pid}")).unwrap()

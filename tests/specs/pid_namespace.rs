@@ -1,6 +1,5 @@
 //! An agent in a PID namespace of its own cannot compare the probe's records with /proc.
 
-use std::path::Path;
 use std::process::{Command, Output};
 
 use vctl_tests::fixture::lab;
@@ -9,7 +8,7 @@ use vctl_tests::fixture::lab;
 fn a_pid_namespace_of_its_own_is_refused_by_name() {
     let Some(mut lab) = lab() else { return };
     lab.agent.stop().unwrap();
-    let pins = Path::new("/sys/fs/bpf").join(lab.id());
+    let pins = lab.pins();
     assert!(lab.agent.run("detach", &[]).unwrap().status.success());
     let isolated = |command: &str, args: &[&str]| -> Output {
         let agent = lab.agent.command(command);

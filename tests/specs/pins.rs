@@ -16,7 +16,7 @@ use vctl_tests::fixture::{await_file, await_that, lab};
 #[test]
 fn pins_of_a_newer_version_are_named_and_left_alone() {
     let Some(mut lab) = lab() else { return };
-    let pins = Path::new("/sys/fs/bpf").join(lab.id());
+    let pins = lab.pins();
     lab.agent.stop().unwrap();
     let ours = pinned_state(&pins).unwrap();
     let newer = PinnedState {
@@ -119,7 +119,7 @@ fn invalid_late_login_files_are_moved_away() {
 #[test]
 fn a_removed_probe_is_attached_again_with_a_gap() {
     let Some(mut lab) = lab() else { return };
-    let pins = Path::new("/sys/fs/bpf").join(lab.id());
+    let pins = lab.pins();
     let who = lab.certificate("alice", 1).unwrap();
     let work = "touch inside; while [ ! -e go ]; do sleep 0.1; done; /bin/true after";
     let login = lab.ssh_start(&who, work).unwrap();
@@ -181,9 +181,7 @@ fn failed_execs_are_recorded_once_tracefs_is_mounted() {
 #[test]
 fn failed_execs_survive_an_interrupted_attach() {
     let Some(mut lab) = lab() else { return };
-    let program = Path::new("/sys/fs/bpf")
-        .join(lab.id())
-        .join("prog_exec_failed");
+    let program = lab.pins().join("prog_exec_failed");
     lab.agent.kill().unwrap();
     // The agent was killed as soon as it was ready, so it may not have reached that step.
     if program.exists() {

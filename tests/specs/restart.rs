@@ -129,7 +129,7 @@ fn sessions_of_a_lost_spool_keep_all_events_of_the_ring() {
 #[test]
 fn a_second_agent_on_the_same_pins_is_refused() {
     let Some(lab) = lab() else { return };
-    let pins = std::path::Path::new("/sys/fs/bpf").join(lab.id());
+    let pins = lab.pins();
     let mut second = lab.another_agent("second", Some(&pins)).unwrap();
     let refusal = second.start().unwrap_err().to_string();
     assert!(refusal.contains(&pins.display().to_string()), "{refusal}");
@@ -141,7 +141,7 @@ fn a_second_agent_on_the_same_pins_is_refused() {
 #[test]
 fn detach_leaves_nothing_pinned_and_logins_go_on() {
     let Some(mut lab) = lab() else { return };
-    let pins = std::path::Path::new("/sys/fs/bpf").join(lab.id());
+    let pins = lab.pins();
     assert!(pins.exists());
     lab.agent.stop().unwrap();
     assert!(

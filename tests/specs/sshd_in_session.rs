@@ -1,10 +1,11 @@
 //! An sshd that was started inside a session passes that session's mark to each login through it.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use vctl_common::session::{GapCause, Stamp};
+use vctl_tests::centre::free_port;
 use vctl_tests::lab::{Certificate, Lab, Options, Recorded};
 
 use vctl_tests::fixture::{Stage, await_that, exec_of, touch};
@@ -21,11 +22,7 @@ fn a_login_through_an_sshd_of_a_session_is_its_own() {
     let stage = Stage::set(&lab);
     let [alice, bob, carol, dave] = [("alice", 1), ("bob", 2), ("carol", 3), ("dave", 4)]
         .map(|(key_id, serial)| lab.certificate(key_id, serial).unwrap());
-    // Free again at the end of this statement.
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr();
-    let port = port.unwrap().port();
+    let port = free_port().unwrap();
     let program = lab.root().join(lab.service());
     let config = lab.root().join("sshd_config");
     let sshd = format!(
@@ -108,8 +105,8 @@ fn without_stamp(lab: &Lab) -> Option<Recorded> {
 
 /// The account of the logins through the second sshd. A login to the account of the session that started it would keep
 /// the audit session: pam_loginuid sets no login uid that is set already.
-fn other_user(lab: &Lab) -> String {
-    format!("{}-1", lab.id())
+fn other_user(lab: &Lab) -> &str {
+    &lab.users()[1]
 }
 
 fn other_home(lab: &Lab) -> PathBuf {
@@ -118,7 +115,7 @@ fn other_home(lab: &Lab) -> PathBuf {
 
 /// Logs in at another port. The host key is the same.
 fn start_at(lab: &Lab, who: &Certificate, port: u16, script: &str) -> Child {
-    let usual = lab.ssh_command(who, &other_user(lab));
+    let usual = lab.ssh_command(who, other_user(lab));
     let mut command = Command::new(usual.get_program());
     command.arg("-o");
     command.arg(format!("HostKeyAlias=[127.0.0.1]:{}", lab.port()));

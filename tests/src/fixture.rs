@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a spec that cannot go on has failed")]
 
 use std::fs::{self, File, Permissions};
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output};
@@ -11,6 +12,7 @@ use crate::lab::{Certificate, Lab, Options, PATIENCE, Recorded, eventually};
 use crate::truth::{Running, Truth};
 use vctl_common::event::{ExecEvent, KernelEvent};
 use vctl_common::id::ProcessId;
+use vctl_common::wire::TaskMark;
 
 /// A lab with the usual settings.
 pub fn lab() -> Option<Lab> {
@@ -140,3 +142,15 @@ pub const NEVER_HUNG: Duration = Duration::from_secs(40);
 pub fn touch(path: &Path) {
     fs::write(path, "").unwrap();
 }
+
+/// Pids that no process can have.
+pub const FREE_PIDS: Range<u32> = 5_000_000..100_000_000;
+
+/// A mark of no session, to fill the map of marks.
+pub const UNUSED_MARK: TaskMark = TaskMark {
+    session: 2,
+    start: 1,
+    marked: 0,
+    role: 0,
+    groups: 0,
+};

@@ -10,7 +10,7 @@ pub(crate) struct Options {
     /// Check only that `vctl` compiles for macOS; installs the standard library and Zig once
     #[arg(long)]
     macos: bool,
-    /// Fail if the tools for macOS cannot be installed, instead of a search for interfaces of Linux
+    /// Fail if the tools for macOS cannot be installed; otherwise only a text search for Linux interfaces runs
     #[arg(long, requires = "macos")]
     require_compiler: bool,
 }

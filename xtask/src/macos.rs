@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ci_at_the_forge_needs_the_compiler() {
+    fn ci_needs_the_compiler() {
         let error = without_compiler(Error::msg("no network"), true).unwrap_err();
         assert_eq!(
             format!("{error:#}"),

@@ -1,7 +1,7 @@
 //! Certificates of every size, padded in every possible field. The login itself writes a file if it succeeds, and
 //! sshd's log names the accepted certificates.
 
-use vctl_common::session::{GapCause, Stamp};
+use vctl_common::session::{GapCause, KEY_ID_MAX, Stamp};
 use vctl_tests::fixture::{await_file, await_that, lab, touch};
 use vctl_tests::lab::{Certificate, Lab, Subject};
 
@@ -12,9 +12,6 @@ const SIZES: [usize; 11] = [1, 30, 60, 63, 65, 90, 105, 125, 127, 129, 200];
 
 /// The largest of these sizes that still lets a hook start.
 const FITS: usize = 127;
-
-/// The limit for a complete key id: `common/src/session/limits.rs`.
-const KEY_ID_KEPT: usize = 1024;
 
 const FIELDS: [Field; 5] = [
     Field::KeyId,
@@ -103,7 +100,7 @@ fn a_padded_certificate_is_recorded_or_refused() {
                 let session = lab.closed_sessions(&who, 1).unwrap().remove(0);
                 let auth = session.session.opened.auth;
                 let key_id = auth.certificate.unwrap().key_id;
-                let kept = who.key_id.len().min(KEY_ID_KEPT);
+                let kept = who.key_id.len().min(KEY_ID_MAX);
                 assert_eq!(key_id, who.key_id[..kept], "{case}");
                 assert_eq!(
                     auth.problem.is_some(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use vctl_common::id::SessionId;
 use vctl_common::wire::{MARKED_LINEAGE, ROLE_USER, TaskMark};
 use vctl_tests::centre::Centre;
+use vctl_tests::fixture::{FREE_PIDS, UNUSED_MARK};
 use vctl_tests::lab::{Options, PATIENCE, eventually};
 
 use super::{LiveHost, is_running, said, vctl_command};
@@ -102,15 +103,8 @@ fn a_fork_chain_has_ended_or_is_reported_as_remaining() {
     assert!(goes_on(0, PATIENCE), "the chain does not run");
     // The list of all marks takes longer than the life of a process of the chain.
     let mut maps = host.marks();
-    let of_no_session = TaskMark {
-        session: 2,
-        start: 1,
-        marked: u32::from(MARKED_LINEAGE),
-        role: ROLE_USER,
-        groups: 0,
-    };
-    for tgid in 5_000_000..5_030_000 {
-        maps.mark_task(tgid, of_no_session).unwrap();
+    for tgid in FREE_PIDS.take(30_000) {
+        maps.mark_task(tgid, UNUSED_MARK).unwrap();
     }
     let output = host.end(&fay.id, &[]);
     let is_left = goes_on(beats(), Duration::from_secs(15));

@@ -6,7 +6,6 @@ mod revoke;
 mod sshd_list;
 
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Command, Output};
 
 use serde_json::Value;
@@ -104,7 +103,7 @@ impl LiveHost {
 
     /// Opens the probe's maps.
     fn marks(&self) -> Maps {
-        Maps::pinned(&Path::new("/sys/fs/bpf").join(self.lab.id())).unwrap()
+        Maps::pinned(&self.lab.pins()).unwrap()
     }
 
     fn live(&self) -> Vec<Value> {

@@ -203,7 +203,6 @@ fn a_host_certificate_needs_no_known_hosts() {
     );
 }
 
-/// Lets the Vault of the centre sign the host's key for `name`, and makes the host's sshd present that certificate.
 #[test]
 fn a_certificate_of_an_unknown_ca_hides_no_known_key() {
     let Some(centre) = shared() else { return };
@@ -255,6 +254,7 @@ fn a_certificate_of_an_unknown_ca_hides_no_known_key() {
     assert_eq!(said.code, 76, "{said:?}");
 }
 
+/// Lets the Vault of the centre sign the host's key for `name`, and makes the host's sshd present that certificate.
 fn certify(centre: &Centre, host: &Host, name: &str) {
     let admin = centre.bao.admin().unwrap();
     let role = json!({

@@ -73,14 +73,18 @@ fn a_stored_access_waits_for_its_own_database() {
     let Some(outage) = Outage::new("outbox-origin") else {
         return;
     };
+    // Of one batch: each end belongs to its own beginning.
     outage.store("exit 3");
-    assert_eq!(outage.stored().len(), 1);
+    outage.store("exit 4");
+    assert_eq!(outage.stored().len(), 2);
     let run = || outage.operator.ssh(&[&outage.at, "--", "true"]);
     assert_eq!(run().code, 0);
-    assert_eq!((outage.stored().len(), outage.sent()), (1, vec![]));
+    assert_eq!((outage.stored().len(), outage.sent()), (2, vec![]));
     outage.move_here();
     assert_eq!(run().code, 0);
-    assert_eq!((outage.stored().len(), outage.sent()), (0, vec![3.into()]));
+    let mut sent = outage.sent();
+    sent.sort_by_key(Value::as_i64);
+    assert_eq!((outage.stored().len(), sent), (0, vec![3.into(), 4.into()]));
 }
 
 #[test]
@@ -106,16 +110,4 @@ fn a_refused_stored_access_holds_up_no_other() {
     assert_eq!(fs::read_dir(&refused).unwrap().count(), 2);
     assert!(run.stderr.contains("spool/refused"), "{run:?}");
     assert!(run.stderr.contains("opened_at"), "{run:?}");
-}
-
-#[test]
-fn a_user_too_long_for_the_record_is_refused() {
-    let Some(outage) = Outage::new("outbox-user") else {
-        return;
-    };
-    let long = "a".repeat(256);
-    let run = outage
-        .operator
-        .ssh(&["-l", &long, &outage.at, "--", "true"]);
-    assert_eq!(run.code, 2, "{run:?}");
 }

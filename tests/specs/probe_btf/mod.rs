@@ -2,7 +2,7 @@
 mod types;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use vctl_agent::probe::btf::BtfError;
 use vctl_agent::probe::{KERNEL_BTF, Probe, ProbeError, ProbeOptions};
@@ -46,7 +46,7 @@ impl Bench {
         })?;
         Some(Self {
             kernel: Types::read(fs::read(KERNEL_BTF).unwrap()),
-            pins: Path::new("/sys/fs/bpf").join(lab.id()),
+            pins: lab.pins(),
             lab,
         })
     }

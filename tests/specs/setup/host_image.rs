@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use vctl_tests::lab::{exempt, installed};
+use vctl_tests::lab::{installed, skip};
 
 use super::host;
 
@@ -31,7 +31,7 @@ fn cloud_init_sets_up_a_host_without_optional_files() {
 #[test]
 fn ansible_finds_enrolments_from_any_directory() {
     if !installed("ansible-playbook") {
-        exempt("the playbook is not run: `ansible-playbook` is not installed");
+        skip("`ansible-playbook` is not installed");
         return;
     }
     let Some(host) = host() else { return };

@@ -99,7 +99,8 @@ fn a_purge_says_what_it_deletes_and_keeps_replaced_files() {
     host.ok("vctl-agent pam-line remove; echo '{' > /var/lib/vctl/setup/journal.json; ls /var/lib/vctl/setup > $WORK/kept");
     let removed = succeeds(&host, "prerm remove");
     assert!(removed.contains("`setup --undo` failed"), "{removed}");
-    host.ok("mkdir -p /var/lib/vctl/spool; head -c 3000000 /dev/zero > /var/lib/vctl/spool/batch");
+    host.ok("rm -rf /var/lib/vctl/spool && mkdir /var/lib/vctl/spool &&
+         head -c 3000000 /dev/zero > /var/lib/vctl/spool/batch");
     let purged = succeeds(&host, "postrm purge");
     assert!(purged.contains("deleting 2.9M of records"), "{purged}");
     assert!(purged.contains("kept /var/lib/vctl/setup: "), "{purged}");
@@ -117,8 +118,8 @@ fn a_removal_in_a_chroot_leaves_no_link_and_no_other_probe() {
     host.ok("vctl-agent setup --root $WORK/tree --yes");
     // systemctl of this machine, which works without systemd.
     host.ok(
-        "cd $WORK/tree; mkdir -p sys proc run; mount --rbind /sys sys; mount --bind /proc proc
-         cp $REPOSITORY/deploy/packages/vctl-agent/p* .",
+        "cd $WORK/tree && mkdir -p sys proc run && mount --rbind /sys sys && mount --bind /proc proc &&
+         cp $REPOSITORY/deploy/packages/vctl-agent/p* . && test -e sys/fs/bpf/vctl",
     );
     let inside = "PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot $WORK/tree";
     let enable = format!("{inside} systemctl enable vctl-enroll.path vctl-ingest.service");

@@ -119,7 +119,7 @@ impl Lab {
                 Ok(name)
             })
             .collect::<Result<Vec<_>>>()?;
-        let pins = Path::new("/sys/fs/bpf").join(&id);
+        let pins = Path::new(mounts::BPFFS).join(&id);
         let mut keys = options.agent.clone();
         if let (true, Some(user)) = (options.break_glass, users.last()) {
             keys.push(("break_glass_group", user.clone()));
@@ -173,7 +173,7 @@ impl Lab {
     pub fn another_agent(&self, name: &str, pin_dir: Option<&Path>) -> Result<Agent> {
         let directory = self.root.join(name);
         make_directory(&directory, 0o700)?;
-        let own = PathBuf::from(format!("/sys/fs/bpf/{}-{name}", self.id));
+        let own = Path::new(mounts::BPFFS).join(format!("{}-{name}", self.id));
         let pin_dir = pin_dir.unwrap_or(&own);
         Agent::prepare(
             &self.journal,
@@ -277,6 +277,11 @@ impl Lab {
 
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Returns the directory with the pins of the probe.
+    pub fn pins(&self) -> PathBuf {
+        Path::new(mounts::BPFFS).join(&self.id)
     }
 
     pub fn spool(&self) -> PathBuf {

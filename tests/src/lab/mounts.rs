@@ -12,7 +12,10 @@ use super::account;
 use super::journal::Journal;
 use super::undo::Undo;
 
-const SHARED: [(&str, &str); 2] = [("bpf", "/sys/fs/bpf"), ("tracefs", "/sys/kernel/tracing")];
+/// The file system of pins.
+pub(super) const BPFFS: &str = "/sys/fs/bpf";
+
+const SHARED: [(&str, &str); 2] = [("bpf", BPFFS), ("tracefs", "/sys/kernel/tracing")];
 
 /// Each lab holds a shared lock on this file as long as it uses the mounts. The kernel releases the lock of a killed lab.
 const USERS: &str = "/run/vctl-lab.mounts";

@@ -236,12 +236,6 @@ impl Nats {
         self.signal(Signal::SIGCONT)
     }
 
-    /// Writes the accounts for these hosts, and lets the running server read them.
-    pub fn reload(&self, hosts: &[&str]) -> Result<()> {
-        self.write_accounts(hosts)?;
-        self.signal(Signal::SIGHUP)
-    }
-
     fn write_accounts(&self, hosts: &[&str]) -> Result<()> {
         let mut list = String::new();
         for host in hosts {
