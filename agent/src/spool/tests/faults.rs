@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::fs;
 use std::rc::Rc;
 
 use super::super::{Position, remember_shipped};
@@ -16,15 +17,21 @@ struct Plan {
     to: u64,
     /// Removals fail.
     keeps_files: bool,
-    /// Syncs fail.
-    syncs_fail: bool,
-    /// Something was written after the last sync.
+    syncs: u64,
+    /// Each sync whose number is a multiple of this fails; 0 is none.
+    failing_syncs: u64,
+    /// Something was written after the last sync, also a failed one.
+    is_written: bool,
+    /// The last bytes are not durable. As in the kernel, another sync does not write again what a failed one dropped.
     is_volatile: bool,
-    /// Segments that were removed while the copies of their entries were not durable.
+    /// Complete segments that were removed while the copies of their entries were not durable.
     removed_too_early: u32,
     /// Nothing can be created before so many segments are removed.
     room_after_removals: u32,
 }
+
+/// The least bytes of a complete segment here. A segment that could not be created has only a head.
+const COMPLETE: u64 = 5000;
 
 impl Faulty {
     fn fails(&self) -> io::Result<()> {
@@ -52,7 +59,8 @@ impl Disk for Faulty {
             Unsynced.write_all_at(file, &bytes[..bytes.len() / 2], at)?;
             return Err(full);
         }
-        self.0.borrow_mut().is_volatile = true;
+        let mut plan = self.0.borrow_mut();
+        (plan.is_written, plan.is_volatile) = (true, true);
         Unsynced.write_all_at(file, bytes, at)
     }
 
@@ -64,10 +72,12 @@ impl Disk for Faulty {
     fn sync(&mut self, file: &File) -> io::Result<()> {
         self.fails()?;
         let mut plan = self.0.borrow_mut();
-        if plan.syncs_fail {
+        plan.syncs += 1;
+        let was_written = std::mem::take(&mut plan.is_written);
+        if plan.failing_syncs > 0 && plan.syncs.is_multiple_of(plan.failing_syncs) {
             return Err(io::Error::other("the device reports an error"));
         }
-        plan.is_volatile = false;
+        plan.is_volatile &= !was_written;
         Unsynced.sync(file)
     }
 
@@ -82,10 +92,11 @@ impl Disk for Faulty {
         if plan.keeps_files {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
+        let len = fs::metadata(path)?.len();
         Unsynced.remove(path)?;
         if path.extension().is_some_and(|kind| kind == "seg") {
             plan.room_after_removals = plan.room_after_removals.saturating_sub(1);
-            plan.removed_too_early += u32::from(plan.is_volatile);
+            plan.removed_too_early += u32::from(plan.is_volatile && len >= COMPLETE);
         }
         Ok(())
     }
@@ -244,8 +255,8 @@ fn no_segment_goes_before_its_copies_are_durable() {
     let (mut writer, _) = SpoolWriter::open_on(&config, disk.clone()).unwrap();
     journal(&mut writer, &opened(1));
     journal(&mut writer, &opened_by_another(2));
+    disk.0.borrow_mut().failing_syncs = 5;
     for round in 0..150 {
-        disk.0.borrow_mut().syncs_fail = round % 3 == 0;
         let mut batch = BatchBuilder::new();
         push(&mut batch, 1, round * 50 + 1..=round * 50 + 50);
         push(&mut batch, 2, [round + 1]);
