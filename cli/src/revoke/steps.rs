@@ -221,10 +221,11 @@ impl<'a> Revocation<'a> {
             let problem = format!("tokens of new logins: {}", error.one_line());
             self.missed.push(problem);
         }
-        if self.tokens.unread > 0 {
+        if let Some(error) = self.tokens.unread.first() {
             self.missed.push(format!(
-                "{} that Vault lists and cannot show",
-                counted(self.tokens.unread, "token")
+                "{} that Vault lists and cannot show: {}",
+                counted(self.tokens.unread.len(), "token"),
+                WithCauses(error)
             ));
         }
         let revoked = match self.tokens.revoke(self.context.vault()).await {

@@ -1,15 +1,23 @@
 //! The tokens of a user. Vault has no list of tokens by entity, so each accessor is looked up once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use vctl_common::vault::{Vault, VaultError};
 
 use super::user::with_policy;
 
 /// Requests at a time. Vault answers several thousand a second, and other clients send requests too.
 const AT_ONCE: usize = 16;
+
+/// Time between the list of accessors and their look-up. A look-up of a token that Vault is still creating makes Vault end
+/// this token, because it has no lease yet, and leaves its accessor in the list.
+const CREATION: Duration = Duration::from_secs(1);
+
+const LOOKUP: &str = "auth/token/lookup-accessor";
 
 /// The tokens of one entity, and how much of the list was read.
 #[derive(Debug, Default)]
@@ -20,8 +28,8 @@ pub(crate) struct UserTokens {
     pub(crate) names: BTreeSet<String>,
     /// Accessors of other tokens: a second scan leaves them out.
     others: BTreeSet<String>,
-    /// Tokens that exist and could not be looked up.
-    pub(crate) unread: usize,
+    /// Errors of the tokens that exist and could not be looked up.
+    pub(crate) unread: Vec<VaultError>,
 }
 
 /// The result of revoking tokens.
@@ -43,8 +51,12 @@ impl UserTokens {
         self.accessors.retain(|accessor| listed.contains(accessor));
         let new = listed.into_iter();
         let new = new.filter(|one| !self.accessors.contains(one) && !self.others.contains(one));
-        let mut failed = BTreeSet::new();
-        let lookups = each(vault, "auth/token/lookup-accessor", new.collect()).await;
+        let new: Vec<String> = new.collect();
+        if !new.is_empty() {
+            sleep(CREATION).await;
+        }
+        let mut failed = BTreeMap::new();
+        let lookups = each(vault, LOOKUP, new).await;
         for (accessor, looked_up) in lookups {
             match looked_up {
                 Ok(token) if token["entity_id"] == entity => {
@@ -55,18 +67,22 @@ impl UserTokens {
                 Ok(_) => {
                     self.others.insert(accessor);
                 }
-                Err(_) => {
-                    failed.insert(accessor);
+                Err(error) => {
+                    failed.insert(accessor, error);
                 }
             }
         }
         // Most of them expired between list and look-up.
-        self.unread = if failed.is_empty() {
-            0
-        } else {
+        if !failed.is_empty() {
             let still = accessors(vault).await?;
-            failed.intersection(&still).count()
-        };
+            failed.retain(|accessor, _| still.contains(accessor));
+        }
+        // Until `auth/token/tidy`, Vault lists some tokens that have ended. It refuses to show them, as it refuses every
+        // token to a client without the right.
+        if failed.values().any(is_refusal) && may_look_up(vault).await? {
+            failed.retain(|_, error| !is_refusal(error));
+        }
+        self.unread = failed.into_values().collect();
         Ok(())
     }
 
@@ -89,6 +105,20 @@ impl UserTokens {
         result.left = self.accessors.len();
         result.count = accessors_before.len() - result.left;
         Ok(result)
+    }
+}
+
+fn is_refusal(error: &VaultError) -> bool {
+    matches!(error, VaultError::Denied { .. })
+}
+
+/// Returns whether Vault shows this client the token of an accessor: its own one, which exists.
+async fn may_look_up(vault: &Vault) -> Result<bool, VaultError> {
+    let accessor = vault.lookup_self().await?.accessor;
+    match vault.write(LOOKUP, &json!({"accessor": accessor})).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_refusal(&error) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

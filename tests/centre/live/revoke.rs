@@ -1,9 +1,11 @@
 //! `vctl revoke` ends the access of a user in Vault, in Postgres, on the host, and for sshd.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
 
 use serde_json::json;
-use vctl_tests::centre::{Centre, Client};
+use vctl_tests::centre::{Centre, Client, Secret};
 use vctl_tests::lab::{Certificate, Options, PATIENCE, eventually};
 use vctl_tests::terminal::Terminal;
 
@@ -209,6 +211,47 @@ fn found_tokens_are_revoked_without_a_second_list() {
     assert!(words(&shown).contains(problem), "{shown}");
     let looked_up = admin.post("auth/token/lookup-accessor", &accessor);
     assert!(looked_up.is_err(), "the token is left: {shown}");
+}
+
+#[test]
+fn a_revocation_ends_no_token_that_begins_beside_it() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let admin = centre.bao.admin().unwrap();
+    centre.person("beside", &["vctl-user"]).unwrap();
+    let responder = centre.person("besider", &["vctl-revoke"]).unwrap();
+    let is_over = AtomicBool::new(false);
+    let begin_tokens = || {
+        let request = json!({"policies": ["default"], "ttl": "1m"});
+        let mut begun = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            let made = admin.post("auth/token/create", &request).unwrap();
+            let token = Secret::new(made["auth"]["client_token"].as_str().unwrap());
+            let user = admin.with_token(token);
+            user.get("auth/token/lookup-self").unwrap();
+            user.post("auth/token/revoke-self", &json!({})).unwrap();
+            begun += 1;
+        }
+        begun
+    };
+    let plan = ["revoke", "beside", "--dry-run"];
+    let revoke = || -> Vec<_> {
+        let runs = (0..5).map(|_| vctl_command(centre, &responder, &plan).output());
+        runs.collect()
+    };
+    let begun: u32 = std::thread::scope(|scope| {
+        let users: Vec<_> = (0..4).map(|_| scope.spawn(&begin_tokens)).collect();
+        let revoking: Vec<_> = (0..6).map(|_| scope.spawn(&revoke)).collect();
+        let plans: Vec<_> = revoking.into_iter().map(ScopedJoinHandle::join).collect();
+        is_over.store(true, Ordering::Relaxed);
+        for output in plans.into_iter().flat_map(Result::unwrap) {
+            let output = output.unwrap();
+            assert!(output.status.success(), "{}", said(&output));
+        }
+        users.into_iter().map(|user| user.join().unwrap()).sum()
+    });
+    assert!(begun > 100, "{begun}");
 }
 
 #[test]
