@@ -214,6 +214,7 @@ pub(super) async fn start_route(
         let source = source.await.ok().flatten();
         let _connected = context.access.when_connected(&context.confirmation).await;
         writes_row.set(true);
+        let source = second_source.get().or(source);
         let row = context
             .access
             .open(jumps, &plan.target, &credentials, source);
@@ -233,12 +234,12 @@ pub(super) async fn start_route(
     };
     let (row, source) = match (&connection, second_source.get()) {
         // With the address of the first connection, the host's record of the login would contradict the row.
-        (Ok(_), Some(source)) => {
+        (Ok(_), Some(second)) if source != Some(second) => {
             let why = "vctl connected again, and asked for no host certificate".to_owned();
             context.access.close(row, &End::not_confirmed(why)).await;
             let access = &context.access;
-            let row = access.open(jumps, &plan.target, &credentials, Some(source));
-            (row.await?, Some(source))
+            let row = access.open(jumps, &plan.target, &credentials, Some(second));
+            (row.await?, Some(second))
         }
         _ => (row, source),
     };
