@@ -241,8 +241,8 @@ fn a_revocation_ends_no_token_that_begins_beside_it() {
         runs.collect()
     };
     let begun: u32 = std::thread::scope(|scope| {
-        let users: Vec<_> = (0..4).map(|_| scope.spawn(&begin_tokens)).collect();
-        let revoking: Vec<_> = (0..6).map(|_| scope.spawn(&revoke)).collect();
+        let users: Vec<_> = (0..4).map(|_| scope.spawn(begin_tokens)).collect();
+        let revoking: Vec<_> = (0..6).map(|_| scope.spawn(revoke)).collect();
         let plans: Vec<_> = revoking.into_iter().map(ScopedJoinHandle::join).collect();
         is_over.store(true, Ordering::Relaxed);
         for output in plans.into_iter().flat_map(Result::unwrap) {
