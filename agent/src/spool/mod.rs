@@ -34,6 +34,7 @@ mod disk;
 mod position;
 mod active;
 mod segment_state;
+mod unclosed;
 mod recover;
 mod losses;
 mod owner;

@@ -20,6 +20,7 @@ use super::disk::Disk;
 use super::error::SpoolError;
 use super::position::{self, Position};
 use super::segment_state::{Live, Sealed, SpoolConfig};
+use super::unclosed::unclosed_without;
 
 /// The state of the spool when it was opened.
 #[derive(Debug, Default)]
@@ -60,17 +61,28 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Removes the oldest segment that the centre has, that no open session needs, and that has whole sessions: a part of
-    /// one would be left without its beginning or its end. Returns false when there is none.
+    /// Removes the oldest segment that the centre has and that no open session needs. One that leaves a session without its
+    /// end goes only if there is no other: the centre has the end. Returns false when there is none.
     pub(super) fn remove_shipped(
         &mut self,
         shipped: Option<Position>,
+        dir: &Path,
         disk: &mut impl Disk,
     ) -> Result<bool, SpoolError> {
-        let is_free = |sealed: &Sealed| {
-            sealed.is_shipped(shipped) && sealed.is_over(&self.live) && self.has_whole(sealed)
-        };
-        let Some(nth) = self.sealed.iter().position(is_free) else {
+        let mut victim = None;
+        for (nth, sealed) in self.sealed.iter().enumerate() {
+            if !sealed.is_shipped(shipped) || !sealed.is_over(&self.live) {
+                continue;
+            }
+            let marks = sealed.named.iter().copied();
+            let ended = marks.filter(|mark| !self.live.contains_key(mark));
+            if unclosed_without(dir, sealed.files.number, ended.collect())?.is_empty() {
+                victim = Some(nth);
+                break;
+            }
+            victim.get_or_insert(nth);
+        }
+        let Some(nth) = victim else {
             return Ok(false);
         };
         let files = self.sealed.remove(nth).files;
@@ -83,22 +95,6 @@ impl Found {
             "Dropped a shipped spool segment: the disk is full."
         );
         Ok(true)
-    }
-
-    /// Returns whether no other segment has a part of a session that has ended and is in this one.
-    fn has_whole(&self, sealed: &Sealed) -> bool {
-        let others = || {
-            let number = sealed.files.number;
-            self.sealed
-                .iter()
-                .filter(move |other| other.files.number != number)
-        };
-        let of_events = sealed.with_events.iter().map(|(mark, _)| mark);
-        let mut marks = of_events.chain(&sealed.named);
-        marks.all(|mark| {
-            let is_there = |other: &Sealed| other.has_events(*mark) || other.named.contains(mark);
-            self.live.contains_key(mark) || !others().any(is_there)
-        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use vctl_common::causes::WithCauses;
 use vctl_common::id::{BootId, CertSerial};
 use vctl_common::session::{GapCause, JournalEntry};
-use vctl_common::spool::{Look, Segment, SpoolReader};
+use vctl_common::spool::{Look, Segment};
 use vctl_common::time::{BootNs, WallOffset};
 use vctl_common::wire::Mark;
 
@@ -15,6 +15,7 @@ use super::disk::Disk;
 use super::error::SpoolError;
 use super::losses::{Loss, condense, losses, merge};
 use super::segment_state::Sealed;
+use super::unclosed::unclosed_without;
 use super::writer::SpoolWriter;
 
 impl<D: Disk> SpoolWriter<D> {
@@ -160,14 +161,7 @@ impl<D: Disk> SpoolWriter<D> {
         };
         let marks = losses.iter().filter(|(_, loss)| closes(loss));
         let marks: Vec<Mark> = marks.map(|(mark, _)| *mark).filter(is_named).collect();
-        if marks.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let reader = SpoolReader::open(&self.config.dir)?.shortened();
-        let reader = reader.without(victim.files.number);
-        let left = reader.sessions_of(marks)?.into_iter();
-        let unclosed = left.filter(|session| session.closed.is_none());
-        Ok(unclosed.map(|session| session.opened.id.mark()).collect())
+        unclosed_without(&self.config.dir, victim.files.number, marks)
     }
 
     /// Copies into `kept` what must outlive the segment.

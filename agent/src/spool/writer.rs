@@ -93,7 +93,7 @@ impl<D: Disk> SpoolWriter<D> {
                     Ok(active) => break active,
                     // On a full disk, room is made by what needs no copy, if there is any.
                     Err(full @ SpoolError::Full { .. }) => {
-                        if !found.remove_shipped(shipped, &mut disk)? {
+                        if !found.remove_shipped(shipped, &config.dir, &mut disk)? {
                             return Err(full);
                         }
                     }

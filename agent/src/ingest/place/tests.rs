@@ -276,16 +276,12 @@ fn a_loss_across_a_reboot_has_the_end_of_the_earlier_boot() {
         let earlier = uuid::Uuid::from_u128(7);
         let booted = chunk.wall().wall_time(BootNs(0));
         let seconds = std::time::Duration::from_secs(2);
-        let cursor = HostCursor {
-            position: at(SEGMENT, 100),
-            stored_until: Some((earlier, BootNs(400_000))),
-        };
         // A trim copied events of an earlier boot into the first batch of this one.
         chunk.blocks.insert(0, carried(BootNs(90_000_000)));
         // The cursor's time may be in the clock of an earlier boot.
         let cursor = HostCursor {
+            position: at(SEGMENT, 100),
             stored_until: Some((earlier, BootNs(400_000 + copied))),
-            ..cursor
         };
         let clock = WallOffset::between(BootNs(400_000), booted - seconds);
         let stored = Some((booted - seconds, clock));

@@ -1,106 +1,5 @@
-use std::cell::RefCell;
-use std::fs;
-use std::rc::Rc;
-
-use super::super::{Position, remember_shipped};
+use super::faulty_disk::Faulty;
 use super::*;
-
-/// Fails the calls of its plan; the others go to the disk.
-#[derive(Clone, Debug, Default)]
-struct Faulty(Rc<RefCell<Plan>>);
-
-#[derive(Debug, Default)]
-struct Plan {
-    calls: u64,
-    /// Calls that fail, by number.
-    from: u64,
-    to: u64,
-    /// Removals fail.
-    keeps_files: bool,
-    syncs: u64,
-    /// Each sync whose number is a multiple of this fails; 0 is none.
-    failing_syncs: u64,
-    /// Something was written after the last sync, also a failed one.
-    is_written: bool,
-    /// The last bytes are not durable. As in the kernel, another sync does not write again what a failed one dropped.
-    is_volatile: bool,
-    /// Complete segments that were removed while the copies of their entries were not durable.
-    removed_too_early: u32,
-    /// Nothing can be created before so many segments are removed.
-    room_after_removals: u32,
-}
-
-/// The least bytes of a complete segment here. A segment that could not be created has only a head.
-const COMPLETE: u64 = 5000;
-
-impl Faulty {
-    fn fails(&self) -> io::Result<()> {
-        let mut plan = self.0.borrow_mut();
-        plan.calls += 1;
-        if (plan.from..plan.to).contains(&plan.calls) {
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
-        }
-        Ok(())
-    }
-}
-
-impl Disk for Faulty {
-    fn create(&mut self, path: &Path) -> io::Result<File> {
-        self.fails()?;
-        if self.0.borrow().room_after_removals > 0 {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        Unsynced.create(path)
-    }
-
-    fn write_all_at(&mut self, file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
-        if let Err(full) = self.fails() {
-            // A disk that fills up takes a part.
-            Unsynced.write_all_at(file, &bytes[..bytes.len() / 2], at)?;
-            return Err(full);
-        }
-        let mut plan = self.0.borrow_mut();
-        (plan.is_written, plan.is_volatile) = (true, true);
-        Unsynced.write_all_at(file, bytes, at)
-    }
-
-    fn truncate(&mut self, file: &File, len: u64) -> io::Result<()> {
-        self.fails()?;
-        Unsynced.truncate(file, len)
-    }
-
-    fn sync(&mut self, file: &File) -> io::Result<()> {
-        self.fails()?;
-        let mut plan = self.0.borrow_mut();
-        plan.syncs += 1;
-        let was_written = std::mem::take(&mut plan.is_written);
-        if plan.failing_syncs > 0 && plan.syncs.is_multiple_of(plan.failing_syncs) {
-            return Err(io::Error::other("the device reports an error"));
-        }
-        plan.is_volatile &= !was_written;
-        Unsynced.sync(file)
-    }
-
-    fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
-        self.fails()?;
-        Unsynced.sync_dir(dir)
-    }
-
-    fn remove(&mut self, path: &Path) -> io::Result<()> {
-        self.fails()?;
-        let mut plan = self.0.borrow_mut();
-        if plan.keeps_files {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        let len = fs::metadata(path)?.len();
-        Unsynced.remove(path)?;
-        if path.extension().is_some_and(|kind| kind == "seg") {
-            plan.room_after_removals = plan.room_after_removals.saturating_sub(1);
-            plan.removed_too_early += u32::from(plan.is_volatile && len >= COMPLETE);
-        }
-        Ok(())
-    }
-}
 
 /// Stores 20 batches of one session, trying each again until it is stored.
 fn run(dir: &Path, disk: &Faulty) -> u64 {
@@ -219,16 +118,7 @@ fn after_a_failed_sync_the_same_file_is_not_trusted_again() {
 
 #[test]
 fn a_removal_that_fails_doubles_no_event_in_the_counters() {
-    let dir = tempdir();
-    let config = SpoolConfig {
-        segment_bytes: 10_000,
-        cap_bytes: 200_000,
-        ..config(dir.path())
-    };
-    let disk = Faulty::default();
-    let (mut writer, _) = SpoolWriter::open_on(&config, disk.clone()).unwrap();
-    journal(&mut writer, &opened(1));
-    journal(&mut writer, &opened_by_another(2));
+    let (dir, mut writer, disk) = two_sessions();
     for round in 0..150 {
         // The removals of every third round fail.
         disk.0.borrow_mut().keeps_files = round % 3 == 0;
@@ -238,13 +128,13 @@ fn a_removal_that_fails_doubles_no_event_in_the_counters() {
         });
     }
     assert!(writer.stats().segments_dropped > 10);
-    let reader = SpoolReader::open(&config.dir).unwrap();
+    let reader = SpoolReader::open(&config(dir.path()).dir).unwrap();
     let record = reader.sessions(&Filter::Id(session(2))).unwrap().remove(0);
     assert_eq!(record.stored, 150);
 }
 
-#[test]
-fn no_segment_goes_before_its_copies_are_durable() {
+/// Begins a small spool with the sessions of two users. The directory goes with its guard.
+fn two_sessions() -> (TempDir, SpoolWriter<Faulty>, Faulty) {
     let dir = tempdir();
     let config = SpoolConfig {
         segment_bytes: 10_000,
@@ -255,6 +145,12 @@ fn no_segment_goes_before_its_copies_are_durable() {
     let (mut writer, _) = SpoolWriter::open_on(&config, disk.clone()).unwrap();
     journal(&mut writer, &opened(1));
     journal(&mut writer, &opened_by_another(2));
+    (dir, writer, disk)
+}
+
+#[test]
+fn no_segment_goes_before_its_copies_are_durable() {
+    let (_dir, mut writer, disk) = two_sessions();
     disk.0.borrow_mut().failing_syncs = 5;
     for round in 0..150 {
         let mut batch = BatchBuilder::new();
@@ -273,78 +169,4 @@ fn opened_by_another(n: u32) -> JournalEntry {
     };
     entry.login_uid = Some(1001);
     JournalEntry::Opened(entry)
-}
-
-#[test]
-fn a_full_disk_above_the_cap_stops_no_start() {
-    let dir = tempdir();
-    let (mut writer, _) = open(&SpoolConfig {
-        segment_bytes: 10_000,
-        ..config(dir.path())
-    })
-    .unwrap();
-    for n in 1..=30 {
-        write(&mut writer, |batch| {
-            batch.push_journal(&opened(n)).unwrap();
-            push(batch, n, 1..=50);
-            batch.push_journal(&closed(n, 50)).unwrap();
-        });
-    }
-    drop(writer);
-    let lower = SpoolConfig {
-        segment_bytes: 10_000,
-        cap_bytes: 50_000,
-        ..config(dir.path())
-    };
-    let disk = Faulty::default();
-    (disk.0.borrow_mut().from, disk.0.borrow_mut().to) = (1, u64::MAX);
-    let (writer, _) = SpoolWriter::open_on(&lower, disk.clone()).unwrap();
-    assert!(writer.stats().bytes > 50_000);
-    drop(writer);
-    let (writer, _) = SpoolWriter::open_on(&lower, Faulty::default()).unwrap();
-    assert!(writer.stats().bytes <= 50_000);
-}
-
-#[test]
-fn on_a_full_disk_a_start_drops_what_the_centre_has() {
-    let dir = tempdir();
-    let config = SpoolConfig {
-        segment_bytes: 10_000,
-        ..config(dir.path())
-    };
-    let (mut writer, _) = open(&config).unwrap();
-    for n in 1..=10 {
-        write(&mut writer, |batch| {
-            batch.push_journal(&opened(n)).unwrap();
-            push(batch, n, 1..=100);
-            if n > 1 {
-                batch.push_journal(&closed(n, 100)).unwrap();
-            }
-        });
-    }
-    let all = writer.stats().segments;
-    let after = SpoolConfig {
-        boot_id: boot(2),
-        ..config.clone()
-    };
-    let end = (writer.active.files.number, writer.active.end);
-    let id = writer.id();
-    drop(writer);
-    let disk = Faulty::default();
-    disk.0.borrow_mut().room_after_removals = 2;
-    assert!(matches!(
-        SpoolWriter::open_on(&after, disk.clone()),
-        Err(SpoolError::Full { .. })
-    ));
-    let shipped = Position {
-        segment: end.0,
-        offset: end.1,
-        check: 0,
-    };
-    remember_shipped(&config.dir, id, shipped).unwrap();
-    let (writer, recovered) = SpoolWriter::open_on(&after, disk).unwrap();
-    assert_eq!(writer.stats().segments, all + 1 - 2);
-    // The oldest segment holds an open session.
-    assert_eq!(recovered.cut_off.len(), 1);
-    assert_eq!(recovered.cut_off[0].stored, 100);
 }

@@ -4,6 +4,8 @@ mod cap;
 mod corpus;
 mod damage;
 mod faults;
+mod faulty_disk;
+mod full_start;
 mod hostile;
 mod lookup;
 mod model;
