@@ -73,7 +73,7 @@ impl<'a> Revocation<'a> {
             context,
             client,
             user,
-            tokens: UserTokens::default(),
+            tokens: UserTokens::new(own.accessor),
             sessions: Vec::new(),
             serials: BTreeSet::new(),
             missed,
@@ -150,7 +150,11 @@ impl<'a> Revocation<'a> {
         let Some(entity) = &self.user.entity else {
             return Ok(());
         };
-        self.tokens.scan(self.context.vault(), entity).await?;
+        let waiting = Waiting::begin();
+        waiting.show("the tokens of Vault");
+        let scanned = self.tokens.scan(self.context.vault(), entity).await;
+        waiting.clear();
+        scanned?;
         for name in &self.tokens.names {
             self.user.add_name(name);
         }

@@ -20,8 +20,10 @@ const CREATION: Duration = Duration::from_secs(1);
 const LOOKUP: &str = "auth/token/lookup-accessor";
 
 /// The tokens of one entity, and how much of the list was read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct UserTokens {
+    /// Accessor of this client's own token.
+    own: String,
     /// Accessors of the tokens that are left.
     pub(crate) accessors: BTreeSet<String>,
     /// Their display names.
@@ -42,6 +44,16 @@ pub(crate) struct Revoked {
 }
 
 impl UserTokens {
+    pub(crate) fn new(own: String) -> Self {
+        Self {
+            own,
+            accessors: BTreeSet::new(),
+            names: BTreeSet::new(),
+            others: BTreeSet::new(),
+            unread: Vec::new(),
+        }
+    }
+
     /// Looks up the tokens that earlier scans have not seen.
     ///
     /// # Errors
@@ -79,11 +91,20 @@ impl UserTokens {
         }
         // Until `auth/token/tidy`, Vault lists some tokens that have ended. It refuses to show them, as it refuses every
         // token to a client without the right.
-        if failed.values().any(is_refusal) && may_look_up(vault).await? {
+        if failed.values().any(is_refusal) && self.may_look_up(vault).await? {
             failed.retain(|_, error| !is_refusal(error));
         }
         self.unread = failed.into_values().collect();
         Ok(())
+    }
+
+    /// Returns whether Vault shows this client a token that exists: its own.
+    async fn may_look_up(&self, vault: &Vault) -> Result<bool, VaultError> {
+        match vault.write(LOOKUP, &json!({"accessor": self.own})).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_refusal(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Revokes the tokens, with their children and leases, and asks Vault which are left.
@@ -110,16 +131,6 @@ impl UserTokens {
 
 fn is_refusal(error: &VaultError) -> bool {
     matches!(error, VaultError::Denied { .. })
-}
-
-/// Returns whether Vault shows this client the token of an accessor: its own one, which exists.
-async fn may_look_up(vault: &Vault) -> Result<bool, VaultError> {
-    let accessor = vault.lookup_self().await?.accessor;
-    match vault.write(LOOKUP, &json!({"accessor": accessor})).await {
-        Ok(_) => Ok(true),
-        Err(error) if is_refusal(&error) => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 async fn accessors(vault: &Vault) -> Result<BTreeSet<String>, VaultError> {
