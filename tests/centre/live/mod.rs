@@ -3,6 +3,7 @@
 mod end;
 mod list;
 mod revoke;
+mod revoke_tokens;
 mod sshd_list;
 
 use std::fs;
@@ -129,6 +130,12 @@ fn vctl_command(centre: &Centre, as_client: &Client, arguments: &[&str]) -> Comm
         .envs(centre.environment())
         .env("VAULT_TOKEN", as_client.token().expose());
     command
+}
+
+/// Returns the words of a text that a terminal may have wrapped.
+fn words(shown: &str) -> String {
+    let words: Vec<_> = shown.split_whitespace().collect();
+    words.join(" ")
 }
 
 /// A login that goes on, and its session.

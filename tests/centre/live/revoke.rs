@@ -1,16 +1,14 @@
 //! `vctl revoke` ends the access of a user in Vault, in Postgres, on the host, and for sshd.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::ScopedJoinHandle;
 
 use serde_json::json;
-use vctl_tests::centre::{Centre, Client, Secret};
+use vctl_tests::centre::{Centre, Client};
 use vctl_tests::lab::{Certificate, Options, PATIENCE, eventually};
 use vctl_tests::terminal::Terminal;
 
 use super::sshd_list::{Unanswered, listed};
-use super::{LiveHost, is_running, said, vctl_command};
+use super::{LiveHost, is_running, said, vctl_command, words};
 
 /// Creates a role of Vault that signs for the account of the lab, and a policy of the same name that allows it.
 fn make_signing(centre: &Centre, name: &str, account: &str) {
@@ -153,12 +151,6 @@ fn a_part_that_is_not_reached_is_stated() {
     session.hang_up();
 }
 
-/// Returns the words of a text that a terminal may have wrapped.
-fn words(shown: &str) -> String {
-    let words: Vec<_> = shown.split_whitespace().collect();
-    words.join(" ")
-}
-
 #[test]
 fn more_sessions_than_the_limit_are_stated_and_recorded() {
     let Some(centre) = Centre::shared() else {
@@ -181,77 +173,6 @@ fn more_sessions_than_the_limit_are_stated_and_recorded() {
     let row = "select jsonb_array_length(outcome -> 'missed'), outcome -> 'missed_more' \
                from vctl.revocation where 'userpass-crowd' = any(names)";
     assert_eq!(centre.ask(row).unwrap(), "40|217");
-}
-
-#[test]
-fn found_tokens_are_revoked_without_a_second_list() {
-    let Some(centre) = Centre::shared() else {
-        return;
-    };
-    let admin = centre.bao.admin().unwrap();
-    let policy = "sys/policies/acl/revoke-once";
-    let stock = admin.get("sys/policies/acl/vctl-revoke").unwrap();
-    let stock = stock["data"]["policy"].as_str().unwrap();
-    admin.post(policy, &json!({"policy": stock})).unwrap();
-    let victim = centre.person("listed", &["vctl-user"]).unwrap();
-    let token = victim.get("auth/token/lookup-self").unwrap();
-    let accessor = json!({"accessor": token["data"]["accessor"]});
-    let responder = centre.person("once", &["revoke-once"]).unwrap();
-    let command = vctl_command(centre, &responder, &["revoke", "listed"]);
-    let mut terminal = Terminal::start(command, 200).unwrap();
-    terminal.wait_for("[y/N]").unwrap();
-    // From now on Vault refuses the list of accessors.
-    let denied = format!("{stock}\npath \"auth/token/accessors\" {{ capabilities = [\"deny\"] }}");
-    admin.post(policy, &json!({"policy": denied})).unwrap();
-    terminal.type_in("y\n").unwrap();
-    let ended = terminal.end().unwrap();
-    let shown = terminal.shown();
-    assert_eq!(ended.code(), Some(1), "{shown}");
-    let problem = "tokens of new logins: ";
-    assert!(words(&shown).contains(problem), "{shown}");
-    let looked_up = admin.post("auth/token/lookup-accessor", &accessor);
-    assert!(looked_up.is_err(), "the token is left: {shown}");
-}
-
-#[test]
-fn a_revocation_ends_no_token_that_begins_beside_it() {
-    let Some(centre) = Centre::shared() else {
-        return;
-    };
-    let admin = centre.bao.admin().unwrap();
-    centre.person("beside", &["vctl-user"]).unwrap();
-    let responder = centre.person("besider", &["vctl-revoke"]).unwrap();
-    let is_over = AtomicBool::new(false);
-    let begin_tokens = || {
-        let request = json!({"policies": ["default"], "ttl": "1m"});
-        let mut begun = 0;
-        while !is_over.load(Ordering::Relaxed) {
-            let made = admin.post("auth/token/create", &request).unwrap();
-            let token = Secret::new(made["auth"]["client_token"].as_str().unwrap());
-            let user = admin.with_token(token);
-            user.get("auth/token/lookup-self").unwrap();
-            user.post("auth/token/revoke-self", &json!({})).unwrap();
-            begun += 1;
-        }
-        begun
-    };
-    let plan = ["revoke", "beside", "--dry-run"];
-    let revoke = || -> Vec<_> {
-        let runs = (0..5).map(|_| vctl_command(centre, &responder, &plan).output());
-        runs.collect()
-    };
-    let begun: u32 = std::thread::scope(|scope| {
-        let users: Vec<_> = (0..4).map(|_| scope.spawn(begin_tokens)).collect();
-        let revoking: Vec<_> = (0..6).map(|_| scope.spawn(revoke)).collect();
-        let plans: Vec<_> = revoking.into_iter().map(ScopedJoinHandle::join).collect();
-        is_over.store(true, Ordering::Relaxed);
-        for output in plans.into_iter().flat_map(Result::unwrap) {
-            let output = output.unwrap();
-            assert!(output.status.success(), "{}", said(&output));
-        }
-        users.into_iter().map(|user| user.join().unwrap()).sum()
-    });
-    assert!(begun > 100, "{begun}");
 }
 
 #[test]

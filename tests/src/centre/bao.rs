@@ -261,9 +261,11 @@ impl Bao {
             // Vault's raft storage does not start without a value for this.
             "disable_mlock = true\n".to_owned()
         };
+        // A spec changes the storage with `sys/raw`, as a crash may.
         // The cluster has one member. With the default multiplier this member waits many seconds for its own election.
         format!(
             "ui = true\n\
+             raw_storage_endpoint = true\n\
              api_addr = \"https://127.0.0.1:{port}\"\n\
              cluster_addr = \"https://127.0.0.1:{cluster_port}\"\n\
              storage \"raft\" {{\n  path = \"{directory}/data\"\n  node_id = \"one\"\n  \
