@@ -111,3 +111,29 @@ fn a_refused_stored_access_holds_up_no_other() {
     assert!(run.stderr.contains("spool/refused"), "{run:?}");
     assert!(run.stderr.contains("opened_at"), "{run:?}");
 }
+
+#[test]
+fn a_server_that_refuses_for_a_while_gets_the_access_later() {
+    let Some(outage) = Outage::new("outbox-state") else {
+        return;
+    };
+    outage.store("exit 3");
+    outage.move_here();
+    let ask = |sql: &str| shared().unwrap().ask(sql).unwrap();
+    let name = &outage.name;
+    ask(&format!(
+        "create function public.refuse_outbox_state() returns trigger language plpgsql as \
+             'begin raise exception ''not now'' using errcode = ''55000''; end'; \
+         create trigger refuse_outbox_state before insert or update on vctl.access_log for each row \
+             when (new.replayed and new.hostname = '{name}') execute function public.refuse_outbox_state()"
+    ));
+    let run = || outage.operator.ssh(&[&outage.at, "--", "true"]);
+    let first = run();
+    let waits = (first.code, outage.stored().len(), outage.sent());
+    ask(
+        "drop trigger refuse_outbox_state on vctl.access_log; drop function public.refuse_outbox_state()",
+    );
+    assert_eq!(waits, (0, 1, vec![]), "{first:?}");
+    assert_eq!(run().code, 0);
+    assert_eq!((outage.stored().len(), outage.sent()), (0, vec![3.into()]));
+}
