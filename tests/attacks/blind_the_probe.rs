@@ -24,10 +24,6 @@ fn waiting() -> Option<Lab> {
     })
 }
 
-fn pins(lab: &Lab) -> PathBuf {
-    lab.pins()
-}
-
 fn collector(lab: &Lab) -> CollectorStatus {
     status::read(&lab.root().join("run")).unwrap_or_default()
 }
@@ -48,7 +44,7 @@ fn is_recorded(lab: &Lab, serial: u64) {
 #[test]
 fn an_empty_pin_directory_of_another_user_is_made_anew() {
     let Some(mut lab) = waiting() else { return };
-    let pins = pins(&lab);
+    let pins = lab.pins();
     squat(&pins, 0o777);
     lab.agent.start().unwrap();
     let meta = fs::metadata(&pins).unwrap();
@@ -59,7 +55,7 @@ fn an_empty_pin_directory_of_another_user_is_made_anew() {
 #[test]
 fn a_pin_directory_that_others_may_change_is_refused() {
     let Some(mut lab) = waiting() else { return };
-    let pins = pins(&lab);
+    let pins = lab.pins();
     squat(&pins, 0o755);
     DirBuilder::new().create(pins.join("in")).unwrap();
     let refusal = lab.agent.start().unwrap_err().to_string();
@@ -112,7 +108,7 @@ fn a_directory_above_that_others_may_change_is_refused() {
 #[test]
 fn a_removed_pin_takes_no_probe_away_and_comes_back() {
     let Some(lab) = lab() else { return };
-    let pins = pins(&lab);
+    let pins = lab.pins();
     let who = lab.certificate("alice", 1).unwrap();
     let work = "touch inside; while [ ! -e go ]; do sleep 0.05; done; /bin/true while-away; \
                 touch ran; while [ ! -e leave ]; do sleep 0.05; done; /bin/true after";
@@ -151,7 +147,7 @@ fn a_removed_pin_takes_no_probe_away_and_comes_back() {
 #[test]
 fn a_pin_of_another_object_is_replaced() {
     let Some(lab) = lab() else { return };
-    let pins = pins(&lab);
+    let pins = lab.pins();
     for (from, to) in [
         ("link_process_fork", "link_process_exec"),
         ("sessions", "tasks"),
@@ -168,7 +164,7 @@ fn a_pin_of_another_object_is_replaced() {
 #[test]
 fn pins_exchanged_while_no_agent_ran_are_no_probe() {
     let Some(mut lab) = lab() else { return };
-    let pins = pins(&lab);
+    let pins = lab.pins();
     let who = lab.certificate("alice", 1).unwrap();
     let work = "touch inside; while [ ! -e go ]; do sleep 0.05; done; /bin/true after";
     let login = lab.ssh_start(&who, work).unwrap();
@@ -193,7 +189,7 @@ fn pins_exchanged_while_no_agent_ran_are_no_probe() {
 #[test]
 fn removing_all_pins_is_reported() {
     let Some(lab) = lab() else { return };
-    let pins = pins(&lab);
+    let pins = lab.pins();
     let who = lab.certificate("alice", 1).unwrap();
     let work = "touch inside; while [ ! -e leave ]; do sleep 0.05; done";
     let login = lab.ssh_start(&who, work).unwrap();
