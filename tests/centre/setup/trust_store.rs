@@ -3,6 +3,7 @@
 //! The spec uses the store of this machine in a mount namespace with copies of its directories, so the machine does not
 //! change.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -196,7 +197,17 @@ fn an_authority_can_be_compiled_in() {
     let target = tempfile::tempdir_in(programs.parent().unwrap()).unwrap();
     link_dependencies(&programs, &target.path().join("debug"));
     let build = |ca: &Path| {
-        Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        // `cargo xtask` has these of its own package. The build script of ring watches them, and a build with them would
+        // replace the linked results, also for `cargo xtask`.
+        let of_package = |name: &OsStr| {
+            let name = name.as_encoded_bytes();
+            name.starts_with(b"CARGO_PKG_") || name.starts_with(b"CARGO_MANIFEST_")
+        };
+        for (name, _) in std::env::vars_os().filter(|(name, _)| of_package(name)) {
+            cargo.env_remove(name);
+        }
+        cargo
             // `cargo xtask test` selects packages in the same way, so dependencies have the same features. Cargo builds
             // the program of a package for a test of that package.
             .args(["test", "--offline", "--locked", "--workspace"])
