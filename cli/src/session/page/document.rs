@@ -86,7 +86,7 @@ pub(super) fn page(history: &History, layout: Layout) -> PageJson {
         path_search::fold(&mut entries);
         entries.retain(Entry::is_essential);
     }
-    let rows: Vec<RowJson> = entries.iter().map(|entry| row(entry, session)).collect();
+    let mut rows: Vec<RowJson> = entries.iter().map(|entry| row(entry, session)).collect();
     // By sequence number: a missing range has none and is not in the tree.
     let by_seq: HashMap<u64, usize> = entries
         .iter()
@@ -110,6 +110,14 @@ pub(super) fn page(history: &History, layout: Layout) -> PageJson {
         .closed
         .as_ref()
         .map(|closed| since_opening(closed.at, session));
+    let until_us = last.max(closed).unwrap_or(0);
+    if session.closed.is_none() {
+        // The chart draws programs without an end up to its own end.
+        let rows = rows.iter_mut().zip(&entries);
+        for (row, _) in rows.filter(|(_, entry)| is_without_end(entry)) {
+            row.took_us = Some(until_us - row.at_us);
+        }
+    }
     let opened = session.opened_at().duration_since(UNIX_EPOCH);
     PageJson {
         title: format!(
@@ -129,10 +137,14 @@ pub(super) fn page(history: &History, layout: Layout) -> PageJson {
             .map(|HeaderFact { name, text, warns }| FactJson { name, text, warns })
             .collect(),
         opened_ms: micros(opened.unwrap_or_default()) / 1000,
-        until_us: last.max(closed).unwrap_or(0),
+        until_us,
         tree: branches(history, &by_seq, layout),
         rows,
     }
+}
+
+fn is_without_end(entry: &Entry) -> bool {
+    matches!(&entry.kind, EntryKind::Program(program) if program.end.is_none())
 }
 
 fn verdict(session: &Session) -> VerdictJson {
@@ -164,22 +176,11 @@ fn row(entry: &Entry, session: &Session) -> RowJson {
             row.took_us = Some(micros(range.to.since(range.from)));
         }
         EntryKind::Moved { .. } => row.kind = "moved",
-        EntryKind::Program(ref program) => {
-            // A program without a recorded end is drawn up to the end of the chart, if the session is open.
-            let still = session.closed.is_none() && program.end.is_none();
-            if still && let Some(last) = last_known(session) {
-                row.took_us = Some(micros(last.since(entry.at)));
-            }
-        }
-        EntryKind::Failed { .. } => {}
+        EntryKind::Program(_) | EntryKind::Failed { .. } => {}
         // Only its end is recorded, so it is drawn there.
         EntryKind::ForkEnded(_) => row.took_us = None,
     }
     row
-}
-
-fn last_known(session: &Session) -> Option<BootNs> {
-    session.closed.as_ref().map(|closed| closed.at)
 }
 
 fn row_of_line(line: ProcessLine) -> RowJson {

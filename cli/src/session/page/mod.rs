@@ -52,6 +52,26 @@ mod tests {
         rendered(|out| write(out, history, Layout::default()))
     }
 
+    fn data(page: &str) -> serde_json::Value {
+        let data = page.split("application/json\">").nth(1).unwrap();
+        serde_json::from_str(data.split("</script>").next().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_running_program_is_drawn_up_to_the_end_of_the_chart() {
+        let session = || {
+            let login = Login::of_alice().exec(4102, 4101, &["sleep", "9"]);
+            login.after_ms(2_000).exec(4103, 4101, &["date"])
+        };
+        let open = data(&page(&session().open()));
+        let sleep = &open["rows"][0];
+        assert_eq!(sleep["what"], "sleep 9");
+        let drawn = sleep["at_us"].as_u64().unwrap() + sleep["took_us"].as_u64().unwrap();
+        assert_eq!(open["until_us"], drawn);
+        let closed = data(&page(&session().closed()));
+        assert_eq!(closed["rows"][0]["took_us"], serde_json::Value::Null);
+    }
+
     #[test]
     fn recorded_text_cannot_end_its_script_element() {
         let hostile = "</script><script>alert(1)</script><!--&amp;\u{2028}";
@@ -62,9 +82,7 @@ mod tests {
         assert_eq!(page.matches("<script").count(), 2);
         assert_eq!(page.matches("</script>").count(), 2);
         assert!(!page.contains("<!--"));
-        let data = page.split("application/json\">").nth(1).unwrap();
-        let data = data.split("</script>").next().unwrap();
-        let data: serde_json::Value = serde_json::from_str(data).unwrap();
+        let data = data(&page);
         let what = data["rows"][0]["what"].as_str().unwrap();
         assert!(what.contains("</script><script>alert(1)"), "{what}");
     }
