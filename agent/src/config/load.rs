@@ -1,11 +1,13 @@
 //! Loads the agent's configuration from one file, the environment and flags.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use vctl_common::causes::WithCauses;
 use vctl_common::config::{self, ConfigError, ConfigFile, Need, Origin, Problem, Source};
 
 use super::{Config, Loaded, TABLE};
@@ -51,6 +53,15 @@ pub fn placed(hint: &str) -> String {
     match LOADED.get() {
         Some(loaded) => loaded.placed(hint),
         None => hint.to_owned(),
+    }
+}
+
+/// Returns an error and its causes in one line, with its hint as [`placed`].
+pub fn with_hint(error: &dyn Error, hint: Option<String>) -> String {
+    let text = WithCauses(error).to_string();
+    match hint {
+        Some(hint) => format!("{text} ({})", placed(&hint)),
+        None => text,
     }
 }
 

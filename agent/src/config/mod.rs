@@ -16,7 +16,7 @@ use crate::metrics::Listen;
 pub use centre::{CentreConfig, CentreError};
 pub use keys::{KEYS, TABLE};
 pub(crate) use load::distrust;
-pub use load::{DEFAULT_FILE, Inputs, load, load_for_stamp, placed, remember};
+pub use load::{DEFAULT_FILE, Inputs, load, load_for_stamp, placed, remember, with_hint};
 pub use nats::{NatsConfig, Ship};
 pub use value::{Capture, LocalLogKind, LogLevel, Mode};
 pub use vctl_common::config::{ByteSize, ConfigError, Problem, Source, Span};

@@ -39,6 +39,7 @@ use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::vault::Vault;
 
 use crate::centre::{Centre, LoginError};
+use crate::config;
 use crate::nats::{self, Nats, NatsError, STREAM, host_of};
 use batch::{Counted, Work, WorkError, sequence};
 use expiry::warn_before_the_end;
@@ -93,12 +94,7 @@ impl IngestError {
     }
 
     fn text(&self) -> String {
-        let text = WithCauses(self).to_string();
-        let hint = self.hint();
-        match hint {
-            Some(hint) => format!("{text} ({})", crate::config::placed(&hint)),
-            None => text,
-        }
+        config::with_hint(self, self.hint())
     }
 }
 

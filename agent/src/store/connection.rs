@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use vctl_common::causes::WithCauses;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::{Client, PgError, Pool, PoolLimits};
 use vctl_common::spool::SpoolReadError;
@@ -11,6 +10,7 @@ use vctl_common::vault::Vault;
 use super::secret_id::{Expiry, Keeper};
 use super::start::StartError;
 use crate::centre::{Centre, EnrolledError, LoginError, enrolment};
+use crate::config;
 
 /// Time limit for one batch at the centre.
 const STATEMENT: Duration = Duration::from_mins(1);
@@ -37,11 +37,7 @@ pub(super) enum ShipError {
 impl ShipError {
     /// Returns the error and its causes in one line, with the next step if it is known.
     pub(super) fn text(&self) -> String {
-        let text = WithCauses(self).to_string();
-        match self.hint() {
-            Some(hint) => format!("{text} ({})", crate::config::placed(&hint)),
-            None => text,
-        }
+        config::with_hint(self, self.hint())
     }
 
     fn hint(&self) -> Option<String> {

@@ -8,6 +8,7 @@ use vctl_common::causes::WithCauses;
 use vctl_common::spool::SpoolReadError;
 
 use super::start::StartError;
+use crate::config;
 use crate::nats::{LARGEST_MESSAGE, LEAST_PAYLOAD, NatsError, SUBJECT};
 
 /// Nothing was published. All of it is in the spool.
@@ -77,11 +78,7 @@ impl PublishError {
 
     /// Returns the error and its causes in one line, with the next step if it is known.
     pub(super) fn text(&self) -> String {
-        let text = WithCauses(self).to_string();
-        match self.hint() {
-            Some(hint) => format!("{text} ({})", crate::config::placed(&hint)),
-            None => text,
-        }
+        config::with_hint(self, self.hint())
     }
 
     fn hint(&self) -> Option<String> {
