@@ -22,6 +22,7 @@ use vctl_agent::setup::{self, Answer, SetupError, SetupOptions, User};
 use vctl_agent::stderr::{Log, visible};
 use vctl_agent::store::Route;
 use vctl_agent::{check, hook, manual, pipeline, probe};
+use vctl_common::answer::is_yes;
 use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 use vctl_common::charset;
 
@@ -139,9 +140,10 @@ impl User for Terminal {
         let _ = io::stdout().flush();
         let mut line = String::new();
         let _ = io::stdin().read_line(&mut line);
-        match line.trim() {
-            "y" | "Y" | "yes" => Answer::Yes,
-            _ => Answer::No,
+        if is_yes(&line) {
+            Answer::Yes
+        } else {
+            Answer::No
         }
     }
 }
@@ -202,7 +204,9 @@ fn pam_line(command: PamLineCommand) -> anyhow::Result<ExitCode> {
         Change::Unchanged { place: Some(place) } => {
             format!("Nothing to do: the line is there already, {place}.\n")
         }
-        Change::Unchanged { place: None } => "Nothing to do: there is no such line.\n".to_owned(),
+        Change::Unchanged { place: None } => {
+            "Nothing to do: no PAM file has the stamp line.\n".to_owned()
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }

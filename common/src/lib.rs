@@ -7,6 +7,8 @@ pub mod layout;
 pub mod wire;
 
 #[cfg(feature = "std")]
+pub mod answer;
+#[cfg(feature = "std")]
 pub mod atomic_file;
 #[cfg(feature = "std")]
 pub mod backoff;

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _, Read as _};
 use std::os::fd::AsFd as _;
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use vctl_common::answer::is_yes;
 use vctl_common::secret::Secret;
 
 use crate::error::{CliError, Stop};
@@ -108,11 +109,6 @@ pub(crate) async fn confirmed(interaction: Interaction, question: &str) -> Resul
     }
 }
 
-/// Returns whether an answer is a yes. Only the whole word counts, because a yes may delete something.
-fn is_yes(answer: &str) -> bool {
-    matches!(&*answer.trim().to_lowercase(), "y" | "yes")
-}
-
 /// Asks for a line of text.
 ///
 /// # Errors
@@ -187,18 +183,6 @@ impl Drop for NoEcho {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_y_and_yes_are_a_yes() {
-        for yes in ["y", "Y", "yes", "Yes", "YES", " yes \r"] {
-            assert!(is_yes(yes), "{yes:?}");
-        }
-        for no in [
-            "", " ", "n", "no", "yikes", "yes!", "yess", "ye", "y n", "ja",
-        ] {
-            assert!(!is_yes(no), "{no:?}");
-        }
-    }
 
     #[test]
     fn no_input_forbids_questions_on_every_terminal() {
