@@ -223,15 +223,3 @@ impl fmt::Display for TlsProblem {
         })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_compiled_in_can_be_used() {
-        if let Some(pem) = BUILT_IN_CA {
-            client_config(&Trust::Pem(pem)).unwrap();
-        }
-    }
-}

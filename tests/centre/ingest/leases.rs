@@ -3,6 +3,7 @@
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use serde_json::json;
 use vctl_tests::centre::{Centre, Credential, DATABASE};
 use vctl_tests::lab::eventually;
 
@@ -108,6 +109,9 @@ fn a_login_that_is_gone_already_can_be_given_back() {
     let drop = format!("drop role \"{}\"", credential.username);
     centre.postgres.psql(DATABASE, &drop).unwrap();
     admin.revoke(&credential).unwrap();
+    let lease = json!({"lease_id": credential.lease_id});
+    let looked_up = admin.post("sys/leases/lookup", &lease);
+    assert!(looked_up.is_err(), "the lease is left");
 }
 
 #[test]
