@@ -20,7 +20,7 @@ pub static TASKS: HashMap<u32, TaskMark> = HashMap::with_max_entries(65_536, 0);
 pub static SESSIONS: HashMap<Mark, SessionCounters> = HashMap::with_max_entries(8_192, 0);
 
 /// Logins that sshd opened without a mark, by audit session id. The agent removes a login when it
-/// is stamped, and decides about the others. The limit is that of sessions; an entry has 52 bytes.
+/// is stamped, and decides about the others. The limit is that of sessions; an entry takes 104 bytes of the kernel.
 #[map(name = "logins")]
 pub static LOGINS: HashMap<u32, SeenLogin> = HashMap::with_max_entries(8_192, 0);
 

@@ -324,7 +324,7 @@ fn interval(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "it is between `1s` and `24h`".to_owned())
 }
 
-/// The form of what is checked; the names are those of the `-o` option in vctl.
+/// Output format of `check`; the names are those of the `-o` option in vctl.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Form {
     /// For reading; `text` means the same

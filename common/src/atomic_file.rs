@@ -35,7 +35,7 @@ pub enum Unfinished {
 pub struct NewFile {
     pub durability: Durability,
     pub unfinished: Unfinished,
-    /// `None`: read and write for all whom the umask leaves.
+    /// `None`: 0666 without the bits of the umask.
     pub mode: Option<u32>,
     /// Numeric user and group; `None` keeps those of the process.
     pub owner: Option<u32>,

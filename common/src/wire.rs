@@ -270,7 +270,7 @@ pub struct SessionCounters {
     pub alive: u64,
     /// Events for which the ring had no room.
     pub lost: u64,
-    /// Boot clock of the first and last of these events since the agent last read them.
+    /// Boot clock of the first and the last of these events. No program reads them; they go with the next `VERSION`.
     pub lost_first: u64,
     pub lost_last: u64,
     /// Forks whose child got no mark because the map was full.

@@ -172,7 +172,7 @@ fn without_stamp(config: &Config, mut request: StampRequest, answer: &NoStamp) -
             syslog(
                 severity,
                 &format!(
-                    "let {} in without a stamp ({because}): {why}; {file}",
+                    "accepted {} without a stamp ({because}): {why}; {file}",
                     who(&request)
                 ),
             );

@@ -62,7 +62,7 @@ pub enum ProbeError {
     NewerState { dir: PathBuf, found: u64, ours: u32 },
     #[error("this process has a PID namespace of its own, where /proc has no process of the host")]
     PidNamespace,
-    #[error("Linux {release} is older than 5.15, which the probe needs")]
+    #[error("Linux {release} is older than 5.12, which the probe needs")]
     OldKernel { release: String },
     #[error("kernel lockdown is `confidentiality`: BPF may not read kernel memory")]
     LockedDown,

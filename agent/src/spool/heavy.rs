@@ -1,4 +1,4 @@
-//! The choice of a full spool: the largest session of the largest account gives way first. Pure.
+//! Chooses the events that a full spool drops: the largest session of the largest account first. Pure.
 //!
 //! Sessions share a segment, so the events of the others are copied. The choice is a segment of which at least
 //! half goes: a copy never costs more than it frees.

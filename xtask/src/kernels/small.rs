@@ -32,7 +32,7 @@ pub(super) const OLD: Small = Small {
     script: REFUSED,
     expected: &[
         "Linux 5.10.",
-        "is older than 5.15, which the probe needs",
+        "is older than 5.12, which the probe needs",
         "cannot start the probe; boot Linux 5.15 or newer",
         "caused by: Linux 5.10.",
         "@@collect 1",

@@ -65,15 +65,19 @@ fn root(facts: &HostFacts) -> Finding {
 
 fn release(facts: &HostFacts) -> Finding {
     let id = "kernel";
-    let release = facts.kernel.as_deref().unwrap_or("unknown");
+    let Some(release) = facts.kernel.as_deref() else {
+        let fix = "mount /proc, and run the check on a host";
+        return Finding::fail(id, "the version of the kernel cannot be read", fix);
+    };
     if kernel::is_supported(release) {
         return Finding::pass(id, format!("Linux {release}"));
     }
-    Finding::fail(
-        id,
-        format!("Linux {release} is older than 5.15, which the probe needs"),
-        "boot Linux 5.15 or newer",
-    )
+    let problem = if kernel::is_loadable(release) {
+        format!("Linux {release} is older than 5.15: failed execs are not recorded")
+    } else {
+        format!("Linux {release} is older than 5.12, which the probe needs")
+    };
+    Finding::fail(id, problem, "boot Linux 5.15 or newer")
 }
 
 fn lockdown(facts: &HostFacts) -> Finding {
@@ -171,7 +175,7 @@ fn pins(facts: &HostFacts, config: &Config) -> Finding {
                 "a probe is pinned in {dir} without {}",
                 pins.missing_links.join(", ")
             ),
-            "restart the agent: systemctl restart vctl-agent",
+            "restart the agent: systemctl restart vctl-collect",
         );
     }
     match pins.open_above {

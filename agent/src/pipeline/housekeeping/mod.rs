@@ -20,7 +20,7 @@ use super::status::StatusFile;
 
 use pins::PinWatch;
 
-/// What the collector looks at every few seconds.
+/// State of the checks that run every few seconds.
 pub(super) struct Housekeeping {
     late_logins: LateLoginDir,
     logins: LoginReader,
@@ -54,7 +54,7 @@ impl Housekeeping {
         }
     }
 
-    /// When the probe was last looked at.
+    /// Time of the last check of the probe.
     pub(super) fn looked_at(&self) -> BootNs {
         self.looked_at
     }

@@ -198,7 +198,7 @@ impl Sessions {
         self.look_at_budgets();
     }
 
-    /// Writes durably to whom a session belongs, and enters it in the registry.
+    /// Writes the owner of a session durably, and adds the session to the registry.
     fn store_opened(&mut self, session: SessionOpened, out: &mut SpoolOut) -> Result<(), String> {
         let (id, stamp) = (session.id, session.stamp);
         let problem = session.auth.problem.clone();
