@@ -68,19 +68,21 @@ impl Server {
             let options = session_settings(limits);
             let login = self.login(limits, lease, &options);
             let (stream, ended) = self.exchange(stream, &login, at_once).await?;
-            let (said, compat) = match ended {
+            let (messages, compat) = match ended {
                 Ended::Ready {
-                    said,
+                    messages,
                     server_version,
                     compat,
                 } => {
                     self.shortcuts
                         .change_shortcuts(&|known| known.after_login(&server_version));
-                    (said, compat)
+                    (messages, compat)
                 }
-                Ended::Said(said) => (said, None),
+                Ended::Unfinished(messages) => (messages, None),
             };
-            let client = self.client(Replay::new(stream, said), role, lease).await?;
+            let client = self
+                .client(Replay::new(stream, messages), role, lease)
+                .await?;
             Ok((client, compat))
         });
         let done = Box::pin(done).await;
@@ -159,7 +161,7 @@ impl Server {
             .ssl_negotiation(SslNegotiation::Direct);
         let connected = config.connect_raw(stream, Established).await;
         let (client, connection) =
-            connected.map_err(|error| self.not_let_in(error, role, lease))?;
+            connected.map_err(|error| self.login_error(error, role, lease))?;
         let task = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error = %Statement(error), "A connection to Postgres ended.");
@@ -168,7 +170,7 @@ impl Server {
         Ok(ClientWrapper::new(client, task))
     }
 
-    fn not_let_in(&self, error: tokio_postgres::Error, role: &DbRole, lease: &Lease) -> PgError {
+    fn login_error(&self, error: tokio_postgres::Error, role: &DbRole, lease: &Lease) -> PgError {
         let code = error.code().cloned();
         let source = Statement(error);
         match code {
@@ -201,7 +203,7 @@ impl Server {
 fn asks_for_authentication(ended: &Ended) -> bool {
     match ended {
         Ended::Ready { .. } => true,
-        Ended::Said(said) => said.first() == Some(&b'R'),
+        Ended::Unfinished(messages) => messages.first() == Some(&b'R'),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The login of one connection: startup message, SCRAM with channel binding, and the check of the schema.
 //!
 //! tokio-postgres waits for each answer of a login. This login sends two messages at a time where [`Shortcuts`] allow it,
-//! and then hands the server's words to tokio-postgres, as if they came only now. It leaves every other way to
+//! and then passes the server's messages to tokio-postgres, which reads them as new. It leaves every other way to
 //! authenticate, and every refusal, to tokio-postgres.
 //!
 //! [`Shortcuts`]: super::Shortcuts
@@ -33,11 +33,11 @@ pub(super) struct Login<'a> {
 /// The end of a login.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// These words of the server are for tokio-postgres, after its startup message.
-    Said(Bytes),
+    /// tokio-postgres goes on with these messages of the server, after its startup message.
+    Unfinished(Bytes),
     /// The server accepted the login and is ready.
     Ready {
-        said: Bytes,
+        messages: Bytes,
         server_version: String,
         /// `None`: they were not asked for, or the server could not answer.
         compat: Option<Compat>,
@@ -74,14 +74,14 @@ where
         ScramSha256::new(login.password, binding)
     });
     let at_once = at_once && scram.is_some();
-    let mut words = Words::new(stream);
+    let mut server = ServerMessages::new(stream);
     let mut out = BytesMut::new();
     frontend::startup_message(login.parameters.iter().copied(), &mut out)?;
     if at_once && let Some(scram) = &scram {
         frontend::sasl_initial_response(SCRAM_SHA_256_PLUS, scram.message(), &mut out)?;
     }
-    words.send(&out).await?;
-    let first = words.next().await?;
+    server.send(&out).await?;
+    let first = server.next().await?;
     let mut scram = match (first, scram) {
         (Some(Message::AuthenticationSasl(offer)), Some(scram))
             if offer
@@ -90,22 +90,22 @@ where
         {
             scram
         }
-        (Some(Message::ErrorResponse(error)), _) => return refused(&error, &mut words, at_once),
+        (Some(Message::ErrorResponse(error)), _) => return refused(&error, &mut server, at_once),
         _ if at_once => return Err(not_ahead().into()),
-        _ => return Ok(Ended::Said(words.all())),
+        _ => return Ok(Ended::Unfinished(server.all())),
     };
     if !at_once {
         out.clear();
         frontend::sasl_initial_response(SCRAM_SHA_256_PLUS, scram.message(), &mut out)?;
-        words.send(&out).await?;
+        server.send(&out).await?;
     }
     // Only what follows is for tokio-postgres, as from a server that asks for no password.
-    words.forget();
-    let body = match words.next().await? {
+    server.forget();
+    let body = match server.next().await? {
         Some(Message::AuthenticationSaslContinue(body)) => body,
-        Some(Message::ErrorResponse(error)) => return refused(&error, &mut words, at_once),
+        Some(Message::ErrorResponse(error)) => return refused(&error, &mut server, at_once),
         None if at_once => return Err(closed().into()),
-        None => return Ok(Ended::Said(words.all())),
+        None => return Ok(Ended::Unfinished(server.all())),
         Some(_) => return Err(left_scram().into()),
     };
     scram.update(body.data())?;
@@ -117,39 +117,39 @@ where
     if asks {
         frontend::query(compat::QUERY, &mut out)?;
     }
-    words.send(&out).await?;
-    words.forget();
-    let body = match words.next().await? {
+    server.send(&out).await?;
+    server.forget();
+    let body = match server.next().await? {
         Some(Message::AuthenticationSaslFinal(body)) => body,
-        Some(Message::ErrorResponse(error)) => return refused(&error, &mut words, at_once),
+        Some(Message::ErrorResponse(error)) => return refused(&error, &mut server, at_once),
         None if at_once => return Err(closed().into()),
-        None => return Ok(Ended::Said(words.all())),
+        None => return Ok(Ended::Unfinished(server.all())),
         Some(_) => return Err(left_scram().into()),
     };
     scram.finish(body.data()).map_err(LoginError::Unproven)?;
-    words.forget();
+    server.forget();
     let mut server_version = String::new();
     loop {
-        match words.next().await? {
+        match server.next().await? {
             Some(Message::ReadyForQuery(_)) => break,
             Some(Message::ParameterStatus(status)) if status.name()? == "server_version" => {
                 status.value()?.clone_into(&mut server_version);
             }
-            Some(Message::ErrorResponse(error)) => return refused(&error, &mut words, at_once),
+            Some(Message::ErrorResponse(error)) => return refused(&error, &mut server, at_once),
             None if at_once => return Err(closed().into()),
-            None => return Ok(Ended::Said(words.all())),
+            None => return Ok(Ended::Unfinished(server.all())),
             Some(_) => {}
         }
     }
-    let mut said = words.read.split();
+    let mut messages = server.read.split();
     let compat = if asks {
-        versions(&mut words).await?
+        versions(&mut server).await?
     } else {
         None
     };
-    said.extend_from_slice(&words.unread);
+    messages.extend_from_slice(&server.unread);
     Ok(Ended::Ready {
-        said: said.freeze(),
+        messages: messages.freeze(),
         server_version,
         compat,
     })
@@ -158,7 +158,7 @@ where
 /// Leaves a refusal to tokio-postgres. But a proxy that cannot take what was sent ahead says that the protocol was violated.
 fn refused<S>(
     error: &ErrorResponseBody,
-    words: &mut Words<'_, S>,
+    server: &mut ServerMessages<'_, S>,
     at_once: bool,
 ) -> Result<Ended, LoginError> {
     // Field `C` is the SQLSTATE; class 08 is about the connection.
@@ -168,7 +168,7 @@ fn refused<S>(
     if at_once && is_about_connection {
         return Err(not_ahead().into());
     }
-    Ok(Ended::Said(words.all()))
+    Ok(Ended::Unfinished(server.all()))
 }
 
 /// The server does not take what was sent ahead. The connection is useless.
@@ -186,7 +186,7 @@ fn closed() -> io::Error {
     )
 }
 
-/// A server that asked for SCRAM must not ask for the password, or let in without it.
+/// A server that asked for SCRAM must not ask for the password, or accept the login without it.
 fn left_scram() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
@@ -195,11 +195,13 @@ fn left_scram() -> io::Error {
 }
 
 /// Reads the answer to [`compat::QUERY`].
-async fn versions<S: AsyncRead + Unpin>(words: &mut Words<'_, S>) -> io::Result<Option<Compat>> {
+async fn versions<S: AsyncRead + Unpin>(
+    server: &mut ServerMessages<'_, S>,
+) -> io::Result<Option<Compat>> {
     let mut compat = None;
     loop {
-        words.forget();
-        match words.next().await? {
+        server.forget();
+        match server.next().await? {
             Some(Message::DataRow(row)) => compat = Some(Compat::of(&columns(&row)?)),
             // `compat::check` asks again, and reports the reason.
             Some(Message::ErrorResponse(_)) => compat = None,
@@ -216,14 +218,14 @@ fn columns(row: &DataRowBody) -> io::Result<Vec<Option<&str>>> {
 }
 
 /// The messages of the server.
-struct Words<'a, S> {
+struct ServerMessages<'a, S> {
     stream: &'a mut S,
     unread: BytesMut,
     /// Messages that were read since the last [`forget`](Self::forget).
     read: BytesMut,
 }
 
-impl<'a, S> Words<'a, S> {
+impl<'a, S> ServerMessages<'a, S> {
     fn new(stream: &'a mut S) -> Self {
         Self {
             stream,
@@ -243,14 +245,14 @@ impl<'a, S> Words<'a, S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Words<'_, S> {
+impl<S: AsyncWrite + Unpin> ServerMessages<'_, S> {
     async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await?;
         self.stream.flush().await
     }
 }
 
-impl<S: AsyncRead + Unpin> Words<'_, S> {
+impl<S: AsyncRead + Unpin> ServerMessages<'_, S> {
     /// Reads the next message; `None` at the end of the stream.
     async fn next(&mut self) -> io::Result<Option<Message>> {
         loop {
@@ -349,7 +351,7 @@ mod tests {
             let ended = logged_in(ours, at_once).await;
             match ended {
                 Err(LoginError::Io(_)) => assert!(at_once && first[0] == b'R'),
-                Ok(Ended::Said(said)) => assert_eq!(&said[..], first),
+                Ok(Ended::Unfinished(messages)) => assert_eq!(&messages[..], first),
                 other => panic!("{other:?}"),
             }
         }
@@ -357,7 +359,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_leaves_scram_is_refused() {
-        // "You are in", and a request for the password itself.
+        // An accepted login, and a request for the password itself.
         for answer in [b"\0\0\0\0", b"\0\0\0\x03"] {
             let (ours, mut theirs) = duplex(4096);
             theirs.write_all(&message(b'R', OFFER)).await.unwrap();
@@ -386,7 +388,9 @@ mod tests {
             let ended = logged_in(ours, at_once).await;
             match (ended, answer) {
                 (Err(LoginError::Io(_)), _) => assert!(at_once),
-                (Ok(Ended::Said(said)), [b'E', ..]) => assert!(!at_once && said == answer),
+                (Ok(Ended::Unfinished(messages)), [b'E', ..]) => {
+                    assert!(!at_once && messages == answer)
+                }
                 (other, _) => panic!("{other:?}"),
             }
         }

@@ -11,11 +11,11 @@ use tokio_postgres::tls::{ChannelBinding, TlsStream};
 use super::tls_stream::{Tls, end_point};
 
 /// Passes everything on, except the startup message, which the server already has. The first reads return what the
-/// server said before.
+/// server sent before.
 #[derive(Debug)]
 pub(super) struct Replay<S> {
     inner: S,
-    said: Bytes,
+    messages: Bytes,
     startup: Startup,
 }
 
@@ -28,10 +28,10 @@ enum Startup {
 }
 
 impl<S> Replay<S> {
-    pub(super) fn new(inner: S, said: Bytes) -> Self {
+    pub(super) fn new(inner: S, messages: Bytes) -> Self {
         Self {
             inner,
-            said,
+            messages,
             startup: Startup::Expected,
         }
     }
@@ -64,9 +64,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Replay<S> {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.said.has_remaining() {
-            let count = self.said.len().min(into.remaining());
-            into.put_slice(&self.said.split_to(count));
+        if self.messages.has_remaining() {
+            let count = self.messages.len().min(into.remaining());
+            into.put_slice(&self.messages.split_to(count));
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.inner).poll_read(context, into)
