@@ -20,7 +20,7 @@ pub fn is_release(text: &str) -> bool {
     version(text).is_some() && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-fn version(release: &str) -> Option<(u32, u32)> {
+pub(super) fn version(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.split(|c: char| !c.is_ascii_digit());
     let mut part = || parts.next().and_then(|part| part.parse().ok());
     Some((part()?, part()?))

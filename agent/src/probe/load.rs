@@ -17,6 +17,7 @@ use uuid::Uuid;
 use vctl_common::wire;
 
 use super::exec_exits::{self, ExecExits};
+use super::failed::preemptible_by;
 use super::failed_links::{FAILED_CALLS, failed_links, is_loaded};
 use super::maps::{Maps, PINNED, PinnedState, remove_pins};
 use super::object::{PROGRAMS, Unfinished, object};
@@ -32,6 +33,9 @@ pub struct Probe {
     pub(super) exits: Vec<FExit>,
     /// Whether it is open how failed execs are watched: at the exit of exec, or at the end of system calls.
     pub(super) is_undecided: bool,
+    /// Whether probes at the exit of exec of an earlier agent are removed once no session is open, because this kernel
+    /// may skip them.
+    pub(super) is_leaving: bool,
     /// Whether failed execs are watched at the end of system calls now.
     pub(super) failed_attached: bool,
     /// The loaded object, until the programs that are not needed at start are in the kernel.
@@ -84,6 +88,9 @@ impl Probe {
             } else {
                 exits.links
             };
+            let is_leaving = options.failed_exec
+                && !exits.programs.is_empty()
+                && preemptible_by(Path::new("/")).is_some();
             // An agent of this version that uses the end of system calls has tried the exit of exec.
             let has_tried = maps.state().version == u64::from(wire::VERSION) && is_loaded(dir);
             let is_undecided = exits.programs.is_empty() && !has_tried;
@@ -97,6 +104,7 @@ impl Probe {
                 maps,
                 taken_over: true,
                 is_undecided,
+                is_leaving,
                 exits: exits.programs,
                 failed_attached,
                 failed,
@@ -122,6 +130,7 @@ impl Probe {
             taken_over: false,
             exits: Vec::new(),
             is_undecided: true,
+            is_leaving: false,
             failed_attached: false,
             unfinished: options.failed_exec.then_some(unfinished),
             is_failed_loaded: false,
