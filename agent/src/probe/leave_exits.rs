@@ -1,7 +1,7 @@
 //! The change from probes at the exit of exec to those at the end of system calls, on a preemptible kernel.
 //!
 //! Such a kernel (`preempt=full` or `lazy`) can put another process on the CPU while a probe at the exit of exec runs,
-//! and then skips the probe for that one's exec. It does not preempt tracepoints.
+//! and then skips the probe for that one's exec. Up to Linux 6.19 it does not preempt tracepoints.
 
 use std::path::Path;
 

@@ -163,6 +163,9 @@ fn main() -> Result<()> {
 /// Expects that the agent uses only probes that the kernel does not skip, and that no failed exec is missing.
 fn preemptible() -> Result<()> {
     let agent = start(FailedExecs::SystemCallExit)?;
+    // The status says so also before the agent has attached either kind.
+    let exit = Path::new(PINS).join("link___x64_sys_execve");
+    ensure!(!exit.exists(), "a probe at the exit of exec is attached");
     let serials = [21, 22];
     let logins: Result<Vec<_>> = serials
         .into_iter()
@@ -356,6 +359,8 @@ fn closed(serial: u64) -> Result<Vec<Attempt>> {
         .filter(|_| is_closed)
         .context("the session is not closed")?;
     session.ensure_whole()?;
+    let gaps = &session.session.gaps;
+    ensure!(gaps.is_empty(), "gaps: {gaps:?}");
     let attempts = session.events.iter().filter_map(|event| match &event.kind {
         EventKind::ExecFailed { errno, exec } => Some((
             *errno,
