@@ -10,7 +10,7 @@ use std::path::Path;
 
 use aya::Ebpf;
 use aya::programs::links::FdLink;
-use aya::programs::{BtfTracePoint, FExit, ProgramError, ProgramFd, ProgramInfo};
+use aya::programs::{BtfTracePoint, FExit, ProgramError, ProgramFd, ProgramInfo, TracePoint};
 use nix::fcntl::{Flock, FlockArg};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use vctl_common::wire;
 
 use super::exec_exits::{self, ExecExits};
 use super::failed::preemptible_by;
-use super::failed_links::{FAILED_CALLS, failed_links, is_loaded};
+use super::failed_links::{FAILED_CALLS, FAILED_PROGRAM, failed_links, is_loaded};
 use super::maps::{Maps, PINNED, PinnedState, remove_pins};
 use super::object::{PROGRAMS, Unfinished, object};
 use super::watch::{Pins, Watch, belongs_together};
@@ -198,10 +198,13 @@ impl Probe {
         ProgramInfo::from_pin(pin).ok().map(|program| program.id())
     }
 
-    /// Returns how often the kernel skipped a probe because it was already running on that CPU.
+    /// Returns how often the kernel skipped a probe because it, or another one, was already running on that CPU.
     pub fn skipped(&self) -> u64 {
         let always = self.watch.programs().map(BtfTracePoint::fd);
-        sum_of_skipped(always.chain(self.exits.iter().map(FExit::fd)))
+        let exits = self.exits.iter().map(FExit::fd);
+        let at_calls = TracePoint::from_pin(self.program(FAILED_PROGRAM)).ok();
+        let all = always.chain(exits);
+        sum_of_skipped(all.chain(at_calls.as_ref().map(TracePoint::fd)))
     }
 
     /// Returns how often the kernel skipped a probe at the exit of exec.
