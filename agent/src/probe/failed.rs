@@ -17,29 +17,17 @@ use vctl_common::status::FailedExecs;
 use vctl_common::wire;
 
 use super::exec_exits::{self, ExecExits, is_ftrace_on};
-use super::failed_links::{COMPAT_PROGRAM, FAILED_CALLS, FAILED_PROGRAM, failed_links, links};
+use super::failed_links::{
+    COMPAT_PROGRAM, FAILED_CALLS, FAILED_PROGRAM, failed_links, has_tracepoint, links,
+};
 use super::load::Probe;
 use super::maps::PinnedState;
 use super::object::{Unfinished, has_compat_table, object};
-use super::{ProbeError, preemption, self_test};
+use super::preemption::preemptible_by;
+use super::{ProbeError, self_test};
 
 /// The end of every system call.
 const COMPAT_TRACEPOINT: &str = "sys_exit";
-
-/// Returns whether the tracepoint of execve's result can be reached below `root`.
-pub fn has_tracepoint(root: &Path) -> bool {
-    let places = ["sys/kernel/tracing", "sys/kernel/debug/tracing"];
-    let id = format!("events/syscalls/{}/id", FAILED_CALLS[0]);
-    places.iter().any(|at| root.join(at).join(&id).exists())
-}
-
-/// Returns how it is known that the kernel below `root` preempts itself. It may then skip a probe at the exit of exec.
-/// `None` also if failed execs can be watched only by such probes: a record with few of them missing is better than one
-/// without.
-pub fn preemptible_by(root: &Path) -> Option<String> {
-    let found = preemption::of(root)?;
-    (found.is_preemptible && has_tracepoint(root)).then_some(found.source)
-}
 
 impl Probe {
     /// Loads the programs for failed execs into the kernel. This takes longer than the rest of the start, so the agent

@@ -8,8 +8,7 @@ use std::path::Path;
 use tracing::{info, warn};
 use vctl_common::causes::WithCauses;
 
-use super::failed::has_tracepoint;
-use super::failed_links::FAILED_PROGRAM;
+use super::failed_links::{FAILED_PROGRAM, has_tracepoint};
 use super::load::Probe;
 use super::maps::PinnedState;
 use super::{ProbeError, exec_exits};

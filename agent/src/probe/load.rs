@@ -17,10 +17,10 @@ use uuid::Uuid;
 use vctl_common::wire;
 
 use super::exec_exits::{self, ExecExits};
-use super::failed::preemptible_by;
 use super::failed_links::{FAILED_CALLS, FAILED_PROGRAM, failed_links, is_loaded};
 use super::maps::{Maps, PINNED, PinnedState, remove_pins};
 use super::object::{PROGRAMS, Unfinished, object};
+use super::preemption::preemptible_by;
 use super::watch::{Pins, Watch, belongs_together};
 use super::{ProbeError, ProbeOptions, kernel, pid_namespace, pin_dir};
 use crate::trusted_dir::{self, UntrustedDir};

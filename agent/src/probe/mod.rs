@@ -28,9 +28,10 @@ use aya::programs::links::LinkError;
 use crate::trusted_dir::UntrustedDir;
 
 pub use exec_exit_trial::try_exec_exits;
-pub use failed::{has_tracepoint, preemptible_by};
+pub use failed_links::has_tracepoint;
 pub use load::Probe;
 pub use maps::Maps;
+pub use preemption::preemptible_by;
 pub use watch::{PINNED_LINKS, Pins};
 
 /// Options for loading the probe.

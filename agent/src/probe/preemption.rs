@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::failed_links::has_tracepoint;
 use super::kernel::version;
 
 const SCHEDULER: &str = "sys/kernel/debug/sched/preempt";
@@ -16,10 +17,10 @@ const ALWAYS_PREEMPTIBLE: (u32, u32) = (7, 0);
 
 /// What is known about a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Preemption {
-    pub(super) is_preemptible: bool,
+struct Preemption {
+    is_preemptible: bool,
     /// The text that says so, and where it stands.
-    pub(super) source: String,
+    source: String,
 }
 
 /// Texts of a host; `None` if one could not be read.
@@ -36,8 +37,16 @@ struct Texts<'a> {
     build: Option<&'a str>,
 }
 
+/// Returns how it is known that the kernel below `root` preempts itself. It may then skip a probe at the exit of exec.
+/// `None` also if failed execs can be watched only by such probes: a record with few of them missing is better than one
+/// without.
+pub fn preemptible_by(root: &Path) -> Option<String> {
+    let found = of(root)?;
+    (found.is_preemptible && has_tracepoint(root)).then_some(found.source)
+}
+
 /// Reads the texts below `root`. Returns `None` if they do not say it.
-pub(super) fn of(root: &Path) -> Option<Preemption> {
+fn of(root: &Path) -> Option<Preemption> {
     let text = |path: &str| fs::read_to_string(root.join(path)).ok();
     let release = text("proc/sys/kernel/osrelease");
     let release = release.as_deref().map(str::trim);
