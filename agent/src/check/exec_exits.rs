@@ -1,11 +1,14 @@
-//! Finds out whether failed execs can be recorded at the exit of exec: a kernel may accept such a probe and not run it.
+//! Finds out whether failed execs can be recorded at the exit of exec: a kernel may accept such a probe and not run it,
+//! or skip it for some execs.
+
+use std::path::Path;
 
 use vctl_common::causes::WithCauses;
 
 use super::facts::ExecExitFact;
 use crate::config::Config;
 use crate::probe::maps::pinned_state;
-use crate::probe::{KERNEL_BTF, OWN_PROGRAM, ProbeOptions, try_exec_exits};
+use crate::probe::{KERNEL_BTF, OWN_PROGRAM, ProbeOptions, preemptible_by, try_exec_exits};
 
 /// Size of the trial's ring, which has two records.
 const RING_BYTES: u32 = 1 << 16;
@@ -14,12 +17,16 @@ pub(super) fn look(config: &Config) -> ExecExitFact {
     if !config.failed_exec {
         return ExecExitFact::NotTried;
     }
+    let preemptible_by = preemptible_by(Path::new("/"));
     let pinned = pinned_state(&config.pin_dir).ok();
     if pinned.is_some_and(|state| state.exec_exits) {
-        return ExecExitFact::Attached;
+        return ExecExitFact::Attached { preemptible_by };
     }
     if pinned.is_some_and(|state| state.skipped_exits) {
         return ExecExitFact::Skipped;
+    }
+    if let Some(source) = preemptible_by {
+        return ExecExitFact::Preemptible(source);
     }
     let tried = try_exec_exits(&ProbeOptions {
         pin_dir: config.pin_dir.clone(),

@@ -52,7 +52,12 @@ pub enum ExecExitFact {
     #[default]
     NotTried,
     /// A collector has attached its probes.
-    Attached,
+    Attached {
+        /// How it is known that the kernel preempts itself, and so may skip them.
+        preemptible_by: Option<String>,
+    },
+    /// They are not used, because the kernel preempts itself and could skip one; how that is known.
+    Preemptible(String),
     /// The kernel has skipped a probe of a collector, which uses other probes since.
     Skipped,
     /// A trial has recorded a failed exec.

@@ -97,9 +97,9 @@ pub static KEYS: &[Key<Config>] = &[
     key! { capture: "`sessions` or `all`" = "sessions", Raw::one, text,
     "Which processes are recorded: those of sessions, or all processes of the host." },
     key! { failed_exec: "`true` or `false`" = "true", Raw::boolean, text,
-    "Whether an exec that the kernel refused is recorded with its errno (in sessions only). Most kernels \
-      show it at the exit of exec, which costs other system calls nothing. On other kernels the agent uses tracepoints, \
-      which make every system call of the host about 67 ns slower while a session is open, and for a minute after: \
+    "Whether an exec that the kernel refused is recorded with its errno (in sessions only). Kernels \
+      that do not preempt themselves show it at the exit of exec, which costs other system calls nothing. On other \
+      kernels the agent uses tracepoints, which make every system call of the host about 67 ns slower while a session is open, and for a minute after: \
       `vctl-agent check` says which way is used." },
     key! { redact_flags: "list of text" = "", Raw::list, list,
     "Flags with a secret value, such as `--otp`, in addition to the built-in ones." },

@@ -1,4 +1,5 @@
-//! The probes for failed execs: at the exit of exec where the kernel runs such probes, else at the end of system calls.
+//! The probes for failed execs: at the exit of exec where the kernel runs such probes for each exec, else at the end of
+//! system calls.
 //!
 //! Probes on system calls cost every process of the host, so they are attached only while a session is open. Never are
 //! both kinds attached: each would record the same exec.
@@ -16,21 +17,17 @@ use vctl_common::status::FailedExecs;
 use vctl_common::wire;
 
 use super::exec_exits::{self, ExecExits, is_ftrace_on};
-use super::failed_links::{COMPAT_PROGRAM, FAILED_CALLS, FAILED_PROGRAM, failed_links, links};
+use super::failed_links::{
+    COMPAT_PROGRAM, FAILED_CALLS, FAILED_PROGRAM, failed_links, has_tracepoint, links,
+};
 use super::load::Probe;
 use super::maps::PinnedState;
 use super::object::{Unfinished, has_compat_table, object};
+use super::preemption::preemptible_by;
 use super::{ProbeError, self_test};
 
 /// The end of every system call.
 const COMPAT_TRACEPOINT: &str = "sys_exit";
-
-/// Returns whether the tracepoint of execve's result can be reached below `root`.
-pub fn has_tracepoint(root: &Path) -> bool {
-    let places = ["sys/kernel/tracing", "sys/kernel/debug/tracing"];
-    let id = format!("events/syscalls/{}/id", FAILED_CALLS[0]);
-    places.iter().any(|at| root.join(at).join(&id).exists())
-}
 
 impl Probe {
     /// Loads the programs for failed execs into the kernel. This takes longer than the rest of the start, so the agent
@@ -53,7 +50,7 @@ impl Probe {
         Ok(())
     }
 
-    /// Attaches the probes at the exit of exec if the kernel runs them. Tries once for each loaded probe.
+    /// Attaches the probes at the exit of exec if the kernel runs them for each exec. Tries once for each loaded probe.
     fn decide(&mut self) -> Result<(), ProbeError> {
         // The probes of an earlier agent stay until they rest: between them and others an exec would be lost, or
         // recorded twice.
@@ -67,7 +64,12 @@ impl Probe {
         // Left by an agent that was killed while it attached or detached.
         self.detach_failed();
         exec_exits::remove(&self.options.pin_dir)?;
-        if let Err(error) = self.attach_exits() {
+        if let Some(source) = preemptible_by(Path::new("/")) {
+            info!(
+                source,
+                "This kernel is preemptible; failed execs are watched at the end of system calls."
+            );
+        } else if let Err(error) = self.attach_exits() {
             info!(error = %WithCauses(&error), "This kernel runs no probes at the exit of exec; failed execs are watched at the end of system calls.");
             exec_exits::remove(&self.options.pin_dir)?;
         }
@@ -97,57 +99,6 @@ impl Probe {
         Ok(())
     }
 
-    /// Watches failed execs at the end of system calls from now on, if the kernel has skipped a probe at the exit of exec.
-    ///
-    /// A preemptible kernel (`preempt=full` or `lazy`) can put another process on the CPU while such a probe runs, and
-    /// then skips the probe for that one's exec. Tracepoints are not preempted. A failed exec of the moment between the
-    /// two is lost: the caller states that.
-    pub fn leave_skipped_exits(&mut self) {
-        if self.skipped_exits() == 0 {
-            return;
-        }
-        // First, because it takes the longest.
-        let loaded = if has_tracepoint(Path::new("/")) {
-            self.load_failed()
-        } else {
-            Err(ProbeError::NoTracepoint)
-        };
-        let left = loaded.and_then(|()| {
-            // A second call after a refused program does nothing.
-            if !self.program(FAILED_PROGRAM).exists() {
-                return Ok(());
-            }
-            self.maps.set_state(PinnedState {
-                skipped_exits: true,
-                ..self.maps.state()
-            })?;
-            self.remove_exits()?;
-            self.watch_failed_execs();
-            if self.failed_attached {
-                info!("This kernel skips probes at the exit of exec; failed execs are watched at the end of system calls.");
-            }
-            Ok(())
-        });
-        if let Err(error) = left {
-            warn!(error = %WithCauses(&error), "This kernel skips probes at the exit of exec, and they cannot be replaced.");
-        }
-    }
-
-    /// Removes the probes at the exit of exec of an agent that recorded failed execs.
-    fn remove_exits(&mut self) -> Result<(), ProbeError> {
-        if self.exits.is_empty() {
-            return Ok(());
-        }
-        let state = self.maps.state();
-        self.maps.set_state(PinnedState {
-            exec_exits: false,
-            ..state
-        })?;
-        self.exits.clear();
-        self.failed.clear();
-        exec_exits::remove(&self.options.pin_dir)
-    }
-
     /// Returns the loaded object. Loads it again, with the pinned maps, if that was not at this start.
     fn take_unfinished(&mut self) -> Result<Unfinished, ProbeError> {
         match self.unfinished.take() {
@@ -157,7 +108,7 @@ impl Probe {
     }
 
     /// Tries once: the next agent loads a program that the kernel has refused.
-    fn load_failed(&mut self) -> Result<(), ProbeError> {
+    pub(super) fn load_failed(&mut self) -> Result<(), ProbeError> {
         if std::mem::replace(&mut self.is_failed_loaded, true) {
             return Ok(());
         }
@@ -204,7 +155,7 @@ impl Probe {
         Ok(())
     }
 
-    fn program(&self, name: &str) -> PathBuf {
+    pub(super) fn program(&self, name: &str) -> PathBuf {
         self.options.pin_dir.join(format!("prog_{name}"))
     }
 
@@ -265,8 +216,10 @@ impl Probe {
     }
 
     /// Detaches the probes on system calls, which cost every process of the host a little. No session may be open. If
-    /// an earlier agent attached them, probes at the exit of exec then replace them.
+    /// an earlier agent attached them, probes at the exit of exec then replace them. If it attached probes at the exit of
+    /// exec that this kernel may skip, these are removed.
     pub fn rest_failed_execs(&mut self) {
+        self.leave_preemptible_exits();
         if self.failed_attached {
             self.detach_failed();
             self.failed_attached = false;
@@ -278,7 +231,7 @@ impl Probe {
 
     /// Returns whether probes of an earlier agent are to be replaced as soon as no session is open.
     pub fn is_replacing(&self) -> bool {
-        self.failed_attached && self.is_undecided
+        self.is_leaving || self.failed_attached && self.is_undecided
     }
 
     fn attach_failed(&mut self) -> Result<(), ProbeError> {

@@ -11,6 +11,13 @@ pub(super) const FAILED_CALLS: [&str; 2] = ["sys_exit_execve", "sys_exit_execvea
 /// The program for execs of the 32-bit and x32 tables, at the end of all system calls.
 pub(super) const COMPAT_PROGRAM: &str = "compat_failed";
 
+/// Returns whether the tracepoint of execve's result can be reached below `root`.
+pub fn has_tracepoint(root: &Path) -> bool {
+    let places = ["sys/kernel/tracing", "sys/kernel/debug/tracing"];
+    let id = format!("events/syscalls/{}/id", FAILED_CALLS[0]);
+    places.iter().any(|at| root.join(at).join(&id).exists())
+}
+
 /// Returns the names of all links that are attached while a session is open.
 pub(super) fn links() -> impl Iterator<Item = &'static str> {
     FAILED_CALLS.into_iter().chain([COMPAT_PROGRAM])

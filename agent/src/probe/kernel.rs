@@ -25,7 +25,7 @@ pub fn is_loadable(release: &str) -> bool {
     version(release).is_some_and(|version| version >= OLDEST_TO_LOAD)
 }
 
-fn version(release: &str) -> Option<(u32, u32)> {
+pub(super) fn version(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.split(|c: char| !c.is_ascii_digit());
     let mut part = || parts.next().and_then(|part| part.parse().ok());
     Some((part()?, part()?))

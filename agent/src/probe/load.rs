@@ -10,16 +10,17 @@ use std::path::Path;
 
 use aya::Ebpf;
 use aya::programs::links::FdLink;
-use aya::programs::{BtfTracePoint, FExit, ProgramError, ProgramFd, ProgramInfo};
+use aya::programs::{BtfTracePoint, FExit, ProgramError, ProgramFd, ProgramInfo, TracePoint};
 use nix::fcntl::{Flock, FlockArg};
 use tracing::{info, warn};
 use uuid::Uuid;
 use vctl_common::wire;
 
 use super::exec_exits::{self, ExecExits};
-use super::failed_links::{FAILED_CALLS, failed_links, is_loaded};
+use super::failed_links::{FAILED_CALLS, FAILED_PROGRAM, failed_links, is_loaded};
 use super::maps::{Maps, PINNED, PinnedState, remove_pins};
 use super::object::{PROGRAMS, Unfinished, object};
+use super::preemption::preemptible_by;
 use super::watch::{Pins, Watch, belongs_together};
 use super::{ProbeError, ProbeOptions, kernel, pid_namespace, pin_dir};
 use crate::trusted_dir::{self, UntrustedDir};
@@ -32,6 +33,9 @@ pub struct Probe {
     pub(super) exits: Vec<FExit>,
     /// Whether it is open how failed execs are watched: at the exit of exec, or at the end of system calls.
     pub(super) is_undecided: bool,
+    /// Whether probes at the exit of exec of an earlier agent are removed once no session is open, because this kernel
+    /// may skip them.
+    pub(super) is_leaving: bool,
     /// Whether failed execs are watched at the end of system calls now.
     pub(super) failed_attached: bool,
     /// The loaded object, until the programs that are not needed at start are in the kernel.
@@ -84,6 +88,9 @@ impl Probe {
             } else {
                 exits.links
             };
+            let is_leaving = options.failed_exec
+                && !exits.programs.is_empty()
+                && preemptible_by(Path::new("/")).is_some();
             // An agent of this version that uses the end of system calls has tried the exit of exec.
             let has_tried = maps.state().version == u64::from(wire::VERSION) && is_loaded(dir);
             let is_undecided = exits.programs.is_empty() && !has_tried;
@@ -97,6 +104,7 @@ impl Probe {
                 maps,
                 taken_over: true,
                 is_undecided,
+                is_leaving,
                 exits: exits.programs,
                 failed_attached,
                 failed,
@@ -122,6 +130,7 @@ impl Probe {
             taken_over: false,
             exits: Vec::new(),
             is_undecided: true,
+            is_leaving: false,
             failed_attached: false,
             unfinished: options.failed_exec.then_some(unfinished),
             is_failed_loaded: false,
@@ -189,10 +198,13 @@ impl Probe {
         ProgramInfo::from_pin(pin).ok().map(|program| program.id())
     }
 
-    /// Returns how often the kernel skipped a probe because it was already running on that CPU.
+    /// Returns how often the kernel skipped a probe because it, or another one, was already running on that CPU.
     pub fn skipped(&self) -> u64 {
         let always = self.watch.programs().map(BtfTracePoint::fd);
-        sum_of_skipped(always.chain(self.exits.iter().map(FExit::fd)))
+        let exits = self.exits.iter().map(FExit::fd);
+        let at_calls = TracePoint::from_pin(self.program(FAILED_PROGRAM)).ok();
+        let all = always.chain(exits);
+        sum_of_skipped(all.chain(at_calls.as_ref().map(TracePoint::fd)))
     }
 
     /// Returns how often the kernel skipped a probe at the exit of exec.

@@ -5,11 +5,13 @@ mod exec_exits;
 mod failed;
 mod failed_links;
 pub mod kernel;
+mod leave_exits;
 pub mod load;
 pub mod maps;
 mod object;
 pub mod pid_namespace;
 mod pin_dir;
+mod preemption;
 pub mod ring;
 mod process_facts;
 pub mod self_test;
@@ -26,9 +28,10 @@ use aya::programs::links::LinkError;
 use crate::trusted_dir::UntrustedDir;
 
 pub use exec_exit_trial::try_exec_exits;
-pub use failed::has_tracepoint;
+pub use failed_links::has_tracepoint;
 pub use load::Probe;
 pub use maps::Maps;
+pub use preemption::preemptible_by;
 pub use watch::{PINNED_LINKS, Pins};
 
 /// Options for loading the probe.

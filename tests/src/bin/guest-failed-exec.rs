@@ -23,6 +23,8 @@ const RUN: &str = "/run/vctl";
 const TRUTH: &str = "/tmp/failed-truth";
 /// With 0 the kernel runs no probes on functions. It still attaches them.
 const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
+/// Whether the kernel preempts itself; a write changes it.
+const SCHEDULER: &str = "/sys/kernel/debug/sched/preempt";
 
 /// Each line fails to execute a program, in another way. The last ones use the table of 32-bit system calls.
 const WORK: &str = r"
@@ -73,12 +75,22 @@ done
 wait
 ";
 
+/// Fails 2,000 times, in four processes at a time.
+const COUNTED: &str = "
+for i in 1 2 3 4; do
+  ( n=0; while [ $n -lt 500 ]; do /no/such/counted 2>/dev/null; n=$((n + 1)); done ) &
+done
+wait
+";
+const COUNT: usize = 2_000;
+
 /// What a login runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Script {
     EachWay,
     AroundAChange,
     Many,
+    Counted,
 }
 
 impl Script {
@@ -87,6 +99,7 @@ impl Script {
             Self::EachWay => WORK,
             Self::AroundAChange => AROUND_A_CHANGE,
             Self::Many => MANY,
+            Self::Counted => COUNTED,
         }
     }
 }
@@ -99,9 +112,12 @@ struct Options {
     login: Option<u64>,
     #[arg(long, hide = true, value_enum, default_value = "each-way")]
     script: Script,
-    /// Fail to execute programs until the kernel skips a probe, and look at the records after that
+    /// On a kernel that is preemptible from boot: each failed exec of two logins under load is recorded or counted as skipped
     #[arg(long)]
-    preempted: bool,
+    preemptible: bool,
+    /// Make the kernel preemptible while the agent runs, and look at the records after the first skipped probe
+    #[arg(long)]
+    preempted_later: bool,
 }
 
 /// What a record says about the call, without what differs between two runs.
@@ -120,8 +136,11 @@ fn main() -> Result<()> {
         return log_in(serial, options.script.text());
     }
     fs::write(TRUTH, "")?;
-    if options.preempted {
-        return preempted();
+    if options.preemptible {
+        return preemptible();
+    }
+    if options.preempted_later {
+        return preempted_later();
     }
     let agent = start(FailedExecs::ExecExit)?;
     let by_exit = of_login(12)?;
@@ -141,9 +160,62 @@ fn main() -> Result<()> {
     replace(agent)
 }
 
-/// Expects that an agent uses other probes once the kernel has skipped one, and records all failed execs from then on.
-fn preempted() -> Result<()> {
+/// Expects that no probe is at the exit of exec, and that each failed exec is recorded or counted as skipped.
+fn preemptible() -> Result<()> {
+    let agent = start(FailedExecs::SystemCallExit)?;
+    // The status says so also before the agent has attached either kind.
+    let exit = Path::new(PINS).join("link___x64_sys_execve");
+    ensure!(!exit.exists(), "a probe at the exit of exec is attached");
+    let serials = [21, 22];
+    let logins: Result<Vec<_>> = serials
+        .into_iter()
+        .map(|serial| start_login(serial, Script::Counted))
+        .collect();
+    for mut login in logins? {
+        ensure!(login.wait()?.success(), "a login failed");
+    }
+    let mut found = 0;
+    for serial in serials {
+        let attempts = closed(serial)?;
+        let attempts = attempts
+            .iter()
+            .filter(|attempt| attempt.1 == b"/no/such/counted");
+        found += attempts.count();
+    }
+    let made = serials.len() * COUNT;
+    let skipped = status::read(Path::new(RUN))?.probe_skipped;
+    let skipped = skipped.context("the status has no count")?.0;
+    let accounted = found + usize::try_from(skipped)?;
+    ensure!(
+        found <= made && accounted >= made,
+        "{found} of {made} failed execs, {skipped} probes skipped"
+    );
+    println!("@@recorded {found}, skipped {skipped}");
+    println!(
+        "@@preemptible: {made} failed execs of two logins, each recorded or counted as skipped"
+    );
+    end(agent)
+}
+
+/// Expects that probes at the exit of exec are left where the kernel becomes preemptible: by the next agent once no
+/// session is open, and by the same agent once the kernel has skipped one.
+fn preempted_later() -> Result<()> {
     let agent = start(FailedExecs::ExecExit)?;
+    let (around, agent) = around_a_change(23, agent, FailedExecs::ExecExit, || {
+        Ok(fs::write(SCHEDULER, "full")?)
+    })?;
+    await_probes(FailedExecs::SystemCallExit)?;
+    let after = of_login(24)?;
+    println!(
+        "@@replaced: {} failed execs before and after, none missing and none twice",
+        around + names(&after).len()
+    );
+    end(agent)?;
+    detach()?;
+    fs::write(SCHEDULER, "voluntary")?;
+    let agent = start(FailedExecs::ExecExit)?;
+    fs::write(SCHEDULER, "full")?;
+    let _ = fs::remove_file("/tmp/go");
     let mut login = start_login(21, Script::Many)?;
     let changed = await_probes(FailedExecs::SystemCallExit);
     fs::write("/tmp/go", "")?;
@@ -156,36 +228,15 @@ fn preempted() -> Result<()> {
 
 /// Replaces an agent that watches system calls, as agents before version 4 do, while its session is open.
 fn replace(agent: Child) -> Result<()> {
-    let _ = fs::remove_file("/tmp/go");
-    let _ = fs::remove_file("/tmp/inside");
-    let mut login = start_login(14, Script::AroundAChange)?;
-    ensure!(
-        eventually(PATIENCE, || Ok(Path::new("/tmp/inside").exists()))?,
-        "no login"
-    );
-    end(agent)?;
-    let mut maps = Maps::pinned(Path::new(PINS))?;
-    let state = PinnedState {
-        version: u64::from(wire::OLDEST_VERSION),
-        ..maps.state()
-    };
-    maps.set_state(state)?;
-    drop(maps);
-    fs::write(FTRACE, "1")?;
-    let agent = start(FailedExecs::SystemCallExit)?;
-    fs::write("/tmp/go", "")?;
-    ensure!(login.wait()?.success(), "the login failed");
-    let names = |attempts: &[Attempt]| -> Vec<_> {
-        let names = attempts
-            .iter()
-            .map(|attempt| String::from_utf8_lossy(&attempt.1).into_owned());
-        names.filter(|name| name.starts_with("/no/such/")).collect()
-    };
-    let around = names(&closed(14)?);
-    ensure!(
-        around == ["/no/such/before", "/no/such/after"],
-        "recorded {around:?}"
-    );
+    let (around, agent) = around_a_change(14, agent, FailedExecs::SystemCallExit, || {
+        let mut maps = Maps::pinned(Path::new(PINS))?;
+        let state = PinnedState {
+            version: u64::from(wire::OLDEST_VERSION),
+            ..maps.state()
+        };
+        maps.set_state(state)?;
+        Ok(fs::write(FTRACE, "1")?)
+    })?;
     await_probes(FailedExecs::ExecExit)?;
     let left = fs::read_dir(PINS)?.flatten().map(|entry| entry.file_name());
     let left: Vec<_> = left
@@ -195,9 +246,45 @@ fn replace(agent: Child) -> Result<()> {
     let after = of_login(15)?;
     println!(
         "@@replaced: {} failed execs before and after, none missing and none twice",
-        around.len() + names(&after).len()
+        around + names(&after).len()
     );
     end(agent)
+}
+
+/// Ends the agent and starts the next one while a session is open, which fails to execute a program before and after.
+/// The next agent has to keep the probes while the session is open. Returns the number of failed execs.
+fn around_a_change(
+    serial: u64,
+    agent: Child,
+    kept: FailedExecs,
+    meanwhile: impl FnOnce() -> Result<()>,
+) -> Result<(usize, Child)> {
+    let _ = fs::remove_file("/tmp/go");
+    let _ = fs::remove_file("/tmp/inside");
+    let mut login = start_login(serial, Script::AroundAChange)?;
+    ensure!(
+        eventually(PATIENCE, || Ok(Path::new("/tmp/inside").exists()))?,
+        "no login"
+    );
+    end(agent)?;
+    meanwhile()?;
+    let agent = start(kept)?;
+    fs::write("/tmp/go", "")?;
+    ensure!(login.wait()?.success(), "the login failed");
+    let around = closed(serial)?;
+    let around = names(&around);
+    ensure!(
+        around == ["/no/such/before", "/no/such/after"],
+        "recorded {around:?}"
+    );
+    Ok((around.len(), agent))
+}
+
+fn names(attempts: &[Attempt]) -> Vec<String> {
+    let names = attempts
+        .iter()
+        .map(|attempt| String::from_utf8_lossy(&attempt.1).into_owned());
+    names.filter(|name| name.starts_with("/no/such/")).collect()
 }
 
 fn start(expected: FailedExecs) -> Result<Child> {

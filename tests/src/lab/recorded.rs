@@ -163,11 +163,9 @@ impl Recorded {
             self.summary()
         );
         ensure!(self.damaged.is_empty(), "damaged: {:?}", self.damaged);
-        let is_allowed = match &self.session.gaps[..] {
-            [] => true,
-            [gap] => gap.cause == GapCause::ProbeSkipped && is_preemptible(),
-            _ => false,
-        };
+        let gaps = &self.session.gaps;
+        let are_skips = gaps.iter().all(|gap| gap.cause == GapCause::ProbeSkipped);
+        let is_allowed = gaps.is_empty() || are_skips && is_preemptible();
         ensure!(is_allowed, "gaps: {:?}", self.session.gaps);
         let closed = self
             .session
@@ -233,8 +231,7 @@ fn command(exec: &ExecEvent) -> String {
     items.collect::<Vec<_>>().join(" ")
 }
 
-/// Returns whether the kernel preempts probes at the exit of functions. Then it may skip one for failed execs once, and
-/// the record says so.
+/// Returns whether the kernel preempts itself. It may then skip a probe, and the record says so.
 fn is_preemptible() -> bool {
     let models = fs::read_to_string("/sys/kernel/debug/sched/preempt").unwrap_or_default();
     models.contains("(full)") || models.contains("(lazy)")

@@ -57,10 +57,31 @@ pub(super) const FAILED_EXECS: Small = Small {
 };
 
 pub(super) const PREEMPTED: Small = Small {
-    promise: "preempt=full: after a skipped probe, failed execs are recorded at the end of system calls",
+    promise: "preempt=full: each failed exec of two logins is recorded at the end of system calls, or counted as skipped",
     arguments: "preempt=full",
-    script: "guest-failed-exec --preempted\nvctl-agent check --local\n",
+    // Lockdown as with Secure Boot, which forbids to read debugfs.
+    script: "mount -t debugfs debugfs /sys/kernel/debug
+guest-failed-exec --preemptible
+vctl-agent check --local
+echo integrity > /sys/kernel/security/lockdown
+vctl-agent check --local
+",
     expected: &[
+        "@@preemptible: 4000 failed execs of two logins, each recorded or counted as skipped",
+        "because this kernel is preemptible: `full` in /sys/kernel/debug/sched/preempt",
+        "because this kernel is preemptible: `preempt=full` in /proc/cmdline",
+    ],
+};
+
+pub(super) const PREEMPTED_LATER: Small = Small {
+    promise: "preempt=full at run time: probes at the exit of exec are left between sessions, or after a skipped one",
+    arguments: "preempt=voluntary",
+    script: "mount -t debugfs debugfs /sys/kernel/debug
+guest-failed-exec --preempted-later
+vctl-agent check --local
+",
+    expected: &[
+        "@@replaced: 16 failed execs before and after, none missing and none twice",
         "@@preempted: 26 failed execs after the change",
         "this preemptible kernel has skipped a probe at the exit of exec",
     ],

@@ -10,9 +10,27 @@ pub(super) fn probes(facts: &HostFacts, config: &Config) -> Finding {
         return Finding::pass(id, "not recorded: `failed_exec` is off");
     }
     match &facts.exec_exits {
-        ExecExitFact::Attached => Finding::pass(
+        ExecExitFact::Attached {
+            preemptible_by: None,
+        } => Finding::pass(
             id,
             "failed execs are recorded at the exit of exec: other system calls cost nothing",
+        ),
+        ExecExitFact::Attached {
+            preemptible_by: Some(source),
+        } => Finding::warn(
+            id,
+            format!(
+                "failed execs are recorded at the exit of exec, where this preemptible kernel ({source}) may skip one"
+            ),
+            "restart the collector: it records them at the end of system calls as soon as no session is open",
+        ),
+        ExecExitFact::Preemptible(source) => Finding::pass(
+            id,
+            format!(
+                "failed execs are recorded at the end of system calls, which slows all of them while a session is \
+                 open, because this kernel is preemptible: {source}"
+            ),
         ),
         ExecExitFact::Accepted {
             is_other_pinned: false,
@@ -54,7 +72,7 @@ pub(super) fn tracefs(facts: &HostFacts, config: &Config) -> Finding {
     }
     let is_needed = !matches!(
         facts.exec_exits,
-        ExecExitFact::Attached
+        ExecExitFact::Attached { .. }
             | ExecExitFact::Accepted {
                 is_other_pinned: false
             }

@@ -330,23 +330,49 @@ fn lines_that_the_log_daemon_did_not_take_are_a_warning() {
 
 #[test]
 fn tracefs_is_needed_only_without_probes_at_the_exit_of_exec() {
+    let source = || "`full` in /sys/kernel/debug/sched/preempt".to_owned();
+    let attached = |preemptible_by| ExecExitFact::Attached { preemptible_by };
     let accepted = |is_other_pinned| ExecExitFact::Accepted { is_other_pinned };
-    for (exec_exits, expected) in [
-        (ExecExitFact::Attached, Status::Pass),
-        (accepted(false), Status::Pass),
-        (accepted(true), Status::Warn),
-        (ExecExitFact::Skipped, Status::Warn),
-        (ExecExitFact::Refused("EPERM".to_owned()), Status::Warn),
+    for (exec_exits, tracefs, failed_exec) in [
+        (attached(None), Status::Pass, Status::Pass),
+        (attached(Some(source())), Status::Pass, Status::Warn),
+        (accepted(false), Status::Pass, Status::Pass),
+        (accepted(true), Status::Warn, Status::Warn),
+        (ExecExitFact::Skipped, Status::Warn, Status::Pass),
+        (
+            ExecExitFact::Preemptible(source()),
+            Status::Warn,
+            Status::Pass,
+        ),
+        (
+            ExecExitFact::Refused("EPERM".to_owned()),
+            Status::Warn,
+            Status::Pass,
+        ),
     ] {
         let facts = HostFacts {
             exec_exits,
             has_exec_tracepoint: false,
             ..debian()
         };
-        assert_eq!(status(&facts, &config(), "tracefs"), expected);
-        let is_worse = facts.exec_exits == accepted(true);
-        let expected = if is_worse { Status::Warn } else { Status::Pass };
-        assert_eq!(status(&facts, &config(), "failed_exec"), expected);
+        assert_eq!(status(&facts, &config(), "tracefs"), tracefs);
+        assert_eq!(status(&facts, &config(), "failed_exec"), failed_exec);
+    }
+}
+
+#[test]
+fn a_preemptible_kernel_is_named_with_its_source() {
+    let source = "`preempt=full` in /proc/cmdline";
+    let attached = ExecExitFact::Attached {
+        preemptible_by: Some(source.to_owned()),
+    };
+    for exec_exits in [attached, ExecExitFact::Preemptible(source.to_owned())] {
+        let facts = HostFacts {
+            exec_exits,
+            ..debian()
+        };
+        let text = judge(&facts, &config()).to_text();
+        assert!(text.contains(source), "{text}");
     }
 }
 
