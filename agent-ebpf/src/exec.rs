@@ -13,6 +13,7 @@ use vctl_common::layout::Field;
 use vctl_common::wire::{self, ARGV_MAX, Exec, PATH_MAX};
 
 use crate::kernel::{Kernel, load};
+use crate::late;
 use crate::maps::{EXEC_SCRATCH, ExecScratch};
 use crate::path::{self, LEN_MASK, Path, Walk};
 use crate::phase::{self, Step};
@@ -22,8 +23,14 @@ use crate::task;
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
     let task: *const Kernel = ctx.arg(0);
+    let tgid = session::current_tgid();
     // SAFETY: the tracepoint's first argument is the task.
-    if let Some(mut owner) = unsafe { session::owner(task, session::current_tgid()) } {
+    let owner = match unsafe { session::owner(task, tgid) } {
+        Some(owner) if owner.session != 0 => Some(owner),
+        // SAFETY: as above.
+        unmarked => unsafe { late::owner(task, tgid) }.or(unmarked),
+    };
+    if let Some(mut owner) = owner {
         // SAFETY: as above.
         unsafe { phase::decide(&mut owner, task, Step::Exec) };
         // SAFETY: its second is the thread that called exec, its third the `linux_binprm`.

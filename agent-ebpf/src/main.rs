@@ -18,6 +18,7 @@ mod exit;
 mod failed;
 mod fork;
 mod kernel;
+mod late;
 mod login;
 mod maps;
 mod path;

@@ -24,6 +24,10 @@ pub static SESSIONS: HashMap<Mark, SessionCounters> = HashMap::with_max_entries(
 #[map(name = "logins")]
 pub static LOGINS: HashMap<u32, SeenLogin> = HashMap::with_max_entries(8_192, 0);
 
+/// Marks of logins that were stamped late, by audit session id: the limit is that of sessions. See [`crate::late`].
+#[map(name = "late_marks")]
+pub static LATE_MARKS: HashMap<u32, Mark> = HashMap::with_max_entries(8_192, 0);
+
 /// Records for the agent, which sets the size.
 #[map(name = "ring")]
 pub static RING: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
