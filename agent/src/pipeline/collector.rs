@@ -1,6 +1,7 @@
 //! The collector: five parts, and the order in which they work.
 
 use std::fs;
+use std::rc::Rc;
 
 use anyhow::Context;
 use tokio::sync::mpsc;
@@ -69,7 +70,8 @@ impl Collector {
         let probe = start_probe(config)?;
         let before = status::resume(&config.run_dir, boot_id);
         let log = LocalLog::open(config.local_log, before.local_log);
-        let out = SpoolOut::new(writer, recovered.ring, &probe.maps, &before, log);
+        let ring = (Rc::clone(&probe.maps.ring), probe.maps.state().ring_id);
+        let out = SpoolOut::new(writer, recovered.ring, ring, &before, log);
         info!(
             taken_over = probe.taken_over,
             ring_bytes = probe.maps.ring_bytes,

@@ -13,6 +13,7 @@ mod collector;
 mod ring_drain;
 mod sessions;
 mod spool_out;
+mod outbox;
 mod housekeeping;
 mod shipping;
 mod status;

@@ -226,7 +226,7 @@ impl Sessions {
         }
         let len = entry_len(&entry);
         // The kernel records anyway, and the ring holds the events until the disk has room.
-        if !is_written && !out.journal_first(entry, len) {
+        if !is_written && !out.begin_later(entry, len) {
             return Err("too many logins wait for the spool, which cannot be written".to_owned());
         }
         let mark = self.registry.open(session);
