@@ -25,7 +25,13 @@ impl Sessions {
             session.leader_ended_at = Some(BootNs(header.at));
         }
         if exit.alive == 0 {
-            self.last_process_ended(header.session, BootNs(header.at), Evidence::Counted);
+            let at = BootNs(header.at);
+            self.last_process_ended(header.session, at, Evidence::Counted);
+            // Housekeeping may have found it first, and knows no time of the end.
+            let mut endings = self.endings.iter_mut();
+            if let Some(ending) = endings.find(|ending| ending.mark == header.session) {
+                ending.at = at;
+            }
         }
     }
 
@@ -35,6 +41,7 @@ impl Sessions {
                 mark,
                 at,
                 evidence,
+                is_counted: false,
                 patience: PATIENCE,
             });
         }
@@ -59,7 +66,7 @@ impl Sessions {
             let Ending { mark, at, .. } = ending;
             let reason = CloseReason::LastProcessEnded;
             let known = produced.iter().find(|(of, _)| *of == mark);
-            let Some((_, counters)) = known else {
+            let Some((_, counters)) = known.filter(|_| ending.is_counted) else {
                 // Found during this look, so its counters are read with the next one.
                 if probe.maps.session(mark).is_some() {
                     self.endings.push(ending);
