@@ -22,6 +22,9 @@ use super::{Evidence, Sessions};
 /// Every so many looks, all open sessions are looked at: a count is too high after an exit that no probe saw, and after
 /// the agent has given a process of the session to another one.
 const LOOK_AT_ALL: u32 = 4;
+/// Processes that one look reads beyond those that decide. Each read takes some microseconds, a session may have tens of
+/// thousands, and logins wait meanwhile.
+const READS: usize = 4096;
 
 impl Evidence {
     /// Returns whether the session still has no process, by the kernel's counters of now.
@@ -87,7 +90,12 @@ impl Sessions {
             }
         };
         let mut live = HashSet::new();
-        for (tgid, task) in tasks {
+        for (nth, (tgid, task)) in tasks.into_iter().enumerate() {
+            // The others are read only to remove marks that are left over. Each list has another order.
+            let decides = before.contains_key(&task.session) && !live.contains(&task.session);
+            if nth >= READS && !decides {
+                continue;
+            }
             if !self.has_ended(tgid, task) {
                 live.insert(task.session);
             } else if probe.maps.task(tgid) == Some(task) {

@@ -40,7 +40,7 @@ impl Sessions {
             );
         }
         for session in recovered.cut_off {
-            out.journal(JournalEntry::Closed(SessionClosed {
+            out.end(SessionClosed {
                 id: session.opened.id,
                 at: session.last_at.unwrap_or(session.opened.opened_at),
                 reason: CloseReason::HostRebooted,
@@ -48,7 +48,7 @@ impl Sessions {
                 stored: session.stored,
                 leader_ended_at: None,
                 requested: None,
-            }));
+            });
         }
         let mut late = Vec::new();
         for session in recovered.open {
