@@ -110,6 +110,9 @@ impl Sessions {
             out.gap(Gap::new(GapCause::MarksFull, id, unmarked.since, at));
         }
         forget_login(probe, session.opened.audit_session);
+        if let Some(audit_session) = session.opened.audit_session {
+            probe.maps.forget_late(audit_session, mark);
+        }
         self.budget.close(&session);
         self.closed.remember(&session.opened);
         out.journal(JournalEntry::Closed(SessionClosed {
