@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use tracing::{error, info, warn};
 use vctl_common::causes::WithCauses;
 use vctl_common::event::{self, DecodeError};
-use vctl_common::id::CertSerial;
+use vctl_common::id::{CertSerial, SessionId};
 use vctl_common::session::{Gap, GapCause, JournalEntry, SessionOpened};
 use vctl_common::spool::RingPosition;
 use vctl_common::status::{CollectorStatus, Loss};
@@ -154,13 +154,19 @@ impl SpoolOut {
         }
     }
 
-    /// Adds an entry of `len` bytes before all that wait. Returns false, and adds nothing, when too much waits.
+    /// Adds an entry of `len` bytes before all that wait, but behind those of its own session. Returns false, and adds
+    /// nothing, when too much waits.
     pub(super) fn journal_first(&mut self, entry: JournalEntry, len: usize) -> bool {
         if self.outbox.len() >= OUTBOX || self.outbox_bytes + len > OUTBOX_BYTES {
             return false;
         }
         self.outbox_bytes += len;
-        self.outbox.push_front(entry);
+        // A session that is opened again goes on behind its first end.
+        let id = ended_or_opened(&entry);
+        let mut outbox = self.outbox.iter();
+        let before = outbox.rposition(|one| id.is_some() && ended_or_opened(one) == id);
+        self.outbox
+            .insert(before.map_or(0, |before| before + 1), entry);
         true
     }
 
@@ -314,4 +320,12 @@ impl SpoolOut {
 /// Reads both clocks at one moment.
 fn wall_offset() -> WallOffset {
     WallOffset::between(boot_now(), wall_now())
+}
+
+fn ended_or_opened(entry: &JournalEntry) -> Option<SessionId> {
+    match entry {
+        JournalEntry::Opened(opened) => Some(opened.id),
+        JournalEntry::Closed(closed) => Some(closed.id),
+        JournalEntry::Gap(_) => None,
+    }
 }
