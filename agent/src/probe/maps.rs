@@ -28,6 +28,9 @@ pub(super) fn names(dir: &Path) -> impl Iterator<Item = &'static str> {
     PINNED.into_iter().chain(late)
 }
 
+/// `BPF_NOEXIST`.
+const IF_NEW: u64 = 1;
+
 /// Most steps of one listing: four times the entries of the largest map. When a key is removed while the kernel looks
 /// for the next one, it begins again.
 const STEPS: usize = 4 * 65_536;
@@ -119,28 +122,27 @@ impl Maps {
         })
     }
 
-    /// Adds a session with `alive` processes to the kernel's map, before any of them is marked:
-    /// after the first mark only the kernel may change the numbers. A session that is already there
-    /// keeps its other numbers, because no event may get the number of another. `user_began` says
-    /// that the user's process may already be among them.
+    /// Adds a session with `alive` processes to the kernel's map, before any of them is marked. A session that is already
+    /// there stays as it is: the kernel may change its numbers at this moment, and a lost change would give two events one
+    /// number. `user_began` says that the user's process may already be among the processes.
     pub fn open_session(
         &mut self,
         mark: Mark,
         alive: u64,
         user_began: bool,
     ) -> Result<(), ProbeError> {
-        let before = self.session(mark).unwrap_or_default();
         let counters: [u64; 7] = transmute!(SessionCounters {
             alive,
-            user_began: before.user_began | u64::from(user_began),
-            ..before
+            user_began: u64::from(user_began),
+            ..SessionCounters::default()
         });
-        self.sessions
-            .insert(mark, counters, 0)
-            .map_err(|source| ProbeError::Map {
+        match self.sessions.insert(mark, counters, IF_NEW) {
+            Err(_) if self.session(mark).is_some() => Ok(()),
+            added => added.map_err(|source| ProbeError::Map {
                 name: "sessions",
                 source,
-            })
+            }),
+        }
     }
 
     /// Returns the kernel's counters of a session.

@@ -24,7 +24,7 @@ impl Sessions {
         if session.opened.leader.tgid == header.tgid && session.leader_ended_at.is_none() {
             session.leader_ended_at = Some(BootNs(header.at));
         }
-        if exit.alive == 0 {
+        if exit.alive == 0 && !self.undercounted.contains(&header.session) {
             self.last_process_ended(header.session, BootNs(header.at), Evidence::Counted);
         }
     }
@@ -101,6 +101,7 @@ impl Sessions {
         probe.maps.close_session(mark);
         self.sequences.remove(&mark);
         self.unconfirmed.remove(&mark);
+        self.undercounted.remove(&mark);
         let unmarked = self.unmarked.remove(&mark);
         let Some(session) = self.registry.close(mark) else {
             return;

@@ -35,11 +35,19 @@ pub(super) struct Marking {
 }
 
 impl Sessions {
+    /// Notes a session of which the agent marks or has marked processes that the kernel has not counted.
+    pub(super) fn note_counted(&mut self, mark: Mark, counters: SessionCounters) {
+        // Also a count that went below 0.
+        if !(ROUGHLY / 2..ROUGHLY * 2).contains(&counters.alive) {
+            self.undercounted.insert(mark);
+        }
+    }
+
     /// Marks all processes below `leader` and all of the audit session, in at least two rounds: the second one finds the
     /// children that were forked in the first one before their parent had its mark. No list has the processes of a chain
     /// that forks and exits, so from the beginning the probe marks those of the audit session that fork or execute.
     pub(super) fn mark_tree(
-        &self,
+        &mut self,
         mark: Mark,
         leader: Option<u32>,
         audit_session: Option<AuditSessionId>,
@@ -51,9 +59,10 @@ impl Sessions {
             warn!(error = %WithCauses(&error), "The kernel has no room for the audit session of a late login.");
             WithCauses(&error).to_string()
         });
-        // Once a process is marked, only the kernel may change the numbers.
-        let is_rough = |counters: SessionCounters| counters.alive > ROUGHLY / 2;
-        if !probe.maps.session(mark).is_some_and(is_rough) {
+        // Once the kernel has the session, only the kernel may change the numbers.
+        if let Some(counters) = probe.maps.session(mark) {
+            self.note_counted(mark, counters);
+        } else {
             let mut user_began = false;
             each_member(leader, audit_session, |tgid, _| {
                 // A process that runs already counts as the user's; the probe decides for the later ones.
