@@ -17,7 +17,7 @@ use uuid::Uuid;
 use vctl_common::wire;
 
 use super::exec_exits::{self, ExecExits};
-use super::failed_links::{FAILED_CALLS, failed_links, is_loaded};
+use super::failed_links::{FAILED_CALLS, each_loaded, failed_links, is_loaded};
 use super::maps::{LATE_MARKS, Maps, PINNED, PinnedState, remove_pins};
 use super::object::{PROGRAMS, Unfinished, object};
 use super::watch::{Pins, Watch, belongs_together};
@@ -192,7 +192,12 @@ impl Probe {
     /// Returns how often the kernel skipped a probe because it was already running on that CPU.
     pub fn skipped(&self) -> u64 {
         let always = self.watch.programs().map(BtfTracePoint::fd);
-        sum_of_skipped(always.chain(self.exits.iter().map(FExit::fd)))
+        let mut count = sum_of_skipped(always.chain(self.exits.iter().map(FExit::fd)));
+        // Also while they are detached: their count stays.
+        each_loaded(&self.options.pin_dir, |program| {
+            count += skipped(program).unwrap_or(0);
+        });
+        count
     }
 
     /// Returns how often the kernel skipped a probe at the exit of exec.
