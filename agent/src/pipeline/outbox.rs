@@ -35,14 +35,19 @@ impl Outbox {
         self.entries.is_empty() && !self.is_over_limit()
     }
 
-    /// Adds the beginning of a session, of `len` bytes, before all others. Returns false, and adds nothing, when too much
-    /// waits.
+    /// Adds the beginning of a session, of `len` bytes, before all others but behind those of its own session. Returns false,
+    /// and adds nothing, when too much waits.
     pub(super) fn begin(&mut self, opened: JournalEntry, len: usize) -> bool {
         if self.is_full() || self.opened_bytes + len > OPENED_BYTES {
             return false;
         }
         self.opened_bytes += len;
-        self.entries.push_front(opened);
+        // A session that is opened again goes on behind its first end.
+        let id = ended_or_opened(&opened);
+        let mut entries = self.entries.iter();
+        let before = entries.rposition(|one| id.is_some() && ended_or_opened(one) == id);
+        self.entries
+            .insert(before.map_or(0, |before| before + 1), opened);
         true
     }
 
@@ -87,6 +92,14 @@ impl Outbox {
 
     fn is_over_limit(&self) -> bool {
         !self.merged.is_empty() || !self.ends.is_empty()
+    }
+}
+
+fn ended_or_opened(entry: &JournalEntry) -> Option<SessionId> {
+    match entry {
+        JournalEntry::Opened(opened) => Some(opened.id),
+        JournalEntry::Closed(closed) => Some(closed.id),
+        JournalEntry::Gap(_) => None,
     }
 }
 
@@ -143,5 +156,20 @@ mod tests {
         assert_eq!((events, last), (2 * count, 10 + 3 * (count - 1) + 1));
         assert!(all.contains(&JournalEntry::Gap(unnumbered)));
         assert_eq!(all.last(), Some(&JournalEntry::Closed(ended(other))));
+    }
+
+    #[test]
+    fn a_second_beginning_stays_behind_the_first_end() {
+        let [again, other] = [SessionId::generate(), SessionId::generate()];
+        let opened = |id| JournalEntry::Opened(Box::new(SessionOpened::unknown(id, BootNs(1))));
+        let mut outbox = Outbox::default();
+        assert!(outbox.begin(opened(again), 1));
+        outbox.end(ended(again));
+        assert!(outbox.begin(opened(again), 1));
+        assert!(outbox.begin(opened(other), 1));
+        let all: Vec<JournalEntry> = std::iter::from_fn(|| outbox.take()).collect();
+        let end = JournalEntry::Closed(ended(again));
+        let expected = [opened(other), opened(again), end, opened(again)];
+        assert_eq!(all, expected);
     }
 }

@@ -10,15 +10,15 @@ use std::path::Path;
 
 use aya::Ebpf;
 use aya::programs::links::FdLink;
-use aya::programs::{BtfTracePoint, FExit, ProgramError, ProgramFd, ProgramInfo, TracePoint};
+use aya::programs::{BtfTracePoint, FExit, ProgramError, ProgramFd, ProgramInfo};
 use nix::fcntl::{Flock, FlockArg};
 use tracing::{info, warn};
 use uuid::Uuid;
 use vctl_common::wire;
 
 use super::exec_exits::{self, ExecExits};
-use super::failed_links::{FAILED_CALLS, FAILED_PROGRAM, failed_links, is_loaded};
-use super::maps::{Maps, PINNED, PinnedState, remove_pins};
+use super::failed_links::{FAILED_CALLS, each_loaded, failed_links, is_loaded};
+use super::maps::{LATE_MARKS, Maps, PINNED, PinnedState, remove_pins};
 use super::object::{PROGRAMS, Unfinished, object};
 use super::preemption::preemptible_by;
 use super::watch::{Pins, Watch, belongs_together};
@@ -201,10 +201,12 @@ impl Probe {
     /// Returns how often the kernel skipped a probe because it, or another one, was already running on that CPU.
     pub fn skipped(&self) -> u64 {
         let always = self.watch.programs().map(BtfTracePoint::fd);
-        let exits = self.exits.iter().map(FExit::fd);
-        let at_calls = TracePoint::from_pin(self.program(FAILED_PROGRAM)).ok();
-        let all = always.chain(exits);
-        sum_of_skipped(all.chain(at_calls.as_ref().map(TracePoint::fd)))
+        let mut count = sum_of_skipped(always.chain(self.exits.iter().map(FExit::fd)));
+        // Also while they are detached: their count stays.
+        each_loaded(&self.options.pin_dir, |program| {
+            count += skipped(program).unwrap_or(0);
+        });
+        count
     }
 
     /// Returns how often the kernel skipped a probe at the exit of exec.
@@ -307,7 +309,7 @@ fn load(options: &ProbeOptions) -> Result<(Maps, Unfinished), ProbeError> {
     let mut loaded = object(options, false)?;
     let ebpf = &mut loaded.ebpf;
     let dir = &options.pin_dir;
-    for name in PINNED {
+    for name in PINNED.into_iter().chain([LATE_MARKS]) {
         let map = ebpf.map(name).ok_or(ProbeError::Object { name })?;
         map.pin(dir.join(name))
             .map_err(|source| ProbeError::Pin { name, source })?;

@@ -7,7 +7,7 @@ use vctl_common::layout::LAYOUT_LEN;
 
 use super::btf::{self, Btf};
 use super::exec_exits;
-use super::maps::PINNED;
+use super::maps;
 use super::{ProbeError, ProbeOptions};
 
 /// The compiled probe. `cargo xtask ebpf check` builds it from `agent-ebpf` and compares.
@@ -69,7 +69,7 @@ pub(super) fn object(options: &ProbeOptions, pinned: bool) -> Result<Unfinished,
         .map_max_entries("exec_scratch", cpus)
         .map_max_entries("failed_scratch", exec_exits::scratch_count(&exec_functions));
     if pinned {
-        for name in PINNED {
+        for name in maps::names(&options.pin_dir) {
             loader.map_pin_path(name, options.pin_dir.join(name));
         }
     }

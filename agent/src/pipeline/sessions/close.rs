@@ -24,7 +24,7 @@ impl Sessions {
         if session.opened.leader.tgid == header.tgid && session.leader_ended_at.is_none() {
             session.leader_ended_at = Some(BootNs(header.at));
         }
-        if exit.alive == 0 {
+        if exit.alive == 0 && !self.undercounted.contains(&header.session) {
             let at = BootNs(header.at);
             self.last_process_ended(header.session, at, Evidence::Counted);
             // Housekeeping may have found it first, and knows no time of the end.
@@ -108,6 +108,7 @@ impl Sessions {
         probe.maps.close_session(mark);
         self.sequences.remove(&mark);
         self.unconfirmed.remove(&mark);
+        self.undercounted.remove(&mark);
         let unmarked = self.unmarked.remove(&mark);
         let Some(session) = self.registry.close(mark) else {
             return;
@@ -117,6 +118,9 @@ impl Sessions {
             out.gap(Gap::new(GapCause::MarksFull, id, unmarked.since, at));
         }
         forget_login(probe, session.opened.audit_session);
+        if let Some(audit_session) = session.opened.audit_session {
+            probe.maps.forget_late(audit_session, mark);
+        }
         self.budget.close(&session);
         self.closed.remember(&session.opened);
         out.end(SessionClosed {

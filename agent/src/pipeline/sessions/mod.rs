@@ -49,6 +49,9 @@ pub(super) struct Sessions {
     registry: Registry,
     /// Sessions in the journal that the kernel does not record yet; see [`unconfirmed`].
     unconfirmed: HashSet<Mark>,
+    /// Sessions of which the kernel counts fewer processes than there are: it had counted one when the agent marked
+    /// others. A count of 0 does not end them.
+    undercounted: HashSet<Mark>,
     /// Sessions that lack marks; see [`unmarked`].
     unmarked: HashMap<Mark, Unmarked>,
     /// Numbers that have arrived, by session.
@@ -109,6 +112,7 @@ impl Sessions {
             logins,
             registry: Registry::default(),
             unconfirmed: HashSet::new(),
+            undercounted: HashSet::new(),
             unmarked: HashMap::new(),
             sequences: HashMap::new(),
             endings: Vec::new(),

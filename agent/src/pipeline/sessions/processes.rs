@@ -32,7 +32,7 @@ impl Evidence {
         match self {
             // A process is counted until its exit, so nothing can follow a count of 0.
             Self::Counted => now.alive == 0,
-            Self::Listed(then) => now.alive == 0 || is_same_moment(&then, now),
+            Self::Listed(then) => is_same_moment(&then, now),
         }
     }
 }
@@ -60,14 +60,16 @@ impl Sessions {
         // The hook of an unconfirmed one may still hold its login.
         let open = open.filter(|(mark, _)| !self.unconfirmed.contains(mark));
         let open = open.filter_map(|(mark, _)| Some((mark, probe.maps.session(mark)?)));
-        let (ended, open): (Vec<_>, Vec<_>) = open.partition(|(_, counters)| counters.alive == 0);
+        let is_low = |mark: &Mark| self.undercounted.contains(mark);
+        let (ended, open): (Vec<_>, Vec<_>) =
+            open.partition(|(mark, counters)| counters.alive == 0 && !is_low(mark));
+        let suspects = open
+            .into_iter()
+            .filter(|(mark, counters)| all || is_rough(counters) || is_low(mark));
+        let suspects: Vec<Mark> = suspects.map(|(mark, _)| mark).collect();
         for (mark, _) in ended {
             self.last_process_ended(mark, boot_now(), Evidence::Counted);
         }
-        let suspects = open
-            .into_iter()
-            .filter(|(_, counters)| all || is_rough(counters));
-        let suspects: Vec<Mark> = suspects.map(|(mark, _)| mark).collect();
         self.end_without_process(&suspects, probe);
     }
 
@@ -155,6 +157,7 @@ mod tests {
     fn a_counted_session_ends_only_at_a_count_of_zero() {
         assert!(Evidence::Counted.holds(&counted(7, 0)));
         assert!(!Evidence::Counted.holds(&counted(7, 1)));
-        assert!(Evidence::Listed(counted(3, 1)).holds(&counted(7, 0)));
+        // A process that was not listed has ended. The next look finds the count of 0.
+        assert!(!Evidence::Listed(counted(3, 1)).holds(&counted(7, 0)));
     }
 }
