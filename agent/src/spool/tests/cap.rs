@@ -118,15 +118,12 @@ fn a_session_that_is_recorded_after_all_stays_open() {
         }),
     );
     journal(&mut writer, &opened(1));
-    write(&mut writer, |batch| push(batch, 1, 1..=5));
-    for n in 2..=200 {
+    for round in 0..200 {
         write(&mut writer, |batch| {
-            batch.push_journal(&opened(n)).unwrap();
-            push(batch, n, 1..=40);
-            batch.push_journal(&closed(n, 40)).unwrap();
+            push(batch, 1, round * 10 + 1..=round * 10 + 10);
         });
     }
-    assert!(read(dir.path(), 2).is_none(), "its segment is dropped");
+    assert!(writer.stats().segments_dropped > 0);
     drop(writer);
     let (_, recovered) = open(&config).unwrap();
     let open: Vec<SessionId> = recovered.open.iter().map(|one| one.opened.id).collect();
