@@ -52,11 +52,11 @@ pub(crate) struct RevokeArgs {
     dry_run: bool,
 
     /// Do not ask for confirmation; needed without a terminal
-    #[arg(long, short, conflicts_with = "dry_run")]
+    #[arg(long, short, requires = "user", conflicts_with = "dry_run")]
     yes: bool,
 
     /// Time to wait for the answers of the hosts
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = wait)]
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = wait, requires = "user", conflicts_with = "dry_run")]
     wait: Duration,
 }
 

@@ -93,7 +93,7 @@ pub(crate) struct TrustCaArgs {
 
     /// Do not ask for confirmation; needed without a terminal if a directory's file sets the
     /// Vault server
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with_all = ["script", "cloud_init"])]
     yes: bool,
 }
 

@@ -47,8 +47,8 @@ pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
         })
         .map_err(or_locally);
     }
-    let trusted = TrustedCas::new(args.trusted_ca_keys.clone());
-    let local = Local::open(&args.spool, Rc::new(trusted))?;
+    let trusted = TrustedCas::new(args.trusted_ca_keys());
+    let local = Local::open(&args.spool(), Rc::new(trusted))?;
     // A browser is a process that is waited for.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
 }
 
 async fn run_on<S: Source>(args: &SessionArgs, mut source: S) -> Result<(), Stop> {
-    let format = args.format()?;
+    let (format, limit) = (args.format()?, args.limit()?);
     let screen = Screen::for_format(format);
     let selector = match args.named {
         Some(named) => Some(meant(named, &mut source).await?),
@@ -67,6 +67,7 @@ async fn run_on<S: Source>(args: &SessionArgs, mut source: S) -> Result<(), Stop
     let mut report = Report {
         args,
         format,
+        limit,
         filter: args.filter(),
         source,
         screen,
@@ -88,6 +89,7 @@ async fn run_on<S: Source>(args: &SessionArgs, mut source: S) -> Result<(), Stop
 struct Report<'a, S> {
     args: &'a SessionArgs,
     format: OutputFormat,
+    limit: usize,
     filter: Filter,
     source: S,
     screen: Screen,
@@ -127,7 +129,7 @@ fn or_locally(stop: Stop) -> Stop {
 impl<S: Source> Report<'_, S> {
     async fn list(&mut self) -> Result<(), Stop> {
         let for_people = self.format.is_for_people();
-        let limit = self.args.limit;
+        let limit = self.limit;
         let mut listed = self
             .source
             .list(&self.filter, list_limit::to_read(limit), !for_people)
@@ -157,7 +159,7 @@ impl<S: Source> Report<'_, S> {
 
     async fn search(&mut self, selector: Option<Selector>, pattern: Pattern) -> Result<(), Stop> {
         let pattern = pattern.with_login_work(self.args.login_work);
-        let limit = self.args.limit;
+        let limit = self.limit;
         let mut matches = self
             .source
             .grep(selector, &self.filter, &pattern, list_limit::to_read(limit))
@@ -217,6 +219,7 @@ impl<S: Source> Report<'_, S> {
         let Self {
             args,
             format,
+            limit: _,
             filter,
             mut source,
             mut screen,
