@@ -5,6 +5,7 @@ use vctl_common::vault::{Auth, Vault, VaultError};
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
+use crate::commands::session;
 use crate::error::Stop;
 use crate::inventory::cache::{RecentFile, SnapshotFile};
 use crate::login::{Login, db_logins};
@@ -21,9 +22,10 @@ use crate::ui::notice;
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
   vctl logout           Revoke and remove the token
-  vctl logout --all     Also remove everything else that vctl cached")]
+  vctl logout --all     Also remove cached data, pages and the AppRole")]
 pub(crate) struct LogoutArgs {
-    /// Also remove the token sink, the AppRole of `vctl login --register`, the cached hosts and grants
+    /// Also remove the token sink, the AppRole of `vctl login --register`, the pages of
+    /// `vctl session --open`, the cached hosts and grants, and what is known about Postgres
     #[arg(long)]
     all: bool,
 }
@@ -73,6 +75,7 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
             SnapshotFile::in_dir(login.state(), login.settings()).remove()?;
             RecentFile::in_dir(login.state(), login.settings()).remove()?;
             rbac::lookup::remove_cached(login.state())?;
+            session::remove_pages(login.state())?;
         }
         Ok(())
     })

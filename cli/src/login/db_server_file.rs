@@ -12,7 +12,7 @@ use vctl_common::pg::Shortcuts;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
 
-const FILE: &str = "db-server";
+pub(super) const FILE: &str = "db-server";
 
 /// Version of the format. A file of another version counts as missing.
 const VERSION: u32 = 2;

@@ -31,6 +31,7 @@ use crate::ui::{Layout, Screen, list_limit, notice, records, sanitize};
 
 pub(crate) use args::SessionArgs;
 use args::SessionCommand;
+pub(crate) use page::remove_pages;
 
 pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
     match &args.command {
