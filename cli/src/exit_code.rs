@@ -31,7 +31,7 @@ pub(crate) enum Exit {
 }
 
 /// The exit statuses as `--help` and the manual pages list them.
-pub(crate) const MEANINGS: [(&str, &str); 11] = [
+pub(crate) const MEANINGS: [(&str, &str); 12] = [
     ("0", "success, also when the reader of a pipe exits"),
     ("1", "failure"),
     ("2", "wrong usage"),
@@ -46,6 +46,10 @@ pub(crate) const MEANINGS: [(&str, &str); 11] = [
     (
         "78",
         "a setting is missing or wrong, or versions do not fit",
+    ),
+    (
+        "126, 127",
+        "the command of `vctl exec` cannot be executed, or does not exist",
     ),
     ("130", "interrupted by Ctrl-C"),
     ("255", "the SSH connection failed or was lost"),
