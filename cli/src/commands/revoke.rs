@@ -56,12 +56,8 @@ pub(crate) struct RevokeArgs {
     yes: bool,
 
     /// Time to wait for the answers of the hosts
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = wait, requires = "user", conflicts_with = "dry_run")]
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration_arg::wait, requires = "user", conflicts_with = "dry_run")]
     wait: Duration,
-}
-
-fn wait(text: &str) -> Result<Duration, String> {
-    duration_arg::within(text, Duration::from_secs(1), Duration::from_hours(24))
 }
 
 pub(crate) fn run(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {
