@@ -80,8 +80,8 @@ pub(crate) fn run(args: &ListArgs, globals: &Globals) -> Result<(), Stop> {
 
 impl ListArgs {
     async fn read(&self, context: &Context) -> Result<(Vec<Host>, Option<SystemTime>), Stop> {
-        let directory = HostLookup::new(context)?;
-        let source = directory.open().await?;
+        let lookup = HostLookup::new(context)?;
+        let source = lookup.open().await?;
         // Both queries are sent before the first answer: one round trip.
         let (hosts, now) = tokio::join!(self.hosts(&source), source.clock());
         Ok((hosts?, now?))

@@ -92,7 +92,7 @@ async fn reach_vault(
             tcp::check(addresses, "`VCTL_VAULT_ADDR`, and that Vault runs").await
         })
         .await;
-    let believed = runner
+    let tls_verified = runner
         .check(
             Check::VaultTls,
             both(site, &address),
@@ -108,7 +108,7 @@ async fn reach_vault(
     let seal = runner
         .check(
             Check::Seal,
-            both(site, &believed),
+            both(site, &tls_verified),
             async |(site, ())| seal::check(&site.settings.vault).await,
         )
         .await;

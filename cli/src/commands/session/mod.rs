@@ -103,7 +103,7 @@ fn write_notes(notes: Vec<String>) {
     }
 }
 
-/// What is not configured on a host can still be read there.
+/// Adds `--local` to the hint: a host without a configured centre can read its own spool.
 fn or_locally(stop: Stop) -> Stop {
     match stop {
         Stop::Error(error)
