@@ -189,30 +189,26 @@ mod tests {
         (&["--role", "sre"], Method::Oidc),
     ];
 
-    /// Returns the method of a command line; `None` if it is refused.
-    fn method(words: &[&str]) -> Option<Option<Method>> {
+    /// Returns the method of a command line, or the exit status of its refusal.
+    fn method(words: &[&str]) -> Result<Option<Method>, Exit> {
         let command = LoginArgs::augment_args(Command::new("login"));
         let words = [&["login"], words].concat();
-        let matches = command.try_get_matches_from(words).ok()?;
+        let matches = command.try_get_matches_from(words);
+        let matches = matches.map_err(|_| Exit::Usage)?;
         let args = LoginArgs::from_arg_matches(&matches).unwrap();
-        match args.method() {
-            Ok(method) => Some(method),
-            Err(error) => {
-                assert_eq!(error.exit, Exit::Usage);
-                None
-            }
-        }
+        args.method().map_err(|error| error.exit)
     }
 
     #[test]
     fn an_option_of_another_method_is_refused() {
-        assert_eq!(method(&[]), Some(None));
-        assert_eq!(method(&["--register"]), Some(None));
+        assert_eq!(method(&[]), Ok(None));
+        assert_eq!(method(&["--register"]), Ok(None));
         for (option, of) in OPTIONS {
-            assert_eq!(method(option), Some(Some(of)), "{option:?}");
+            assert_eq!(method(option), Ok(Some(of)), "{option:?}");
             for (name, given) in METHODS {
                 let words = [&["--method", name], option].concat();
-                let expected = (given == of).then_some(Some(of));
+                let fits = (given == of).then_some(Some(of));
+                let expected = fits.ok_or(Exit::Usage);
                 assert_eq!(method(&words), expected, "{words:?}");
             }
             for (other, of_other) in OPTIONS {
@@ -222,7 +218,7 @@ mod tests {
                 let contradict = pair.contains(&"--device")
                     && (pair.contains(&"--no-browser") || pair.contains(&"--callback-port"));
                 let fits = of == of_other && option != other && !contradict;
-                assert_eq!(method(&words).is_some(), fits, "{words:?}");
+                assert_eq!(method(&words).is_ok(), fits, "{words:?}");
             }
         }
     }

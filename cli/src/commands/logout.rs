@@ -93,8 +93,9 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
 /// Returns the error about a token that was removed here without being revoked.
 fn still_valid(mut error: CliError) -> CliError {
     error.causes.insert(0, error.message);
-    error.message =
-        "logged out here, but the token was not revoked and expires in Vault by itself".to_owned();
+    error.message = String::from(
+        "logged out here, but the token was not revoked and expires in Vault by itself",
+    );
     error.hint("if another user may have the token, ask an administrator of Vault to revoke it")
 }
 
