@@ -193,6 +193,52 @@ mod tests {
         }
     }
 
+    fn is_valid(line: &str) -> bool {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        matches_of(&words).is_ok()
+    }
+
+    #[test]
+    fn an_option_without_effect_is_refused() {
+        for (line, option) in [
+            ("vctl revoke --krl F", "--yes"),
+            ("vctl revoke --krl F", "--wait 2h"),
+            ("vctl revoke albert --dry-run", "--wait 2h"),
+            ("vctl migrate --status", "--ssh-mount ssh"),
+            ("vctl list --route web-1", "--all-ips"),
+            ("vctl ca ssh-rotate --plan", "--parallel 4"),
+            ("vctl trust-ca --script", "--yes"),
+            ("vctl trust-ca --cloud-init", "--yes"),
+            ("vctl session", "--login-work"),
+            ("vctl session --live", "--login-work"),
+            ("vctl session --grep x", "--list"),
+            ("vctl session --failed", "--list"),
+            ("vctl session 7341", "--spool /x"),
+            ("vctl session --live", "--spool /x"),
+            ("vctl session --host web-1", "--spool /x"),
+            ("vctl session", "--trusted-ca-keys /x"),
+            ("vctl session --live", "--trusted-ca-keys /x"),
+            ("vctl session --host web-1", "--trusted-ca-keys /x"),
+            ("vctl session --list", "--login-work"),
+        ] {
+            assert!(is_valid(line), "{line}");
+            assert!(!is_valid(&format!("{line} {option}")), "{line} {option}");
+        }
+        for line in [
+            "vctl revoke albert --krl F --yes --wait 2h",
+            "vctl migrate --ssh-mount ssh",
+            "vctl list --all-ips",
+            "vctl ca ssh-rotate --next --yes --parallel 4",
+            "vctl trust-ca --root / --yes",
+            "vctl session 7341 --login-work",
+            "vctl session --follow --login-work",
+            "vctl session --local --spool /x --trusted-ca-keys /y",
+            "vctl session --path passwd --login-work -n 3",
+        ] {
+            assert!(is_valid(line), "{line}");
+        }
+    }
+
     #[test]
     fn each_command_is_found_by_its_name() {
         for one in command().get_subcommands() {

@@ -31,7 +31,7 @@ pub(crate) enum Exit {
 }
 
 /// The exit statuses as `--help` and the manual pages list them.
-pub(crate) const MEANINGS: [(&str, &str); 11] = [
+pub(crate) const MEANINGS: [(&str, &str); 13] = [
     ("0", "success, also when the reader of a pipe exits"),
     ("1", "failure"),
     ("2", "wrong usage"),
@@ -47,6 +47,8 @@ pub(crate) const MEANINGS: [(&str, &str); 11] = [
         "78",
         "a setting is missing or wrong, or versions do not fit",
     ),
+    ("126", "the command of `vctl exec` cannot be executed"),
+    ("127", "the command of `vctl exec` does not exist"),
     ("130", "interrupted by Ctrl-C"),
     ("255", "the SSH connection failed or was lost"),
 ];
@@ -66,5 +68,31 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_lists_every_status() {
+        let listed = MEANINGS.map(|(status, _)| status.parse::<u8>().unwrap());
+        let all = [
+            Exit::Success,
+            Exit::Failure,
+            Exit::Usage,
+            Exit::NotFound,
+            Exit::Unavailable,
+            Exit::TryAgain,
+            Exit::HostKey,
+            Exit::Permission,
+            Exit::Config,
+            Exit::CannotExecute,
+            Exit::CommandNotFound,
+            Exit::Interrupted,
+            Exit::Transport,
+        ];
+        assert_eq!(listed, all.map(|exit| exit as u8));
     }
 }

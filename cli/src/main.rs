@@ -78,7 +78,7 @@ fn main() -> ExitCode {
             } else if is_error {
                 ui::notice::usage(&help_or_error);
             } else {
-                // A error_format that has exited is not a failure, as for all output.
+                // A reader that has exited is not a failure, as for all output.
                 let printed = if is_error {
                     help_or_error.print()
                 } else {

@@ -12,7 +12,7 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::private_file::Access;
 use crate::login::token_renewal::{Sink, TokenEvent, TokenKeeper};
-use crate::login::{CachedToken, Login};
+use crate::login::{self, CachedToken, Login};
 use crate::ui::ask::Interaction;
 use crate::ui::help::TEMPLATE;
 use crate::ui::{notice, time};
@@ -22,9 +22,10 @@ const ANSWER: Duration = Duration::from_secs(3);
 
 /// Keep a token valid, and write it to files for other programs
 ///
-/// Renews the token of `vctl login`, or logs in by AppRole. When a token expires and vctl has no new one
-/// yet, vctl removes the files: a file never holds an expired token. `vctl agent` never prompts. If only a
-/// person can log in again, it exits with status 77. It supports systemd: readiness, status and watchdog.
+/// Renews the token of `vctl login`, or logs in by AppRole; it ignores `VAULT_TOKEN`. When a token expires
+/// and vctl has no new one yet, vctl removes the files: a file never holds an expired token. `vctl agent` never
+/// prompts. If only a person can log in again, it exits with status 77. It supports systemd: readiness,
+/// status and watchdog.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -75,11 +76,12 @@ pub(crate) fn run(args: &AgentArgs, globals: &Globals) -> Result<(), Stop> {
                 sinks.push(Sink { path, access });
             }
         }
+        login::note_if_env_token_is_ignored();
         if args.once {
-            let token = login.valid_token().await?;
+            let token = login.valid_login().await?;
             return sinks
                 .iter()
-                .try_for_each(|sink| Ok(sink.write(token.value())?));
+                .try_for_each(|sink| Ok(sink.write(&token.token)?));
         }
         tokio::select! {
             done = keep_valid(&login, &sinks) => done,

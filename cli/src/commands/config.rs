@@ -77,6 +77,14 @@ struct TrustArgs {
 }
 
 pub(crate) fn run(args: &ConfigArgs, globals: &Globals) -> Result<(), Stop> {
+    // Not by clap: it would then also refuse the options of every command before a subcommand.
+    if args.command.is_some() && !args.output.is_for_people() {
+        let error = CliError::new(
+            Exit::Usage,
+            "`--output` is for `vctl config` without a subcommand",
+        );
+        return Err(error.hint("leave it out").into());
+    }
     match &args.command {
         None => show(args.output, globals),
         Some(ConfigCommand::Example) => {

@@ -33,6 +33,7 @@ Checks:
   db login              Postgres accepts a login from Vault
   db clock              Postgres' clock agrees with that of Vault
   schema                the schema fits this version of vctl
+  ssh config            the vctl in the lines of `vctl ssh-config` can run
 The exit status is that of the first failure. A warning is not a failure.")]
 pub(crate) struct DoctorArgs {
     /// Output format

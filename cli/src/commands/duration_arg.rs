@@ -21,6 +21,11 @@ pub(super) fn within(text: &str, least: Duration, most: Duration) -> Result<Dura
     }
 }
 
+/// Parses a time to wait for the answers of hosts.
+pub(super) fn wait(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_secs(1), Duration::from_hours(24))
+}
+
 /// Parses days, of 24 hours each: jiff does not accept days in a fixed duration.
 fn days(text: &str) -> Option<SignedDuration> {
     let days: i64 = text.strip_suffix('d')?.parse().ok()?;

@@ -48,7 +48,7 @@ pub(crate) struct ListArgs {
     dc: Option<String>,
 
     /// Show the jump hosts to this host, the first one first
-    #[arg(long, value_name = "HOST", conflicts_with_all = ["dc", "all"], add = completion::host())]
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["dc", "all", "all_ips"], add = completion::host())]
     route: Option<String>,
 
     /// Also list retired hosts
@@ -80,8 +80,8 @@ pub(crate) fn run(args: &ListArgs, globals: &Globals) -> Result<(), Stop> {
 
 impl ListArgs {
     async fn read(&self, context: &Context) -> Result<(Vec<Host>, Option<SystemTime>), Stop> {
-        let directory = HostLookup::new(context)?;
-        let source = directory.open().await?;
+        let lookup = HostLookup::new(context)?;
+        let source = lookup.open().await?;
         // Both queries are sent before the first answer: one round trip.
         let (hosts, now) = tokio::join!(self.hosts(&source), source.clock());
         Ok((hosts?, now?))
@@ -105,6 +105,11 @@ impl ListArgs {
             let is_of_dc = self.dc.as_ref().is_none_or(|dc| host.dc == *dc);
             is_of_dc && (wants_retired || host.state != HostState::Retired)
         });
+        if let (Some(query), Some(dc), true) = (&self.host, &self.dc, hosts.is_empty()) {
+            let message = format!("no host that matches `{query}` is in data centre `{dc}`");
+            let hint = format!("`vctl list {query}` shows the data centre of each match");
+            return Err(CliError::new(Exit::NotFound, message).hint(hint).into());
+        }
         order::sort(&mut hosts);
         Ok(hosts)
     }

@@ -8,7 +8,8 @@ use vctl_common::vault::{Auth, Vault};
 use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::config::Method;
-use crate::error::Stop;
+use crate::error::{CliError, Stop};
+use crate::exit_code::Exit;
 use crate::login::{self, CachedToken, Choices, Login, OidcChoices, Registered};
 use crate::rbac;
 use crate::ui::ask;
@@ -20,7 +21,8 @@ use crate::ui::{Screen, notice, time};
 ///
 /// vctl stores the token in `~/.vctl/token`, for this Vault server only. The next commands use it, and renew
 /// it before it expires. The method `oidc` opens a browser on this machine; without a browser use
-/// `--no-browser`, or `--device` if the server supports it.
+/// `--no-browser`, or `--device` if the server supports it. An option of one method implies that method, and is an
+/// error together with another one.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -41,11 +43,11 @@ pub(crate) struct LoginArgs {
     username: Option<String>,
 
     /// Read the password for userpass from standard input
-    #[arg(long, conflicts_with = "token_stdin")]
+    #[arg(long)]
     password_stdin: bool,
 
     /// Read a token from standard input, and cache it
-    #[arg(long, conflicts_with_all = ["username", "password_stdin"])]
+    #[arg(long)]
     token_stdin: bool,
 
     #[command(flatten)]
@@ -61,6 +63,7 @@ pub(crate) struct LoginArgs {
 }
 
 pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
+    let given = args.method()?;
     let loaded = globals.load()?;
     let mut choices = Choices {
         username: args.username.clone(),
@@ -75,7 +78,7 @@ pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
     }
     context::run_without_store(async {
         let login = Login::new(&loaded, globals.interaction());
-        let method = args.method(&login);
+        let method = given.unwrap_or_else(|| login.usual_method());
         let choices = login.usual_choices(method, choices);
         let token = login.log_in(method, &choices).await?;
         rbac::lookup::cache_of_login(&login, &token.display_name);
@@ -93,15 +96,40 @@ pub(crate) fn run(args: &LoginArgs, globals: &Globals) -> Result<(), Stop> {
 }
 
 impl LoginArgs {
-    /// Without `--method`, the other options decide the method.
-    fn method(&self, login: &Login<'_>) -> Method {
-        match self.method {
-            Some(method) => method,
-            None if self.token_stdin => Method::Token,
-            None if self.password_stdin || self.username.is_some() => Method::Userpass,
-            None if self.oidc.is_given() => Method::Oidc,
-            None => login.usual_method(),
+    /// Returns the method of `--method`, or the one that other options imply.
+    ///
+    /// # Errors
+    /// `Usage` if an option belongs to another method: without it, the login could be that of another user.
+    fn method(&self) -> Result<Option<Method>, CliError> {
+        let Some((first, implied)) = self.options_of_a_method().next() else {
+            return Ok(self.method);
+        };
+        let (by, method) = match self.method {
+            Some(method) => ("--method", method),
+            None => (first, implied),
+        };
+        match self.options_of_a_method().find(|(_, of)| *of != method) {
+            None => Ok(Some(method)),
+            Some((option, of)) => {
+                let message = format!(
+                    "`{option}` is for method `{of}`, but `{by}` selects method `{method}`"
+                );
+                let hint = format!("leave out `{option}` or `{by}`");
+                Err(CliError::new(Exit::Usage, message).hint(hint))
+            }
         }
+    }
+
+    /// Returns the given options that belong to one method, with that method.
+    fn options_of_a_method(&self) -> impl Iterator<Item = (&'static str, Method)> {
+        let own = [
+            ("--username", Method::Userpass, self.username.is_some()),
+            ("--password-stdin", Method::Userpass, self.password_stdin),
+            ("--token-stdin", Method::Token, self.token_stdin),
+        ];
+        let own = own.into_iter().filter(|(.., is_given)| *is_given);
+        let own = own.map(|(option, method, _)| (option, method));
+        own.chain(self.oidc.given().map(|option| (option, Method::Oidc)))
     }
 }
 
@@ -135,5 +163,63 @@ async fn register_approle(login: &Login<'_>, token: &CachedToken) {
             ));
         }
         Err(Stop::ReaderGone | Stop::Interrupted | Stop::Child(_)) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::*;
+
+    const METHODS: [(&str, Method); 4] = [
+        ("oidc", Method::Oidc),
+        ("userpass", Method::Userpass),
+        ("approle", Method::AppRole),
+        ("token", Method::Token),
+    ];
+
+    const OPTIONS: [(&[&str], Method); 7] = [
+        (&["--username", "albert"], Method::Userpass),
+        (&["--password-stdin"], Method::Userpass),
+        (&["--token-stdin"], Method::Token),
+        (&["--no-browser"], Method::Oidc),
+        (&["--device"], Method::Oidc),
+        (&["--callback-port", "8250"], Method::Oidc),
+        (&["--role", "sre"], Method::Oidc),
+    ];
+
+    /// Returns the method of a command line, or the exit status of its refusal.
+    fn method(words: &[&str]) -> Result<Option<Method>, Exit> {
+        let command = LoginArgs::augment_args(Command::new("login"));
+        let words = [&["login"], words].concat();
+        let matches = command.try_get_matches_from(words);
+        let matches = matches.map_err(|_| Exit::Usage)?;
+        let args = LoginArgs::from_arg_matches(&matches).unwrap();
+        args.method().map_err(|error| error.exit)
+    }
+
+    #[test]
+    fn an_option_of_another_method_is_refused() {
+        assert_eq!(method(&[]), Ok(None));
+        assert_eq!(method(&["--register"]), Ok(None));
+        for (option, of) in OPTIONS {
+            assert_eq!(method(option), Ok(Some(of)), "{option:?}");
+            for (name, given) in METHODS {
+                let words = [&["--method", name], option].concat();
+                let fits = (given == of).then_some(Some(of));
+                let expected = fits.ok_or(Exit::Usage);
+                assert_eq!(method(&words), expected, "{words:?}");
+            }
+            for (other, of_other) in OPTIONS {
+                let words = [option, other].concat();
+                // These two open no browser here, so they contradict `--device`.
+                let pair = [option[0], other[0]];
+                let contradict = pair.contains(&"--device")
+                    && (pair.contains(&"--no-browser") || pair.contains(&"--callback-port"));
+                let fits = of == of_other && option != other && !contradict;
+                assert_eq!(method(&words).is_ok(), fits, "{words:?}");
+            }
+        }
     }
 }

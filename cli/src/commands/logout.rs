@@ -5,7 +5,8 @@ use vctl_common::vault::{Auth, Vault, VaultError};
 
 use crate::centre::context;
 use crate::centre::globals::Globals;
-use crate::error::Stop;
+use crate::commands::session;
+use crate::error::{CliError, Stop};
 use crate::inventory::cache::{RecentFile, SnapshotFile};
 use crate::login::{Login, db_logins};
 use crate::rbac;
@@ -16,14 +17,16 @@ use crate::ui::notice;
 /// Log out: revoke the token and remove it from this machine
 ///
 /// Vault also revokes the database credentials that were created with the token. If Vault cannot be
-/// reached, vctl removes the token here all the same; in Vault it then expires by itself.
+/// reached, vctl removes the token here all the same; in Vault it then expires by itself. If the file of the
+/// token cannot be read, vctl removes it and exits with status 1.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
   vctl logout           Revoke and remove the token
-  vctl logout --all     Also remove everything else that vctl cached")]
+  vctl logout --all     Also remove cached data, pages and the AppRole")]
 pub(crate) struct LogoutArgs {
-    /// Also remove the token sink, the AppRole of `vctl login --register`, the cached hosts and grants
+    /// Also remove the token sink, the AppRole of `vctl login --register`, the pages of
+    /// `vctl session --open`, the cached hosts and grants, and what is known about Postgres
     #[arg(long)]
     all: bool,
 }
@@ -33,13 +36,18 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
     context::run_without_store(async {
         let login = Login::new(&loaded, Interaction::Never);
         // A token of another server is removed as well, but not sent to this one.
-        let cached = login.cache().read().unwrap_or_default();
-        let ours = login.cached().unwrap_or_default();
-        let vault = ours.as_ref().map(|token| {
+        let (cached, unread) = match login.cache().read_to_revoke() {
+            Ok(token) => (token, None),
+            Err(error) => (None, Some(error)),
+        };
+        let binding = login.binding();
+        let ours = cached.as_ref().filter(|token| token.is_for(&binding));
+        let vault = ours.map(|token| {
             let auth = Auth::Token(token.token.clone());
             Vault::connect(&login.settings().vault, auth)
         });
-        if login.cache().remove()? {
+        let had_token = login.cache().remove()?;
+        if had_token && unread.is_none() {
             match (vault, &cached) {
                 // For example the file of Vault's CA is gone.
                 (Some(Err(error)), _) => not_revoked(&error),
@@ -65,7 +73,7 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
                 )),
                 (None, None) => notice::done("logged out"),
             }
-        } else {
+        } else if !had_token {
             notice::note("you were not logged in");
         }
         if args.all {
@@ -73,9 +81,22 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
             SnapshotFile::in_dir(login.state(), login.settings()).remove()?;
             RecentFile::in_dir(login.state(), login.settings()).remove()?;
             rbac::lookup::remove_cached(login.state())?;
+            session::remove_pages(login.state())?;
         }
-        Ok(())
+        match unread {
+            Some(error) if had_token => Err(still_valid(error).into()),
+            _ => Ok(()),
+        }
     })
+}
+
+/// Returns the error about a token that was removed here without being revoked.
+fn still_valid(mut error: CliError) -> CliError {
+    error.causes.insert(0, error.message);
+    error.message = String::from(
+        "logged out here, but the token was not revoked and expires in Vault by itself",
+    );
+    error.hint("if another user may have the token, ask an administrator of Vault to revoke it")
 }
 
 fn not_revoked(error: &VaultError) {

@@ -48,7 +48,7 @@ pub(crate) struct MigrateArgs {
     wait: u64,
 
     /// Mount path of the SSH CA in Vault [default: key ssh_mount, ssh]
-    #[arg(long, value_name = "MOUNT")]
+    #[arg(long, value_name = "MOUNT", conflicts_with = "status")]
     ssh_mount: Option<String>,
 
     /// Output format

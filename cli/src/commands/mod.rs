@@ -61,14 +61,14 @@ use crate::ui::ask::Interaction;
 
 /// Returns the name of the host that the user chooses, to change it.
 async fn choose_host(context: &Context, interaction: Interaction) -> Result<String, Stop> {
-    let directory = HostLookup::new(context)?;
-    let (hosts, now) = match directory.open().await? {
+    let lookup = HostLookup::new(context)?;
+    let (hosts, now) = match lookup.open().await? {
         HostSource::Cache(_) => return Err(read_only_error().into()),
         live @ HostSource::Postgres(..) => tokio::join!(live.hosts(), live.clock()),
     };
     let known = PickerContext {
         now: now?,
-        recent: directory.recently_used(),
+        recent: lookup.recently_used(),
     };
     Ok(picker::choose(hosts?, &known, interaction).await?.name)
 }

@@ -52,16 +52,12 @@ pub(crate) struct RevokeArgs {
     dry_run: bool,
 
     /// Do not ask for confirmation; needed without a terminal
-    #[arg(long, short, conflicts_with = "dry_run")]
+    #[arg(long, short, requires = "user", conflicts_with = "dry_run")]
     yes: bool,
 
     /// Time to wait for the answers of the hosts
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = wait)]
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration_arg::wait, requires = "user", conflicts_with = "dry_run")]
     wait: Duration,
-}
-
-fn wait(text: &str) -> Result<Duration, String> {
-    duration_arg::within(text, Duration::from_secs(1), Duration::from_hours(24))
 }
 
 pub(crate) fn run(args: &RevokeArgs, globals: &Globals) -> Result<(), Stop> {

@@ -79,8 +79,8 @@ fn placed_scope(text: &str) -> Result<Scope, String> {
 }
 
 /// Prints the scopes that the host accepts now, if they were set.
-pub(super) fn show(host: &str, orders: &TrustSpec, outcome: ScriptOutcome) -> Result<(), Stop> {
-    let Some(scopes) = &orders.scopes else {
+pub(super) fn show(host: &str, spec: &TrustSpec, outcome: ScriptOutcome) -> Result<(), Stop> {
+    let Some(scopes) = &spec.scopes else {
         return Ok(());
     };
     let mut screen = Screen::for_people();

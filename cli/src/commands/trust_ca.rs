@@ -93,7 +93,7 @@ pub(crate) struct TrustCaArgs {
 
     /// Do not ask for confirmation; needed without a terminal if a directory's file sets the
     /// Vault server
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with_all = ["script", "cloud_init"])]
     yes: bool,
 }
 
@@ -103,51 +103,51 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
     let interaction = globals.interaction();
     match &args.host {
         None => context::run_without_store(async {
-            let mut orders = args.orders(&settings).await?;
-            orders.scopes = args.scopes.for_host(None)?;
+            let mut spec = args.spec(&settings).await?;
+            spec.scopes = args.scopes.for_host(None)?;
             if let Some(root) = &args.root {
                 let name = root.display().to_string();
-                args.agreed(&orders, &loaded, interaction, &name).await?;
+                args.agreed(&spec, &loaded, interaction, &name).await?;
             }
-            args.elsewhere(&orders).await
+            args.elsewhere(&spec).await
         }),
         Some(HostSelector::Address { user, addr }) if !args.verify => {
             context::run_without_store(async {
-                let mut orders = args.orders(&settings).await?;
-                orders.scopes = args.scopes.for_host(None)?;
+                let mut spec = args.spec(&settings).await?;
+                spec.scopes = args.scopes.for_host(None)?;
                 let mut to = args.reach.to_address(user, *addr, args.sudo);
-                args.agreed(&orders, &loaded, interaction, &to.name).await?;
-                let (report, outcome) = apply(&mut to, &orders, interaction).await?;
+                args.agreed(&spec, &loaded, interaction, &to.name).await?;
+                let (report, outcome) = apply(&mut to, &spec, interaction).await?;
                 show(&to.name, &report, outcome, RELOADS_SSHD)?;
-                scope_args::show(&to.name, &orders, outcome)
+                scope_args::show(&to.name, &spec, outcome)
             })
         }
         Some(wanted) => context::run(globals, async |context| {
             args.may_record(context, wanted).await?;
-            let mut orders = args.orders(&settings).await?;
-            let directory = HostLookup::new(context)?;
+            let mut spec = args.spec(&settings).await?;
+            let lookup = HostLookup::new(context)?;
             // Without a question, a part of a name could mean another host.
             let naming = if args.yes {
                 Interaction::Never
             } else {
                 interaction
             };
-            let asked = ssh::look_up(&directory, &loaded.config, wanted, naming);
+            let asked = ssh::look_up(&lookup, &loaded.config, wanted, naming);
             let LookedUpHost { plan, grants, .. } = asked.await?;
             gate::require(context, GatedCommand::TrustCa, None, grants).await?;
             let target = &plan.target;
             let is_in_inventory = !matches!(wanted, HostSelector::Address { .. });
-            orders.scopes = args.scopes.for_host(is_in_inventory.then_some(target))?;
+            spec.scopes = args.scopes.for_host(is_in_inventory.then_some(target))?;
             let mut to = match wanted {
                 HostSelector::Address { user, addr } => {
                     args.reach.to_address(user, *addr, args.sudo)
                 }
                 _ => args.reach.destination(&plan, args.sudo)?,
             };
-            args.agreed(&orders, &loaded, interaction, &to.name).await?;
-            let (report, outcome) = apply(&mut to, &orders, interaction).await?;
+            args.agreed(&spec, &loaded, interaction, &to.name).await?;
+            let (report, outcome) = apply(&mut to, &spec, interaction).await?;
             show(&to.name, &report, outcome, RELOADS_SSHD)?;
-            scope_args::show(&to.name, &orders, outcome)?;
+            scope_args::show(&to.name, &spec, outcome)?;
             if args.dry_run {
                 return Ok(());
             }
@@ -164,7 +164,7 @@ pub(crate) fn run(args: &TrustCaArgs, globals: &Globals) -> Result<(), Stop> {
 
 impl TrustCaArgs {
     /// Prints the CAs and their source, and returns the wanted state of trust.
-    async fn orders(&self, vault: &VaultSettings) -> Result<TrustSpec, CliError> {
+    async fn spec(&self, vault: &VaultSettings) -> Result<TrustSpec, CliError> {
         let (source, wanted) = (Source::of(vault), ssh_ca::published(vault).await?);
         source.tell(&wanted);
         let of_vault =
@@ -175,11 +175,11 @@ impl TrustCaArgs {
                 "`vctl ca ssh-rotate` replaces it; `vctl ca ssh-print -o name` lists the CAs",
             ));
         }
-        let mut orders = TrustSpec::new(source, wanted, self.prune.clone());
+        let mut spec = TrustSpec::new(source, wanted, self.prune.clone());
         if self.dry_run {
-            orders.mode = Mode::Plan;
+            spec.mode = Mode::Plan;
         }
-        Ok(orders)
+        Ok(spec)
     }
 
     /// Checks in advance the rights that are needed after the change: to record the trust, and to log in.
@@ -203,16 +203,16 @@ impl TrustCaArgs {
     /// The answer is no; or vctl may not prompt, and a directory's file sets the Vault server.
     async fn agreed(
         &self,
-        orders: &TrustSpec,
+        spec: &TrustSpec,
         loaded: &Loaded,
         interaction: Interaction,
         name: &str,
     ) -> Result<(), Stop> {
-        if self.yes || orders.mode == Mode::Plan {
+        if self.yes || spec.mode == Mode::Plan {
             return Ok(());
         }
         let Some(reason) = interaction.refusal() else {
-            let what = if orders.wanted.len() == 1 {
+            let what = if spec.wanted.len() == 1 {
                 "this CA"
             } else {
                 "these CAs"
@@ -241,10 +241,10 @@ impl TrustCaArgs {
     }
 
     /// Changes an image, or prints the script or user data.
-    async fn elsewhere(&self, orders: &TrustSpec) -> Result<(), Stop> {
-        let script = orders.script();
+    async fn elsewhere(&self, spec: &TrustSpec) -> Result<(), Stop> {
+        let script = spec.script();
         if let Some(root) = &self.root {
-            return on_image(root, orders, &script).await;
+            return on_image(root, spec, &script).await;
         }
         let mut screen = Screen::for_programs();
         if self.cloud_init {
@@ -266,15 +266,15 @@ const DECIDE_THE_CA: [&str; 4] = [
 
 async fn apply(
     to: &mut BootstrapTarget,
-    orders: &TrustSpec,
+    spec: &TrustSpec,
     interaction: Interaction,
 ) -> Result<(ScriptReport, ScriptOutcome), CliError> {
-    let (report, code) = bootstrap::run(to, &orders.script(), interaction).await?;
+    let (report, code) = bootstrap::run(to, &spec.script(), interaction).await?;
     let outcome = report.outcome(&to.name, code)?;
     Ok((report, outcome))
 }
 
-async fn on_image(root: &Path, orders: &TrustSpec, script: &str) -> Result<(), Stop> {
+async fn on_image(root: &Path, spec: &TrustSpec, script: &str) -> Result<(), Stop> {
     let root = root.canonicalize().map_err(|error| {
         let message = format!("cannot read directory `{}`", root.display());
         CliError::new(Exit::NotFound, message).caused_by(&error)
@@ -283,7 +283,7 @@ async fn on_image(root: &Path, orders: &TrustSpec, script: &str) -> Result<(), S
     let (report, code) = image::run(&root, script).await?;
     let outcome = report.outcome(&name, code)?;
     show(&name, &report, outcome, CHANGES_SSHD_CONFIG)?;
-    scope_args::show(&name, orders, outcome)
+    scope_args::show(&name, spec, outcome)
 }
 
 /// Further changes of a plan, in an image and on a host.

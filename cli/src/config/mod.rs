@@ -28,8 +28,7 @@ use vctl_common::tls::Trust;
 pub(crate) use load::{load, load_without_refused, placed};
 pub(crate) use method::Method;
 pub(crate) use problem::TRUST_HINT;
-#[allow(unused_imports, reason = "named by the commands that read it")]
-pub(crate) use rules::DcRule;
+use rules::DcRule;
 pub(crate) use trusted::{DirectoryFile, Setting, TrustState, TrustedFiles};
 
 /// Returns the keys that have a command line option.

@@ -10,10 +10,12 @@ use super::seal::SealStatus;
 use super::server_kind::ServerKind;
 use super::token::Session;
 use super::{Check, CheckResult};
-use super::{clock, config, database, dns, schema, seal, ssh, tcp, tls, token};
+use super::{clock, config, database, dns, schema, seal, ssh, ssh_config, tcp, tls, token};
 use crate::centre::capabilities;
 use crate::config::Loaded;
 use crate::error::CliError;
+use crate::files::state_dir::StateDir;
+use crate::openssh::SocketDir;
 use crate::ui::ask::Interaction;
 
 /// Time limit for revoking the credentials, as for every command.
@@ -36,6 +38,11 @@ pub(crate) async fn run_all(
     let ready = both(&vault.rights, &vault.session).map(|((), session)| session);
     let ready = earlier(&reached).and(ready);
     use_postgres(&site, ready, &vault.seal, runner).await;
+    let _ = runner
+        .check(Check::SshConfig, Ok(()), async |()| {
+            ssh_config::check(&SocketDir::of(&StateDir::find()).config())
+        })
+        .await;
 }
 
 /// Results of the checks of Vault that those of Postgres need.
@@ -85,7 +92,7 @@ async fn reach_vault(
             tcp::check(addresses, "`VCTL_VAULT_ADDR`, and that Vault runs").await
         })
         .await;
-    let believed = runner
+    let tls_verified = runner
         .check(
             Check::VaultTls,
             both(site, &address),
@@ -99,9 +106,11 @@ async fn reach_vault(
         )
         .await;
     let seal = runner
-        .check(Check::Seal, both(site, &believed), async |(site, ())| {
-            seal::check(&site.settings.vault).await
-        })
+        .check(
+            Check::Seal,
+            both(site, &tls_verified),
+            async |(site, ())| seal::check(&site.settings.vault).await,
+        )
         .await;
     let _ = runner
         .check(Check::Clock, earlier(&seal), async |seal| {

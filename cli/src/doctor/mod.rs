@@ -16,6 +16,7 @@ mod schema;
 mod server_kind;
 pub(crate) mod seal;
 pub(crate) mod ssh;
+mod ssh_config;
 mod tcp;
 mod tls;
 pub(crate) mod token;
@@ -47,11 +48,12 @@ pub(crate) enum Check {
     DbLogin,
     DbClock,
     Schema,
+    SshConfig,
 }
 
 impl Check {
     /// All checks in the order of the report.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Config,
         Self::VaultDns,
         Self::VaultTcp,
@@ -67,6 +69,7 @@ impl Check {
         Self::DbLogin,
         Self::DbClock,
         Self::Schema,
+        Self::SshConfig,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -86,6 +89,7 @@ impl Check {
             Self::DbLogin => "db login",
             Self::DbClock => "db clock",
             Self::Schema => "schema",
+            Self::SshConfig => "ssh config",
         }
     }
 }

@@ -81,7 +81,7 @@ struct ProbeJson<'a> {
 
 pub(crate) fn write_for_programs(
     out: &mut dyn Write,
-    form: OutputFormat,
+    format: OutputFormat,
     reports: &[CheckReport],
 ) -> io::Result<()> {
     let probes = reports.iter().map(|report| {
@@ -106,7 +106,7 @@ pub(crate) fn write_for_programs(
         version: VERSION,
         probes: probes.collect(),
     };
-    crate::ui::json::write_in(out, form, &page)
+    crate::ui::json::write_in(out, format, &page)
 }
 
 #[cfg(test)]

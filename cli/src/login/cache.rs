@@ -123,6 +123,15 @@ impl Token {
     }
 }
 
+/// The reason why the file of the token has no usable token.
+#[derive(Debug, thiserror::Error)]
+enum TokenFileError {
+    #[error(transparent)]
+    Unreadable(ReadError),
+    #[error("the file does not contain a token of vctl")]
+    Damaged,
+}
+
 /// The file of the token.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenCache {
@@ -152,16 +161,39 @@ impl TokenCache {
         if let Some(token) = &*self.unwritten() {
             return Ok(Some(token.clone()));
         }
-        match private_file::read(&self.path) {
-            Ok(text) => Ok(serde_json::from_slice(text.expose()).ok()),
-            Err(ReadError::Absent) => Ok(None),
+        match self.read_file() {
+            Ok(token) => Ok(token),
+            Err(TokenFileError::Damaged) => Ok(None),
             // A read error of the disk or file server counts as a missing token.
-            Err(ReadError::Io(error)) => {
+            Err(TokenFileError::Unreadable(ReadError::Io(error))) => {
                 let path = self.path.display();
                 notice::note_once(&format!("cannot read the token in `{path}`: {error}"));
                 Ok(None)
             }
-            Err(error) => Err(self.unusable(&error)),
+            Err(TokenFileError::Unreadable(error)) => Err(self.unusable(&error)),
+        }
+    }
+
+    /// Like [`read`](Self::read), but a damaged or unreadable file is an error: its token cannot be revoked.
+    pub(crate) fn read_to_revoke(&self) -> Result<Option<CachedToken>, CliError> {
+        if let Some(token) = &*self.unwritten() {
+            return Ok(Some(token.clone()));
+        }
+        self.read_file().map_err(|error| {
+            let message = format!("the token in `{}` could not be read", self.path.display());
+            CliError::new(Exit::Failure, message).caused_by(&error)
+        })
+    }
+
+    fn read_file(&self) -> Result<Option<CachedToken>, TokenFileError> {
+        match private_file::read(&self.path) {
+            Ok(text) => match serde_json::from_slice(text.expose()) {
+                Ok(token) => Ok(Some(token)),
+                // The error of the parser could quote the token.
+                Err(_) => Err(TokenFileError::Damaged),
+            },
+            Err(ReadError::Absent) => Ok(None),
+            Err(error) => Err(TokenFileError::Unreadable(error)),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the last connections showed about the Postgres server: `~/.vctl/db-server`.
+//! Properties of the Postgres server from the last connections: `~/.vctl/db-server`.
 //!
 //! The file contains no secret, and a wrong one costs a connection. So it belongs to no token, and is not locked.
 
@@ -12,7 +12,7 @@ use vctl_common::pg::Shortcuts;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
 
-const FILE: &str = "db-server";
+pub(super) const FILE: &str = "db-server";
 
 /// Version of the format. A file of another version counts as missing.
 const VERSION: u32 = 2;
@@ -63,7 +63,7 @@ pub(super) fn read(state: &StateDir, database: &str) -> Shortcuts {
     known(state).shortcuts(database, Timestamp::now())
 }
 
-/// Keeps what `change` makes of it. A failure costs later commands some round trips, and this one nothing.
+/// Stores the result of `change`. After a failure later commands need more round trips.
 pub(super) fn change(state: &StateDir, database: &str, change: &dyn Fn(Shortcuts) -> Shortcuts) {
     let now = Timestamp::now();
     let mut known = known(state);

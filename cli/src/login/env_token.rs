@@ -38,9 +38,20 @@ pub(super) fn refused(method: Method, error: VaultError) -> Stop {
 
 /// Prints a note if `VAULT_TOKEN` takes precedence over the new login.
 pub(crate) fn note_if_env_token_wins() {
-    if env::var_os("VAULT_TOKEN").is_some_and(|token| !token.is_empty()) {
+    if is_set() {
         notice::note(
             "`VAULT_TOKEN` is set and takes precedence over this login: unset it to use the login",
         );
     }
+}
+
+/// Prints a note if `VAULT_TOKEN` is set, for a command that keeps the login valid.
+pub(crate) fn note_if_env_token_is_ignored() {
+    if is_set() {
+        notice::note("`VAULT_TOKEN` is ignored: this command uses the token of `vctl login`");
+    }
+}
+
+fn is_set() -> bool {
+    env::var_os("VAULT_TOKEN").is_some_and(|token| !token.is_empty())
 }

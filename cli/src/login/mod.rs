@@ -41,7 +41,7 @@ use crate::ui::ask::{self, Interaction};
 pub(crate) use approle::AppRoleIds;
 pub(crate) use cache::{CachedToken, Token, TokenCache, TokenLock, VaultScope};
 use env_token::env_token;
-pub(crate) use env_token::note_if_env_token_wins;
+pub(crate) use env_token::{note_if_env_token_is_ignored, note_if_env_token_wins};
 use last_method::LastLogin;
 pub(crate) use life::TokenAction;
 pub(crate) use oidc::OidcChoices;
@@ -163,10 +163,15 @@ impl<'a> Login<'a> {
         if let Some(token) = env_token()? {
             return Ok(Token::FromEnv(token));
         }
+        Ok(Token::Cached(Box::new(self.valid_login().await?)))
+    }
+
+    /// Like [`valid_token`](Self::valid_token), without the token of the environment.
+    pub(crate) async fn valid_login(&self) -> Result<CachedToken, Stop> {
         if let Some(token) = self.cached()?
             && token.life.next(Timestamp::now()) == TokenAction::Use
         {
-            return Ok(Token::Cached(Box::new(token)));
+            return Ok(token);
         }
         self.fresh_token().instrument(spans::auth()).await
     }
@@ -184,28 +189,27 @@ impl<'a> Login<'a> {
     }
 
     /// Renews or replaces the cached token if necessary. A lock ensures that only one process of a user does so.
-    async fn fresh_token(&self) -> Result<Token, Stop> {
+    async fn fresh_token(&self) -> Result<CachedToken, Stop> {
         let lock = self.lock().await?;
         // Another process may have renewed it during the wait for the lock.
         if let Some(token) = self.cached()? {
             match token.life.next(Timestamp::now()) {
-                TokenAction::Use => return Ok(Token::Cached(Box::new(token))),
+                TokenAction::Use => return Ok(token),
                 TokenAction::Renew => match self.renew(&token).await {
-                    Ok(Renewed::Extended(renewed)) => return Ok(Token::Cached(Box::new(renewed))),
+                    Ok(Renewed::Extended(renewed)) => return Ok(renewed),
                     Ok(Renewed::AtMaxTtl | Renewed::Invalid) => {}
                     // If the server is unreachable, the rest of the lifetime is used.
                     Err(Stop::Error(error))
                         if error.exit.is_transient() && !token.life.is_over(Timestamp::now()) =>
                     {
-                        return Ok(Token::Cached(Box::new(token)));
+                        return Ok(token);
                     }
                     Err(other) => return Err(other),
                 },
                 TokenAction::Replace => {}
             }
         }
-        let token = self.replace(&lock).await?;
-        Ok(Token::Cached(Box::new(token)))
+        self.replace(&lock).await
     }
 
     /// Prevents other vctl processes of this user from renewing or logging in at the same time.

@@ -54,7 +54,7 @@ pub(crate) fn write_table(
 
 pub(crate) fn write_for_programs(
     out: &mut impl Write,
-    form: OutputFormat,
+    format: OutputFormat,
     standings: &[MigrationStatus],
 ) -> io::Result<()> {
     #[derive(Serialize)]
@@ -71,7 +71,7 @@ pub(crate) fn write_for_programs(
         up_to_date: standings.iter().all(|s| s.state == MigrationState::Applied),
         migrations: standings,
     };
-    crate::ui::json::write_in(out, form, &schema)
+    crate::ui::json::write_in(out, format, &schema)
 }
 
 #[cfg(test)]

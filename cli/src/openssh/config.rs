@@ -1,6 +1,7 @@
 //! The lines of ssh_config(5) that make OpenSSH use vctl.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use vctl_common::foreign_file::{self, Pipes};
 
@@ -71,6 +72,21 @@ Host {}
         text: blocks.concat(),
         left_out: left_out.iter().map(|host| &*host.name).collect(),
     })
+}
+
+/// Returns the vctl program that the lines of a file run; `None` if it has no lines of hosts.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn program(file: &Path) -> io::Result<Option<PathBuf>> {
+    let text = foreign_file::read(file, MOST, Pipes::Refused)?;
+    let text = String::from_utf8_lossy(&text);
+    let mut commands = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("ProxyCommand '"));
+    // All blocks have the same one.
+    let path = commands.find_map(|command| command.split_once('\''));
+    Ok(path.map(|(path, _)| PathBuf::from(path)))
 }
 
 /// Returns whether a file with such lines has a host.

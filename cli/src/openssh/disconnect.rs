@@ -22,7 +22,7 @@ const REASON_MAX: usize = 400;
 /// Time limit for an `ssh` that is stopped or hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What `ssh` has received from the host so far.
+/// Messages that `ssh` has received from the host so far.
 #[derive(Debug, Default)]
 pub(crate) struct SshProgress(AtomicU8);
 

@@ -23,7 +23,7 @@ mod known_hosts;
 pub(crate) mod without_include;
 
 pub(crate) use agent_mux::{Ending, run as run_agent_mux};
-pub(crate) use config::{Paths, is_about, render};
+pub(crate) use config::{Paths, is_about, program, render};
 pub(crate) use disconnect::SshProgress;
 pub(crate) use fd_pass::{hand_over, is_wanted as passes_descriptor};
 pub(crate) use include::Include;

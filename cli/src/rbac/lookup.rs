@@ -55,19 +55,15 @@ pub(crate) async fn of_client(context: &Context, client: &Client) -> LookedUpGra
 
 /// Returns the grants through a connection of their own, for a command that needs Postgres for nothing else.
 pub(crate) async fn with_role(context: &Context, role: DbRole) -> LookedUpGrants {
-    let asked = async {
-        let pool: Pool = context.pool(role).map_err(|stop| match stop {
-            Stop::Error(error) => Err(error),
-            _ => Err(CliError::new(Exit::Failure, "cannot connect to Postgres")),
-        })?;
-        let client = notice::waiting(pool.get()).await.map_err(Ok)?;
-        store::caller_grants(&client).await.map_err(Ok)
+    let pool: Pool = context.pool(role).map_err(|stop| match stop {
+        Stop::Error(error) => error,
+        _ => CliError::new(Exit::Failure, "cannot connect to Postgres"),
+    })?;
+    let answer = async {
+        let client = notice::waiting(pool.get()).await?;
+        store::caller_grants(&client).await
     };
-    match asked.await {
-        Ok(grants) => of_answer(context, Ok(grants)).await,
-        Err(Ok(error)) => of_answer(context, Err(error)).await,
-        Err(Err(error)) => Err(error),
-    }
+    of_answer(context, answer.await).await
 }
 
 /// Returns the grants that Postgres answered, and caches them. During an outage, returns the cached grants.

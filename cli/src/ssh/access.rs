@@ -311,7 +311,7 @@ impl<'a> AccessLog<'a> {
 
     /// Returns the host lookup, with the connection that also writes the row: creating a login takes most of the time of
     /// a short `vctl ssh`, and statements of both share a round trip.
-    pub(crate) fn directory(&self) -> HostLookup<'a> {
+    pub(crate) fn host_lookup(&self) -> HostLookup<'a> {
         HostLookup::with_connection(self.context, DbRole::AuditWriter, self.connection())
     }
 

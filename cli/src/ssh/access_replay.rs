@@ -21,7 +21,7 @@ const BATCH: usize = 64;
 /// Time after which no further transaction begins: the user waits for it. The next `vctl ssh` sends the others.
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// What happens to the file of an access.
+/// Decision about the file of an access.
 #[derive(Debug, PartialEq)]
 enum Fate {
     Send(StoredAccess),

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const REVOKED: &str = "revokedhostkeys";
 const KNOWN: [&str; 2] = ["userknownhostsfile", "globalknownhostsfile"];
 
-/// What ssh_config says about the keys of one host.
+/// Host-key settings of ssh_config for one host.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ConfigFiles {
     /// Files with known keys, beside the default ones.

@@ -1,4 +1,4 @@
-//! What every route of a connection needs: known keys, the access log, certificates.
+//! Inputs that all routes of a connection share: known keys, the access log, certificates.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::exit_code::Exit;
 use crate::ssh_ca::user_certificate::{Credential, Extensions, UserCertificateRequest};
 use crate::ui::notice;
 
-/// What every route needs to connect.
+/// Inputs of every route.
 pub(crate) struct ConnectContext<'a> {
     pub(crate) keys: HostKeys<'a>,
     pub(crate) access: &'a AccessLog<'a>,

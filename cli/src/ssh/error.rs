@@ -34,7 +34,7 @@ impl fmt::Display for ConnectStep {
 pub(crate) enum ConnectionError {
     #[error(transparent)]
     Failed(#[from] russh::Error),
-    /// What ended it, if that is known.
+    /// Cause of the end, if known.
     #[error("{0}")]
     Ended(String),
 }

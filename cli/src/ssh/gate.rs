@@ -58,7 +58,8 @@ impl<E: Into<Stop>> From<E> for NoPlan {
 /// Finds the host and the routes to it, and checks that the user may log in to it as the user of the destination.
 ///
 /// # Errors
-/// No host, or several; or the user has no grant for it. A refusal has a row in the access log.
+/// `NotFound` if no host or several hosts match; `Permission` if no grant covers the host. A refusal has a row in the
+/// access log.
 pub(crate) async fn plan(
     access: &AccessLog<'_>,
     config: &Config,
@@ -79,17 +80,17 @@ pub(super) async fn find(
     interaction: Interaction,
 ) -> Result<PermittedHost, NoPlan> {
     destination.check()?;
-    let directory = access.directory();
+    let lookup = access.host_lookup();
     let wanted = destination.wanted();
-    let found = target::look_up(&directory, config, &wanted, interaction).await?;
-    access.note_lookup(&directory);
+    let found = target::look_up(&lookup, config, &wanted, interaction).await?;
+    access.note_lookup(&lookup);
     let LookedUpHost {
         mut plan,
         hosts,
         grants,
     } = found;
     complete(&mut plan, destination, grants.as_ref().ok());
-    let context = directory.context();
+    let context = lookup.context();
     let target = scoped(&plan);
     match gate::require(context, GatedCommand::Ssh, Some(&target), grants).await {
         Ok(()) => Ok(PermittedHost { plan, hosts }),

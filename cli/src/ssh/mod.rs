@@ -1,10 +1,16 @@
 //! `vctl ssh`: connects to a host, runs a command there, and records the access.
 //!
-//! In this order: [`destination`] parses the argument; [`target`] finds the host and its jump hosts ([`route_plan`]);
-//! [`gate`] checks the grants of the user; [`early_connection`] meanwhile connects by the [`cached_plan`], which waits for the
-//! [`confirmation`]; [`connect`] tries the routes; [`dial`] and [`hop`] connect; [`host_key`] verifies the host; [`access`] writes the access-log row before
-//! a certificate is offered; [`session`] and [`forward`] use the connection. [`tcp_transport`] connects for a client
-//! that logs in by itself.
+//! 1. [`destination`] parses the argument.
+//! 2. [`target`] finds the host and its jump hosts: the [`route_plan`].
+//! 3. [`gate`] checks the grants of the user. Meanwhile [`early_connection`] connects by the [`cached_plan`] and waits for
+//!    the [`confirmation`].
+//! 4. [`connect`] tries the routes through [`dial`] and [`hop`], with [`client_config`] and [`deadlines`].
+//! 5. [`host_key`] verifies the host.
+//! 6. [`access`] writes the row of the access log before a certificate is offered.
+//! 7. [`first_channel`], [`session`] and [`forward`] use the connection.
+//! 8. [`access_end`] completes the row.
+//!
+//! [`tcp_transport`] connects for a client that logs in by itself.
 
 mod destination;
 mod target;

@@ -94,14 +94,14 @@ pub(crate) struct LookedUpHost {
 ///
 /// Does not check the grants: [`plan`](super::gate::plan) does, for every login with a certificate.
 pub(crate) async fn look_up(
-    directory: &HostLookup<'_>,
+    lookup: &HostLookup<'_>,
     config: &Config,
     wanted: &HostSelector,
     interaction: Interaction,
 ) -> Result<LookedUpHost, Stop> {
     // The connection is returned to the pool while the user chooses.
-    let configured = directory.ssh_mount();
-    let context = directory.context();
+    let configured = lookup.ssh_mount();
+    let context = lookup.context();
     let (host, mount, grants) = match wanted {
         HostSelector::Address { user, addr } => {
             let name = address_name(*addr);
@@ -110,7 +110,7 @@ pub(crate) async fn look_up(
                 host: &name,
                 user,
             };
-            let (mount, grants) = without_inventory(directory, &scoped).await;
+            let (mount, grants) = without_inventory(lookup, &scoped).await;
             let mount = mount.as_deref().unwrap_or(configured);
             let target = address_target(config, user, *addr, mount);
             return Ok(LookedUpHost {
@@ -120,7 +120,7 @@ pub(crate) async fn look_up(
             });
         }
         HostSelector::Any => {
-            let source = directory.open().await?;
+            let source = lookup.open().await?;
             let (hosts, mount, now, grants) = tokio::join!(
                 source.hosts(),
                 source.signing_mount(configured),
@@ -132,7 +132,7 @@ pub(crate) async fn look_up(
             hosts.retain(|host| host.state != HostState::Retired);
             let known = PickerContext {
                 now: now?,
-                recent: directory.recently_used(),
+                recent: lookup.recently_used(),
             };
             let host = picker::choose(hosts, &known, interaction).await?;
             (host, mount?, grants)
@@ -140,7 +140,7 @@ pub(crate) async fn look_up(
         HostSelector::Part(query)
         | HostSelector::PartForCommand(query)
         | HostSelector::Exact(query) => {
-            let source = directory.open().await?;
+            let source = lookup.open().await?;
             // One round trip: the connection sends all queries before it waits.
             let (found, mount, now, grants) = tokio::join!(
                 source.find(query),
@@ -154,7 +154,7 @@ pub(crate) async fn look_up(
             let host = if parts && found.len() > 1 {
                 let known = PickerContext {
                     now: now?,
-                    recent: directory.recently_used(),
+                    recent: lookup.recently_used(),
                 };
                 picker::choose(found, &known, interaction).await?
             } else {
@@ -168,11 +168,11 @@ pub(crate) async fn look_up(
         }
     };
     if interaction == Interaction::Allowed {
-        directory.record_use(&host.name);
+        lookup.record_use(&host.name);
     }
     let route = match host.jump_via {
         None => Route { hops: vec![host] },
-        Some(_) => directory.open().await?.route(&host.name).await?,
+        Some(_) => lookup.open().await?.route(&host.name).await?,
     };
     let Some(plan) = plan_of(&route, &mount, config) else {
         return Err(CliError::new(
@@ -217,12 +217,12 @@ pub(super) fn address_target(config: &Config, user: &str, addr: SocketAddr, moun
 /// also works without the database: the address is known, and the grants may be cached. A slow database is awaited
 /// unless the cached grants permit the login.
 async fn without_inventory(
-    directory: &HostLookup<'_>,
+    lookup: &HostLookup<'_>,
     target: &rbac::scope::Target<'_>,
 ) -> (Option<String>, LookedUpGrants) {
-    let (context, configured) = (directory.context(), directory.ssh_mount());
+    let (context, configured) = (lookup.context(), lookup.ssh_mount());
     let asked = async {
-        let client = directory.connect().await?;
+        let client = lookup.connect().await?;
         let (mount, grants) = tokio::join!(
             ssh_ca::store::signing_mount(&client, configured),
             rbac::store::caller_grants(&client)
@@ -238,7 +238,7 @@ async fn without_inventory(
         let command = GatedCommand::Ssh;
         let cached = grants_lookup::cached_permitting(context, command, target, &slow).await;
         if let Some(grants) = cached {
-            directory.note_away();
+            lookup.note_away();
             return (None, Ok(grants));
         }
         asked.await

@@ -103,12 +103,12 @@ const COLUMNS: [&str; 15] = [
 /// Writes in a format for programs; does nothing for the other formats.
 pub(crate) fn write_for_programs(
     out: &mut dyn Write,
-    form: OutputFormat,
+    format: OutputFormat,
     lines: &[StatusLine],
     facts: &Facts,
 ) -> io::Result<()> {
     let status = StatusJson::of(lines, facts);
-    match form {
+    match format {
         OutputFormat::Table | OutputFormat::Wide => Ok(()),
         OutputFormat::Json => json::write(out, &status),
         OutputFormat::Jsonl => json::write_as_line(out, &status),
@@ -200,7 +200,7 @@ mod tests {
             hosts: Some(3),
             ..Facts::default()
         };
-        let shown = |form| rendered(|out| write_for_programs(out, form, &lines(), &facts));
+        let shown = |format| rendered(|out| write_for_programs(out, format, &lines(), &facts));
         for text in [shown(OutputFormat::Json), shown(OutputFormat::Jsonl)] {
             let document = serde_json::from_str(&text).unwrap();
             schema::assert_fits(schema::OF_STATUS, None, &document);

@@ -183,9 +183,9 @@ pub(crate) async fn waiting<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Prints the error of a command.
-pub(crate) fn error(error: &CliError, reader: ErrorFormat) {
+pub(crate) fn error(error: &CliError, format: ErrorFormat) {
     let mut stderr = stderr();
-    if reader == ErrorFormat::Json {
+    if format == ErrorFormat::Json {
         let _ = json::write_error(&mut stderr, error);
         return;
     }

@@ -167,6 +167,16 @@ fn an_untrusted_file_is_refused_by_key() {
 }
 
 #[test]
+fn the_format_of_the_settings_is_refused_for_a_subcommand() {
+    let place = with_file("db_name: theirs\n");
+    let output = place
+        .vctl(&["config", "-o", "json", "trust", "--yes"])
+        .output();
+    assert_eq!(output.unwrap().status.code(), Some(2));
+    assert!(!place.shown()["db_name"]["refused"].is_null());
+}
+
+#[test]
 fn trust_ends_with_a_changed_byte_or_place() {
     let place = with_file("db_name: theirs\n");
     let is_trusted = || place.shown()["db_name"]["refused"].is_null();

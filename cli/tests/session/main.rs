@@ -66,6 +66,25 @@ fn each_person_is_shown_with_their_own_commands() {
 }
 
 #[test]
+fn a_variable_names_the_spool_only_for_local() {
+    let mut spool = Spool::new();
+    session(&mut spool, "alice", 11, "ca-a", "whoami");
+    let vctl = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vctl"));
+        let command = command.args(args).env("VCTL_TRUSTED_CA_KEYS", "/dev/null");
+        command
+            .env("VCTL_SPOOL_DIR", spool.path())
+            .output()
+            .unwrap()
+    };
+    assert!(stdout(&vctl(&["session", "--local", "11"])).contains("whoami"));
+    let option = ["session", "11", "--spool", spool.path().to_str().unwrap()];
+    let refused = vctl(&option);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(stderr(&refused).contains("--local"), "{refused:?}");
+}
+
+#[test]
 fn a_session_id_names_one_session_of_a_serial() {
     let mut spool = Spool::new();
     let first = session(&mut spool, "alice", 11, "ca-a", "first");
@@ -201,6 +220,7 @@ fn each_failure_has_an_exit_code_and_a_hint() {
     fails(&["0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90"], 66, &["hint:"]);
     fails(&["0"], 2, &["serial"]);
     fails(&["11", "--list"], 2, &["cannot be used with"]);
+    fails(&["11", "-n", "2"], 2, &["`--limit` is for lists"]);
     fails(&["11", "--tree", "--json"], 2, &["cannot be used with"]);
 
     let missing = vctl(&spool.path().join("none"), &[]).output().unwrap();

@@ -173,6 +173,9 @@ fn hosts_are_grouped_for_people_and_complete_for_programs() {
     assert!(inventory.shows(&["ls", "--all"]).contains("gone"));
     assert_eq!(inventory.names(&["list", "--dc", "incheon"]), ["far"]);
     assert_eq!(inventory.names(&["list", "--dc", "inch"]), [""; 0]);
+    let (code, said) = inventory.fails(&["list", "far", "--dc", "seoul"]);
+    assert_eq!(code, Some(66), "{said}");
+    assert!(said.contains("no host that matches `far`"), "{said}");
 
     let json = inventory.shows(&["list", "-o", "json"]);
     let document: Value = serde_json::from_str(&json).unwrap();

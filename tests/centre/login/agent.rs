@@ -115,6 +115,21 @@ fn logging_out_removes_the_token_from_sinks() {
 }
 
 #[test]
+fn a_sink_never_holds_the_token_of_the_environment() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let workstation = Workstation::new(centre);
+    let ids = machine(centre, "agent-environment", 3600, 7200);
+    let mut command = of_machine(&workstation, &ids, &["--once"]);
+    let output = command.env("VAULT_TOKEN", "hvs.stale").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(sink(&workstation), Some(workstation.token()));
+    assert!(said.contains("`VAULT_TOKEN` is ignored"), "{said}");
+}
+
+#[test]
 fn a_sink_keeps_its_owner_and_overwrites_nothing_else() {
     let Some(centre) = Centre::shared() else {
         return;

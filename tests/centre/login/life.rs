@@ -178,6 +178,36 @@ fn a_revoked_token_differs_from_a_missing_policy() {
 }
 
 #[test]
+fn a_token_that_cannot_be_read_is_not_reported_as_revoked() {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let workstation = Workstation::new(centre);
+    let password = person(centre, "life-unread", 3600, 7200);
+    let file = workstation.home(".vctl/token");
+    for (damage, why) in [
+        (None, "other users can write the file"),
+        (Some("junk"), "does not contain a token"),
+        (Some(""), "does not contain a token"),
+    ] {
+        log_in(&workstation, "life-unread", &password);
+        match damage {
+            Some(text) => fs::write(&file, text).unwrap(),
+            None => fs::set_permissions(&file, Permissions::from_mode(0o660)).unwrap(),
+        }
+        let said = workstation.run(&["logout"]);
+        assert_eq!(said.code, 1, "{why}: {said:?}");
+        assert!(said.stderr.contains("was not revoked"), "{why}: {said:?}");
+        assert!(said.stderr.contains(why), "{why}: {said:?}");
+        assert!(!file.exists(), "{why}");
+        assert_eq!(workstation.run(&["logout"]).code, 0, "{why}");
+    }
+}
+
+#[test]
 fn logging_out_ends_the_token_at_the_server_and_here() {
     let Some(centre) = Centre::shared() else {
         return;

@@ -208,6 +208,37 @@ fn a_stored_approle_logs_in_without_a_person() {
     assert_eq!(left, ["token.lock"]);
 }
 
+#[test]
+fn logging_out_of_all_leaves_no_page_and_no_cache() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let workstation = Workstation::new(centre);
+    let state = workstation.home(".vctl");
+    for dir in ["", "pages", "spool"] {
+        fs::create_dir(state.join(dir)).unwrap();
+    }
+    for file in [
+        "pages/0193f3a1-7c4e-7d61-9f0a-2b5c6d7e8f90.html",
+        "db-server",
+        "recent.json",
+        "inventory.json",
+        "grants.json",
+        "last-login",
+        "token-sink",
+        "mcp_known_hosts",
+        "spool/0193f3a1.access",
+    ] {
+        fs::write(state.join(file), "x").unwrap();
+    }
+    assert_eq!(workstation.run(&["logout", "--all"]).code, 0);
+    let left = fs::read_dir(&state).unwrap();
+    let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    // Trust in hosts is no cache, and the access log still lacks the rows in the spool.
+    assert_eq!(left, ["mcp_known_hosts", "spool"]);
+}
+
 /// Disables the entity of the user that is logged in at this workstation.
 fn disable(workstation: &Workstation<'_>) {
     let me = workstation.asked_of(&workstation.token());

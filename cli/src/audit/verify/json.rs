@@ -25,7 +25,7 @@ struct DocumentJson<'a> {
     compared: CountsJson,
     outside: CountsJson,
     host_certificates: u64,
-    /// What the audit log may not have, or what was not compared.
+    /// Notes: records that the audit log may lack, and records that were not compared.
     notes: Vec<String>,
     exception_counts: Vec<KindJson>,
     exceptions: Vec<ExceptionJson<'a>>,

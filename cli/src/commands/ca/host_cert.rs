@@ -71,8 +71,8 @@ pub(super) fn run(args: &HostCertArgs, globals: &Globals) -> Result<(), Stop> {
         // Before Vault signs: a rotation must know every host certificate.
         let client = context.connect_as(DbRole::Rw).await?;
         let wanted = HostSelector::Exact(args.host.clone());
-        let directory = HostLookup::new(context)?;
-        let plan = ssh::look_up(&directory, &loaded.config, &wanted, interaction);
+        let lookup = HostLookup::new(context)?;
+        let plan = ssh::look_up(&lookup, &loaded.config, &wanted, interaction);
         let plan = plan.await?.plan;
         let key = args.key(&plan, interaction).await?;
         let name = &plan.target.name;

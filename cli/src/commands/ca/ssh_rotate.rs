@@ -80,7 +80,7 @@ pub(super) struct SshRotateArgs {
     yes: bool,
 
     /// Number of hosts to connect to at the same time
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64), conflicts_with = "plan")]
     parallel: u16,
 
     /// Output format of `--plan`

@@ -171,9 +171,9 @@ async fn decide(
     let info = context.vault().lookup_self().await?;
     let mut certificates = Vec::new();
     let grant = if let Some(destination) = destination {
-        let directory = HostLookup::new(context)?;
+        let lookup = HostLookup::new(context)?;
         let wanted = destination.wanted();
-        let found = ssh::look_up(&directory, &loaded.config, &wanted, Interaction::Never).await?;
+        let found = ssh::look_up(&lookup, &loaded.config, &wanted, Interaction::Never).await?;
         let mut host = found.plan.target;
         if let Some(user) = destination.user() {
             user.clone_into(&mut host.user);

@@ -1,6 +1,9 @@
 //! The arguments of `vctl session`.
 
+use std::env;
 use std::path::PathBuf;
+
+use clap::ValueHint;
 
 use super::end::EndArgs;
 use super::export::ExportArgs;
@@ -37,6 +40,7 @@ Examples:
   vctl session export --follow              Send events to a SIEM
   vctl session --local                      Read the records of this host
   vctl session 7341 -o json | jq            For programs: docs/session-json.md")]
+#[command(group(clap::ArgGroup::new("events").multiple(true).args(["named", "follow", "grep", "path", "exit", "failed", "root"])))]
 pub(crate) struct SessionArgs {
     #[command(subcommand)]
     pub(super) command: Option<SessionCommand>,
@@ -47,7 +51,7 @@ pub(crate) struct SessionArgs {
     pub(super) named: Option<SessionName>,
 
     /// List sessions; the default without a serial or id
-    #[arg(long, conflicts_with = "named")]
+    #[arg(long, conflicts_with_all = ["named", "grep", "path", "exit", "failed", "root"])]
     list: bool,
 
     /// List the sessions that run now, on all hosts, with the last command of each
@@ -76,19 +80,16 @@ pub(crate) struct SessionArgs {
     #[arg(long)]
     pub(super) local: bool,
 
-    /// Directory of the spool
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "VCTL_SPOOL_DIR",
-        default_value = "/var/lib/vctl/spool"
-    )]
-    pub(super) spool: PathBuf,
+    // Not `env` of clap: an option needs `--local`, and a variable does not. clap ignores `requires` beside an argument
+    // that conflicts with `--local`.
+    /// With `--local`: directory of the spool [env: VCTL_SPOOL_DIR] [default: /var/lib/vctl/spool]
+    #[arg(long, value_name = "DIR", requires = "local", conflicts_with_all = ["live", "host"], value_hint = ValueHint::DirPath)]
+    spool: Option<PathBuf>,
 
-    /// With `--local`: file of trusted user CAs, to verify names [default:
-    /// `TrustedUserCAKeys` of `sshd -T`]
-    #[arg(long, value_name = "FILE", env = "VCTL_TRUSTED_CA_KEYS")]
-    pub(super) trusted_ca_keys: Option<PathBuf>,
+    /// With `--local`: file of trusted user CAs, to verify names [env: VCTL_TRUSTED_CA_KEYS]
+    /// [default: `TrustedUserCAKeys` of `sshd -T`]
+    #[arg(long, value_name = "FILE", requires = "local", conflicts_with_all = ["live", "host"], value_hint = ValueHint::FilePath)]
+    trusted_ca_keys: Option<PathBuf>,
 
     /// Show processes as a tree, children below their parents
     #[arg(long, requires = "named", conflicts_with_all = ["json", "follow"])]
@@ -126,18 +127,18 @@ pub(crate) struct SessionArgs {
 
     /// Also show programs that sshd and PAM ran at login and logout. JSON always contains them
     /// in `login_events`
-    #[arg(long)]
+    #[arg(long, requires = "events")]
     pub(super) login_work: bool,
 
-    /// Maximum number of sessions; 0 lists all
-    #[arg(
-        long,
-        short = 'n',
-        value_name = "N",
-        default_value_t = 20,
-        conflicts_with = "follow"
-    )]
-    pub(super) limit: usize,
+    /// Maximum number of sessions; 0 lists all [default: 20]
+    #[arg(long, short = 'n', value_name = "N", conflicts_with = "follow")]
+    limit: Option<usize>,
+}
+
+/// Returns the path in an environment variable.
+fn path_of(variable: &str) -> Option<PathBuf> {
+    let path = env::var_os(variable).filter(|path| !path.is_empty());
+    path.map(PathBuf::from)
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -147,6 +148,32 @@ pub(super) enum SessionCommand {
 }
 
 impl SessionArgs {
+    /// Returns the directory of the spool.
+    pub(super) fn spool(&self) -> PathBuf {
+        let given = self.spool.clone();
+        let spool = given.or_else(|| path_of("VCTL_SPOOL_DIR"));
+        spool.unwrap_or_else(|| PathBuf::from("/var/lib/vctl/spool"))
+    }
+
+    /// Returns the file of trusted user CAs, unless `sshd -T` names them.
+    pub(super) fn trusted_ca_keys(&self) -> Option<PathBuf> {
+        let given = self.trusted_ca_keys.clone();
+        given.or_else(|| path_of("VCTL_TRUSTED_CA_KEYS"))
+    }
+
+    /// Returns the maximum number of lines of a list; 0 is no limit.
+    ///
+    /// # Errors
+    /// The sessions of one serial or id are shown, all of them.
+    pub(super) fn limit(&self) -> Result<usize, CliError> {
+        if self.limit.is_some() && self.named.is_some() && !self.search.is_wanted() {
+            let message = "`--limit` is for lists and for searches of programs";
+            let hint = "the session id shows one session of a serial";
+            return Err(CliError::new(Exit::Usage, message).hint(hint));
+        }
+        Ok(self.limit.unwrap_or(20))
+    }
+
     /// Returns the output format.
     ///
     /// # Errors

@@ -58,12 +58,8 @@ pub(crate) struct EndArgs {
     yes: bool,
 
     /// Time to wait for the host's answer
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = wait)]
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = duration_arg::wait)]
     wait: Duration,
-}
-
-fn wait(text: &str) -> Result<Duration, String> {
-    duration_arg::within(text, Duration::from_secs(1), Duration::from_hours(24))
 }
 
 pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {

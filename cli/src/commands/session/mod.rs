@@ -31,6 +31,7 @@ use crate::ui::{Layout, Screen, list_limit, notice, records, sanitize};
 
 pub(crate) use args::SessionArgs;
 use args::SessionCommand;
+pub(crate) use page::remove_pages;
 
 pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
     match &args.command {
@@ -47,8 +48,8 @@ pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
         })
         .map_err(or_locally);
     }
-    let trusted = TrustedCas::new(args.trusted_ca_keys.clone());
-    let local = Local::open(&args.spool, Rc::new(trusted))?;
+    let trusted = TrustedCas::new(args.trusted_ca_keys());
+    let local = Local::open(&args.spool(), Rc::new(trusted))?;
     // A browser is a process that is waited for.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -58,7 +59,7 @@ pub(crate) fn run(args: &SessionArgs, globals: &Globals) -> Result<(), Stop> {
 }
 
 async fn run_on<S: Source>(args: &SessionArgs, mut source: S) -> Result<(), Stop> {
-    let format = args.format()?;
+    let (format, limit) = (args.format()?, args.limit()?);
     let screen = Screen::for_format(format);
     let selector = match args.named {
         Some(named) => Some(meant(named, &mut source).await?),
@@ -67,6 +68,7 @@ async fn run_on<S: Source>(args: &SessionArgs, mut source: S) -> Result<(), Stop
     let mut report = Report {
         args,
         format,
+        limit,
         filter: args.filter(),
         source,
         screen,
@@ -88,6 +90,7 @@ async fn run_on<S: Source>(args: &SessionArgs, mut source: S) -> Result<(), Stop
 struct Report<'a, S> {
     args: &'a SessionArgs,
     format: OutputFormat,
+    limit: usize,
     filter: Filter,
     source: S,
     screen: Screen,
@@ -100,7 +103,7 @@ fn write_notes(notes: Vec<String>) {
     }
 }
 
-/// What is not configured on a host can still be read there.
+/// Adds `--local` to the hint: a host without a configured centre can read its own spool.
 fn or_locally(stop: Stop) -> Stop {
     match stop {
         Stop::Error(error)
@@ -127,7 +130,7 @@ fn or_locally(stop: Stop) -> Stop {
 impl<S: Source> Report<'_, S> {
     async fn list(&mut self) -> Result<(), Stop> {
         let for_people = self.format.is_for_people();
-        let limit = self.args.limit;
+        let limit = self.limit;
         let mut listed = self
             .source
             .list(&self.filter, list_limit::to_read(limit), !for_people)
@@ -157,7 +160,7 @@ impl<S: Source> Report<'_, S> {
 
     async fn search(&mut self, selector: Option<Selector>, pattern: Pattern) -> Result<(), Stop> {
         let pattern = pattern.with_login_work(self.args.login_work);
-        let limit = self.args.limit;
+        let limit = self.limit;
         let mut matches = self
             .source
             .grep(selector, &self.filter, &pattern, list_limit::to_read(limit))
@@ -217,6 +220,7 @@ impl<S: Source> Report<'_, S> {
         let Self {
             args,
             format,
+            limit: _,
             filter,
             mut source,
             mut screen,

@@ -20,6 +20,9 @@ use crate::session::page;
 use crate::session::source::Source;
 use crate::ui::{Layout, Screen, notice};
 
+/// Directory of the pages of `--open`, in the state directory.
+const PAGES: &str = "pages";
+
 /// Age at which a page of `--open` is removed. It can be made again.
 const MAX_AGE: Duration = Duration::from_hours(24);
 
@@ -111,7 +114,7 @@ async fn open(file: &Path) {
 fn page_file(id: SessionId) -> Result<PathBuf, CliError> {
     let state = StateDir::find();
     state.make()?;
-    let pages = state.file("pages");
+    let pages = state.file(PAGES);
     let made = match DirBuilder::new().mode(0o700).create(&pages) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
@@ -122,6 +125,20 @@ fn page_file(id: SessionId) -> Result<PathBuf, CliError> {
     })?;
     remove_old(&pages);
     Ok(pages.join(format!("{id}.html")))
+}
+
+/// Removes the pages of `--open`, each with the record of a session.
+pub(crate) fn remove_pages(state: &StateDir) -> Result<(), CliError> {
+    let pages = state.file(PAGES);
+    match fs::remove_dir_all(&pages) {
+        Ok(()) => notice::done(&format!("removed `{}`", pages.display())),
+        Err(error) if private_file::is_absence(&error) => {}
+        Err(error) => {
+            let message = format!("cannot remove `{}`", pages.display());
+            return Err(CliError::new(Exit::Failure, message).caused_by(&error));
+        }
+    }
+    Ok(())
 }
 
 /// Removes old pages. Errors are ignored: the next run tries again.

@@ -1,4 +1,4 @@
-//! What the picker knows of the hosts besides their rows.
+//! Facts about the hosts besides their rows, for the picker.
 
 use std::time::SystemTime;
 

@@ -53,9 +53,16 @@ pub(crate) struct OidcChoices {
 }
 
 impl OidcChoices {
-    /// Returns whether one of these options is given, which implies single sign-on.
-    pub(crate) fn is_given(&self) -> bool {
-        self.no_browser || self.device || self.callback_port.is_some() || self.role.is_some()
+    /// Returns the given options.
+    pub(crate) fn given(&self) -> impl Iterator<Item = &'static str> {
+        let options = [
+            ("--no-browser", self.no_browser),
+            ("--device", self.device),
+            ("--callback-port", self.callback_port.is_some()),
+            ("--role", self.role.is_some()),
+        ];
+        let given = options.into_iter().filter(|(_, is_given)| *is_given);
+        given.map(|(option, _)| option)
     }
 }
 

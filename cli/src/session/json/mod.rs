@@ -107,7 +107,7 @@ impl Records for Sessions {
 /// Writes sessions with their matching events.
 pub(crate) fn write_matches(
     out: &mut dyn Write,
-    form: OutputFormat,
+    format: OutputFormat,
     matches: &[GrepMatch],
 ) -> io::Result<()> {
     let sessions = matches.iter().map(|found| {
@@ -115,19 +115,19 @@ pub(crate) fn write_matches(
             .with(&found.events)
             .found(found.more)
     });
-    write_sessions(out, form, sessions.collect())
+    write_sessions(out, format, sessions.collect())
 }
 
 /// Writes sessions with all their events.
 pub(crate) fn write_histories(
     out: &mut dyn Write,
-    form: OutputFormat,
+    format: OutputFormat,
     histories: &[History],
 ) -> io::Result<()> {
     let sessions = histories
         .iter()
         .map(|history| session_json(&history.session).with(&history.events));
-    write_sessions(out, form, sessions.collect())
+    write_sessions(out, format, sessions.collect())
 }
 
 pub(crate) fn write_opened(
@@ -182,11 +182,11 @@ pub(crate) fn write_closed(out: &mut dyn Write, session: &Session) -> io::Result
 /// Writes sessions with events, in one of the formats that can nest.
 fn write_sessions(
     out: &mut dyn Write,
-    form: OutputFormat,
+    format: OutputFormat,
     sessions: Vec<SessionJson>,
 ) -> io::Result<()> {
     let version = VERSION;
-    match form {
+    match format {
         OutputFormat::Jsonl => sessions
             .iter()
             .try_for_each(|session| write_as_line(out, session)),

@@ -129,6 +129,7 @@ fn every_check_passes_with_its_duration_on_a_healthy_setup() {
         "db login",
         "db clock",
         "schema",
+        "ssh config",
     ];
     assert_eq!(examined.with("pass"), expected, "{}", examined.page);
     for probe in examined.probes() {
