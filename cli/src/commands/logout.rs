@@ -7,7 +7,7 @@ use crate::centre::context;
 use crate::centre::globals::Globals;
 use crate::error::Stop;
 use crate::inventory::cache::{RecentFile, SnapshotFile};
-use crate::login::{Login, db_logins};
+use crate::login::{LOCK_WAIT, Login, db_logins};
 use crate::rbac;
 use crate::ui::ask::Interaction;
 use crate::ui::help::TEMPLATE;
@@ -32,6 +32,11 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
     context::run_without_store(async {
         let login = Login::new(&loaded, Interaction::Never);
+        // Without it, a renewal could write the token again after its removal. A login of minutes is not waited for.
+        let lock = login.cache().lock_within(LOCK_WAIT).await;
+        if lock.is_none() {
+            notice::note("another vctl is logging in: its login is not ended");
+        }
         // A token of another server is removed as well, but not sent to this one.
         let cached = login.cache().read().unwrap_or_default();
         let ours = login.cached().unwrap_or_default();
@@ -39,7 +44,9 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
             let auth = Auth::Token(token.token.clone());
             Vault::connect(&login.settings().vault, auth)
         });
-        if login.cache().remove()? {
+        let had_token = login.cache().remove()?;
+        drop(lock);
+        if had_token {
             match (vault, &cached) {
                 // For example the file of Vault's CA is gone.
                 (Some(Err(error)), _) => not_revoked(&error),
