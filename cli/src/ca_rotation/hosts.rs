@@ -68,8 +68,7 @@ impl Visit<'_> {
             let ended = self
                 .ssh(host, &["--ca-mount", mount], &["true"], "")
                 .await?;
-            // Any exit status of the command itself proves that the login worked.
-            if ended.code > 127 || ended.code == 77 || ended.code == 76 {
+            if !proves_login(&ended) {
                 return Err(why(&ended));
             }
         }
@@ -91,6 +90,9 @@ impl Visit<'_> {
                 .args(options)
                 .arg("--")
                 .args(remote)
+                // Colours would hide the beginning of its errors.
+                .env("NO_COLOR", "1")
+                .env_remove("CLICOLOR_FORCE")
                 .stderr(Stdio::piped());
             bootstrap::run_with_input(command, input).await
         };
@@ -100,11 +102,23 @@ impl Visit<'_> {
     }
 }
 
+/// Returns whether `vctl ssh` logged in to the host. `true` may be replaced by a forced command with any status, but
+/// vctl's own failures have statuses below 128 too, and state an error. A forced command that prints such a line and fails
+/// proves nothing.
+fn proves_login(ended: &bootstrap::ProgramOutput) -> bool {
+    let errors = String::from_utf8_lossy(&ended.errors);
+    let states_error = || errors.lines().any(|line| line.starts_with(ERROR));
+    ended.code == 0 || ended.code <= 127 && !states_error()
+}
+
+/// Beginning of the line in which vctl states why it failed.
+const ERROR: &str = "error: ";
+
 /// Returns the error that `vctl ssh` or the remote shell printed last.
 fn why(ended: &bootstrap::ProgramOutput) -> CliError {
     let said = String::from_utf8_lossy(&ended.errors);
     let mut lines = said.lines().map(str::trim);
-    if let Some(message) = lines.find_map(|line| line.strip_prefix("error: ")) {
+    if let Some(message) = lines.find_map(|line| line.strip_prefix(ERROR)) {
         let mut error = CliError::new(Exit::Failure, message);
         let causes = lines.map_while(|line| line.strip_prefix("caused by: "));
         error.causes = causes.map(str::to_owned).collect();
@@ -121,6 +135,44 @@ fn why(ended: &bootstrap::ProgramOutput) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_status_of_the_remote_side_proves_a_login() {
+        for (code, errors, proves) in [
+            (0, "", true),
+            (0, "error: of a forced command\n", true),
+            (1, "", true),
+            (1, "only git is allowed\n", true),
+            (77, "permission denied\n", true),
+            (127, "sh: 1: true: not found\n", true),
+            (128, "", false),
+            (255, "", false),
+            // vctl's own failures before any login.
+            (1, "error: cannot store the access\n", false),
+            (2, "error: a value is missing\n", false),
+            (66, "error: no host has this name\n", false),
+            (
+                69,
+                "note: x\nerror: cannot reach Vault\n  caused by: refused\n",
+                false,
+            ),
+            (75, "error: another vctl is logging in\n", false),
+            (76, "error: the host key changed\n", false),
+            (
+                77,
+                "error: `web-1` does not accept the certificate\n",
+                false,
+            ),
+            (78, "error: `ssh_sign` is not a duration\n", false),
+        ] {
+            let ended = bootstrap::ProgramOutput {
+                output: Vec::new(),
+                errors: errors.as_bytes().to_vec(),
+                code,
+            };
+            assert_eq!(proves_login(&ended), proves, "{code} {errors}");
+        }
+    }
 
     #[test]
     fn error_of_vctl_ssh_is_reported_with_its_cause() {

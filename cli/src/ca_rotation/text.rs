@@ -8,13 +8,14 @@ use serde::Serialize;
 use vctl_common::count::{counted, form};
 
 use crate::ca_rotation::{CaKey, RotationHost, Stage};
-use crate::ui::paragraph;
+use crate::error::Stop;
+use crate::ui::format::OutputFormat;
 use crate::ui::records::Records;
-use crate::ui::time;
+use crate::ui::{Screen, paragraph, records, time};
 
 /// The hosts and the stage, for programs.
-pub(crate) struct RotationHosts<'a> {
-    pub(crate) stage: &'a Stage,
+struct RotationHosts<'a> {
+    stage: &'a Stage,
 }
 
 #[derive(Serialize)]
@@ -28,7 +29,7 @@ struct HostJson<'a> {
 
 impl RotationHosts<'_> {
     /// Returns whether the next step waits for the host.
-    pub(crate) fn is_pending(&self, host: &RotationHost) -> bool {
+    fn is_pending(&self, host: &RotationHost) -> bool {
         match self.stage.to_remove() {
             Some(leaving) => {
                 host.trusted.contains(&leaving.fingerprint)
@@ -63,8 +64,30 @@ impl Records for RotationHosts<'_> {
     }
 }
 
+/// Prints the stage and the hosts. The format `name` has only the hosts that the next step waits for.
+pub(crate) fn show(
+    output: OutputFormat,
+    stage: &Stage,
+    hosts: &[RotationHost],
+) -> Result<(), Stop> {
+    if output.is_for_people() {
+        let mut screen = Screen::for_people();
+        let width = screen.layout(false).width;
+        write(&mut screen, stage, hosts, width)?;
+        return Ok(screen.flush()?);
+    }
+    let standings = RotationHosts { stage };
+    let mut screen = Screen::for_programs();
+    let mut hosts = hosts.to_vec();
+    if output == OutputFormat::Name {
+        hosts.retain(|host| standings.is_pending(host));
+    }
+    records::write(&mut screen, output, &standings, &hosts)?;
+    Ok(screen.flush()?)
+}
+
 /// Writes the CAs, the hosts that the next step waits for, and the next command.
-pub(crate) fn write(
+fn write(
     out: &mut dyn Write,
     stage: &Stage,
     hosts: &[RotationHost],

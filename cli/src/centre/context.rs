@@ -19,7 +19,7 @@ use crate::config::Loaded;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::state_dir::StateDir;
-use crate::login::{Login, Token, TokenCache};
+use crate::login::{LOCK_WAIT, Login, Token, TokenCache};
 use crate::process::ignored_signals;
 use crate::ui::ask::Interaction;
 use crate::ui::notice;
@@ -189,6 +189,8 @@ impl Context {
         if let Some((cache, token)) = &self.cached
             && let Err(VaultError::TokenInvalid) = self.vault.lookup_self().await
         {
+            // Between the comparison and the removal, another vctl could write the token of a newer login.
+            let _lock = cache.lock_within(LOCK_WAIT).await;
             let _ = cache.remove_only(token);
             return true;
         }

@@ -8,7 +8,7 @@ use crate::centre::globals::Globals;
 use crate::commands::session;
 use crate::error::{CliError, Stop};
 use crate::inventory::cache::{RecentFile, SnapshotFile};
-use crate::login::{Login, db_logins};
+use crate::login::{LOCK_WAIT, Login, db_logins};
 use crate::rbac;
 use crate::ui::ask::Interaction;
 use crate::ui::help::TEMPLATE;
@@ -35,6 +35,11 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
     let loaded = globals.load()?;
     context::run_without_store(async {
         let login = Login::new(&loaded, Interaction::Never);
+        // Without it, a renewal could write the token again after its removal. A login of minutes is not waited for.
+        let lock = login.cache().lock_within(LOCK_WAIT).await;
+        if lock.is_none() {
+            notice::note("another vctl is logging in: its login is not ended");
+        }
         // A token of another server is removed as well, but not sent to this one.
         let (cached, unread) = match login.cache().read_to_revoke() {
             Ok(token) => (token, None),
@@ -47,6 +52,7 @@ pub(crate) fn run(args: &LogoutArgs, globals: &Globals) -> Result<(), Stop> {
             Vault::connect(&login.settings().vault, auth)
         });
         let had_token = login.cache().remove()?;
+        drop(lock);
         if had_token && unread.is_none() {
             match (vault, &cached) {
                 // For example the file of Vault's CA is gone.

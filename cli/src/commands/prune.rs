@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use vctl_common::centre::DbRole;
-use vctl_common::pg::{Client, PgError};
+use vctl_common::pg::{Client, PgError, Pool};
 use vctl_common::vault::VaultError;
 
 use super::retention::PeriodArgs;
@@ -67,16 +67,19 @@ pub(crate) fn run(args: &PruneArgs, globals: &Globals) -> Result<(), Stop> {
             check_grant(context, &client).await?;
             return show(&client, periods, &mut screen).await;
         }
-        let client = context.connect_as(DbRole::Pruner).await?;
+        // The question and the deletion may last longer than the lease of one login.
+        let pool = context.pool(DbRole::Pruner)?;
+        let client = context.connect(&pool).await?;
         check_grant(context, &client).await?;
         if !args.yes {
             show(&client, periods, &mut screen).await?;
-            if !confirmed(interaction, "Delete this?").await? {
-                notice::note("nothing was deleted");
-                return Ok(());
-            }
         }
-        prune(&client, periods, &mut screen).await
+        drop(client);
+        if !args.yes && !confirmed(interaction, "Delete this?").await? {
+            notice::note("nothing was deleted");
+            return Ok(());
+        }
+        prune(&pool, periods, &mut screen).await
     })?;
     Ok(screen.flush()?)
 }
@@ -103,14 +106,18 @@ async fn show(client: &Client, periods: Periods, screen: &mut Screen) -> Result<
     Ok(screen.flush()?)
 }
 
-async fn prune(client: &Client, periods: Periods, screen: &mut Screen) -> Result<(), Stop> {
+async fn prune(pool: &Pool, periods: Periods, screen: &mut Screen) -> Result<(), Stop> {
     let mut rows = Rows::default();
     let mut busy = 0;
     loop {
-        let step = crate::retention::store::prune(client, periods).await;
-        let step = match step.map_err(PgError::from) {
+        let step = async {
+            let client = pool.get().await?;
+            let pruned = crate::retention::store::prune(&client, periods).await;
+            pruned.map_err(PgError::from)
+        };
+        let step = match step.await {
             Ok(step) => step,
-            // A reader locks the oldest day. A wait for that lock would also block ingest, so it is tried again.
+            // A reader locks the oldest day, or Postgres is away. A wait for that lock would also block ingest, so it is tried again.
             Err(error) if error.is_retryable() && busy < BUSY_TRIES => {
                 busy += 1;
                 sleep(BUSY_WAIT).await;
@@ -132,7 +139,8 @@ async fn prune(client: &Client, periods: Periods, screen: &mut Screen) -> Result
         screen.flush()?;
     }
     retention::table::write_pruned(screen, "deleted", &rows.total())?;
-    let prepared = crate::retention::store::prepare(client, AHEAD).await;
+    let client = pool.get().await?;
+    let prepared = crate::retention::store::prepare(&client, AHEAD).await;
     Ok(prepared.map_err(PgError::from)?)
 }
 

@@ -29,6 +29,8 @@ const FILE: &str = "token";
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 const NOTE_AFTER: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Wait for the lock of a process that can continue without it. Another process usually holds it for a short request.
+pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// The only place where a token is valid: its server and namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,6 +199,18 @@ impl TokenCache {
         }
     }
 
+    /// Replaces the cached token by the same one with another lifetime. A token that was removed or replaced meanwhile stays
+    /// so.
+    pub(super) fn update(&self, token: &CachedToken, _lock: &TokenLock) -> Result<(), CliError> {
+        let is_it = |cached: &CachedToken| {
+            cached.binding == token.binding && cached.token.expose() == token.token.expose()
+        };
+        if self.read()?.as_ref().is_some_and(is_it) {
+            self.write_or_note(token);
+        }
+        Ok(())
+    }
+
     /// Caches a token for the next command. If the file cannot be written, prints a note and uses the token for this
     /// command only.
     pub(crate) fn write_or_note(&self, token: &CachedToken) {
@@ -234,7 +248,8 @@ impl TokenCache {
         Ok(())
     }
 
-    /// Removes the token and its database logins, and returns whether there was a token.
+    /// Removes the token and its database logins, and returns whether there was a token. The caller has the lock:
+    /// another process may be about to write the token again.
     pub(crate) fn remove(&self) -> Result<bool, CliError> {
         let had = self.unwritten().take().is_some();
         let removed = private_file::remove(&self.path);
@@ -289,6 +304,22 @@ impl TokenCache {
                 notice::note("waiting for another vctl to finish its login");
             }
             sleep(LOCK_INTERVAL).await;
+        }
+    }
+
+    /// Takes the lock if it is free within this time. Returns `None` if another process keeps it.
+    pub(crate) async fn lock_within(&self, limit: Duration) -> Option<TokenLock> {
+        let Ok(file) = self.lock_file() else {
+            return Some(TokenLock(None));
+        };
+        let since = Instant::now();
+        loop {
+            match file_lock::try_exclusive(&file) {
+                Ok(Tried::Taken) => return Some(TokenLock(Some(file))),
+                Ok(Tried::Unsupported) | Err(_) => return Some(TokenLock(None)),
+                Ok(Tried::Busy) if since.elapsed() >= limit => return None,
+                Ok(Tried::Busy) => sleep(LOCK_INTERVAL).await,
+            }
         }
     }
 
@@ -376,6 +407,42 @@ mod tests {
         let own = cache.read().unwrap().unwrap().token;
         assert!(cache.remove_only(&own).unwrap());
         assert!(cache.read().unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_renewal_waits_for_the_lock_and_writes_no_removed_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let (logout, renewal) = (cache(&dir), cache(&dir));
+        let renewed = token("https://vault.example");
+        logout.write(&renewed).unwrap();
+        let held = logout.lock_within(Duration::ZERO).await.unwrap();
+        assert!(renewal.lock_within(Duration::ZERO).await.is_none());
+        let updating = async {
+            let lock = renewal.lock_within(PATIENCE).await.unwrap();
+            renewal.update(&renewed, &lock).unwrap();
+        };
+        let logging_out = async {
+            sleep(LOCK_INTERVAL * 3).await;
+            assert!(logout.remove().unwrap());
+            drop(held);
+        };
+        tokio::join!(updating, logging_out);
+        assert!(logout.read().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_renewal_updates_only_its_own_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, lock) = (cache(&dir), TokenLock(None));
+        cache.update(&token("https://a.example"), &lock).unwrap();
+        assert!(cache.read().unwrap().is_none());
+        cache.write(&token("https://b.example")).unwrap();
+        cache.update(&token("https://a.example"), &lock).unwrap();
+        assert_eq!(cache.read().unwrap().unwrap().addr(), "https://b.example");
+        let mut renewed = token("https://b.example");
+        renewed.life = TokenLifetime::granted(Timestamp::UNIX_EPOCH, None, false);
+        cache.update(&renewed, &lock).unwrap();
+        assert_eq!(cache.read().unwrap().unwrap().life, renewed.life);
     }
 
     #[test]

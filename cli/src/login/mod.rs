@@ -12,6 +12,7 @@ mod life;
 mod method;
 mod oidc;
 mod register;
+mod renew;
 mod seen_user;
 mod userpass;
 pub(crate) mod db_logins;
@@ -30,7 +31,7 @@ use tracing::Instrument as _;
 use vctl_common::centre::Settings;
 use vctl_common::secret::Secret;
 use vctl_common::spans;
-use vctl_common::vault::{self, Auth, Granted, TokenInfo, Vault, VaultError};
+use vctl_common::vault::{Auth, Granted, TokenInfo, Vault};
 
 use crate::config::{self, Loaded, Method};
 use crate::error::{CliError, Stop};
@@ -39,7 +40,7 @@ use crate::files::state_dir::StateDir;
 use crate::ui::ask::{self, Interaction};
 
 pub(crate) use approle::AppRoleIds;
-pub(crate) use cache::{CachedToken, Token, TokenCache, TokenLock, VaultScope};
+pub(crate) use cache::{CachedToken, LOCK_WAIT, Token, TokenCache, TokenLock, VaultScope};
 use env_token::env_token;
 pub(crate) use env_token::{note_if_env_token_is_ignored, note_if_env_token_wins};
 use last_method::LastLogin;
@@ -47,6 +48,7 @@ pub(crate) use life::TokenAction;
 pub(crate) use oidc::OidcChoices;
 use own_grants::OwnGrant;
 pub(crate) use register::Registered;
+pub(crate) use renew::Renewed;
 
 /// Options of `vctl login`.
 #[derive(Debug, Default)]
@@ -56,16 +58,6 @@ pub(crate) struct Choices {
     pub(crate) password: Option<Secret<String>>,
     pub(crate) token: Option<Secret<String>>,
     pub(crate) oidc: OidcChoices,
-}
-
-/// The result of a renewal.
-#[derive(Debug)]
-pub(crate) enum Renewed {
-    Extended(CachedToken),
-    /// The token is valid, but cannot be extended any more.
-    AtMaxTtl,
-    /// The token is invalid.
-    Invalid,
 }
 
 /// Whether a login fails if the token cannot be cached.
@@ -195,7 +187,7 @@ impl<'a> Login<'a> {
         if let Some(token) = self.cached()? {
             match token.life.next(Timestamp::now()) {
                 TokenAction::Use => return Ok(token),
-                TokenAction::Renew => match self.renew(&token).await {
+                TokenAction::Renew => match self.renew(&token, &lock).await {
                     Ok(Renewed::Extended(renewed)) => return Ok(renewed),
                     Ok(Renewed::AtMaxTtl | Renewed::Invalid) => {}
                     // If the server is unreachable, the rest of the lifetime is used.
@@ -220,34 +212,6 @@ impl<'a> Login<'a> {
             Interaction::Never
         };
         self.cache.lock(interaction).await
-    }
-
-    /// Renews a token, and updates the cache if it has this token.
-    ///
-    /// # Errors
-    /// The server could not be reached.
-    pub(crate) async fn renew(&self, token: &CachedToken) -> Result<Renewed, Stop> {
-        let asked = Timestamp::now();
-        let granted = match vault::renew(&self.settings.vault, &token.token).await {
-            Ok(granted) => granted,
-            Err(error) if error.is_retryable() => return Err(error.into()),
-            Err(error @ (VaultError::Tls { .. } | VaultError::Setup { .. })) => {
-                return Err(error.into());
-            }
-            Err(VaultError::TokenInvalid) => return Ok(Renewed::Invalid),
-            // The token is valid, but cannot be renewed.
-            Err(_) => return Ok(Renewed::AtMaxTtl),
-        };
-        let mut renewed = token.clone();
-        renewed.life = token.life.renewed(asked, granted.ttl, granted.renewable);
-        let same = |cached: &CachedToken| cached.token.expose() == token.token.expose();
-        if self.cached()?.as_ref().is_some_and(same) {
-            self.cache.write_or_note(&renewed);
-        }
-        Ok(match renewed.life.next(asked) {
-            TokenAction::Replace => Renewed::AtMaxTtl,
-            TokenAction::Use | TokenAction::Renew => Renewed::Extended(renewed),
-        })
     }
 
     /// Logs in with the usual method, and caches the token.

@@ -5,14 +5,14 @@
 //! are encrypted, so the exit status of the remote command is not known here.
 
 use std::cell::OnceCell;
-use std::future::{pending, ready};
+use std::future::pending;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::BytesMut;
-use futures_util::future::{Either, LocalBoxFuture, select};
+use futures_util::future::{Either, select};
 use nix::libc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::{mpsc, watch};
@@ -28,10 +28,10 @@ use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ssh::{
     AccessLog, Confirmation, ConnectContext, Destination, End, FirstChannel, HostKeys,
-    HostSelector, Input, Issuer, Output, RoutePlan, Row, Signals, SshError, SshPort, Stream,
-    UnknownKeys, ended_by_signal, open_port, plan,
+    HostSelector, Input, Issuer, Output, RoutePlan, Row, Signals, Signing, SshError, SshPort,
+    Stream, UnknownKeys, ended_by_signal, open_port, plan,
 };
-use crate::ssh_ca::user_certificate::{Credential, Extensions};
+use crate::ssh_ca::user_certificate::Extensions;
 use crate::ui::ask::Interaction;
 use crate::ui::notice;
 
@@ -95,10 +95,11 @@ pub(crate) async fn run(
         keys: HostKeys::new(context.vault(), UnknownKeys::Ask(Interaction::Never)),
         access: &access,
         issuer: Issuer {
-            vault: context.vault(),
+            vault: context.vault().clone(),
             ttl: config.ssh_sign.0,
             extensions: ALL,
         },
+        target_certificate: OnceCell::new(),
         confirmation: Confirmation::GIVEN,
         first_channel: FirstChannel::None,
         inbound,
@@ -123,7 +124,7 @@ async fn carry(
     let OpenedPort {
         plan,
         port,
-        credential,
+        signing,
     } = tokio::select! {
         reached = reach(config, request, context, &planned) => reached?,
         number = signals.end() => {
@@ -154,16 +155,16 @@ async fn carry(
     } = port;
     let relay = relay(stream, greeting, &agent, signals);
     let admitting = async {
-        let (credential, row) = if let Some(shown) = shown {
-            shown
-        } else {
-            let credential = credential.await?;
-            let credentials = std::slice::from_ref(&credential);
-            let row = context
-                .access
-                .open(&[], &plan.target, credentials, source)
-                .await?;
-            (credential, row)
+        let (credential, row) = match (shown, signing) {
+            (Some(shown), _) => shown,
+            (None, Some(signing)) => {
+                let mut credentials = signing.certificates().await?;
+                let opening = context.access.open_signed(&signing, &credentials, source);
+                let row = opening.await?;
+                let own = credentials.pop().ok_or_else(SshError::no_certificate)?;
+                (own, row)
+            }
+            (None, None) => return Err(SshError::no_certificate()),
         };
         admit.send_replace(Some(Arc::new(credential)));
         Ok::<Row, SshError>(row)
@@ -187,11 +188,12 @@ async fn carry(
     }
 }
 
-/// A connected host, and a certificate for it that is signed or being signed.
+/// A connected host.
 struct OpenedPort<'a> {
     plan: &'a RoutePlan,
     port: SshPort,
-    credential: LocalBoxFuture<'a, Result<Credential, CliError>>,
+    /// The certificate of the direct route, signed or being signed; `None` with jump hosts only.
+    signing: Option<Signing>,
 }
 
 async fn reach<'a>(
@@ -204,30 +206,24 @@ async fn reach<'a>(
     let wanted = wanted.or_rather(request.user.as_deref(), Some(request.port));
     let plan = plan(context.access, config, &wanted, Interaction::Never).await?;
     let plan = planned.get_or_init(|| plan);
-    let target = plan.target.clone();
     // With jump hosts only, the target's certificate is requested together with theirs.
-    let wants_own = plan.direct;
-    let mut signing: LocalBoxFuture<'a, _> = Box::pin(async move {
-        if wants_own {
-            context.issuer.issue(&target, ALL).await
-        } else {
-            pending().await
+    let signing = plan.direct.then(|| context.sign(&[], plan));
+    let signed = async {
+        match &signing {
+            Some(signing) => signing.certificates().await,
+            None => pending().await,
         }
-    });
-    let reached = match select(pin!(open_port(plan, context)), signing.as_mut()).await {
+    };
+    let reached = match select(pin!(open_port(plan, context)), pin!(signed)).await {
         Either::Left((reached, _)) => reached,
-        Either::Right((Ok(credential), reaching)) => {
-            let reached = reaching.await;
-            signing = Box::pin(ready(Ok(credential)));
-            reached
-        }
+        Either::Right((Ok(_), reaching)) => reaching.await,
         Either::Right((Err(error), _)) => Err(error.into()),
     };
     match reached {
         Ok(port) => Ok(OpenedPort {
             plan,
             port,
-            credential: signing,
+            signing,
         }),
         Err(error) => {
             context.access.record_failure(plan, &error).await;

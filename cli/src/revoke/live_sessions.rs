@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 use vctl_common::causes::WithCauses;
 use vctl_common::count::counted;
-use vctl_common::pg::Client;
+use vctl_common::pg::{PgError, Pool};
 
-use super::{LOOK, store, words};
+use super::{LOOK, patiently, store, words};
 use crate::session::end::store::{self as end_store, EndableSession, RequestState};
 use crate::session::end::words as end_words;
 use crate::ui::notice;
@@ -38,14 +38,15 @@ pub(super) struct Ended {
 
 /// Ends the open sessions of the user with these names.
 pub(super) async fn end_all(
-    client: &Client,
+    pool: &Pool,
     names: &BTreeSet<String>,
     requests: Requests<'_>,
 ) -> Ended {
     let mut ended = Ended::default();
     let mut requested = BTreeSet::new();
     for _ in 0..ROUNDS {
-        let sessions = match store::sessions(client, names).await {
+        let listing = async |client: &_| store::sessions(client, names).await;
+        let sessions = match patiently(pool, requests.wait, listing).await {
             Ok(sessions) => sessions,
             Err(error) => {
                 let problem = format!("sessions: {}", WithCauses(&error));
@@ -64,22 +65,27 @@ pub(super) async fn end_all(
         if new.is_empty() {
             break;
         }
-        end_round(client, new, requests, &mut ended).await;
+        end_round(pool, new, requests, &mut ended).await;
     }
     ended.missed.push(words::more_sessions(requested.len()));
     ended
 }
 
 async fn end_round(
-    client: &Client,
+    pool: &Pool,
     sessions: Vec<EndableSession>,
     requests: Requests<'_>,
     ended: &mut Ended,
 ) {
     let mut open = BTreeMap::new();
+    let waiting = Waiting::begin();
     for session in sessions {
-        let requested = end_store::request(client, requests.by, session.id, requests.reason);
-        match requested.await {
+        // An open request of a session stays the only one.
+        let (by, reason) = (requests.by, requests.reason);
+        let requesting =
+            async |client: &_| end_store::request(client, by, session.id, reason).await;
+        let left = requests.wait.saturating_sub(waiting.elapsed());
+        match patiently(pool, left, requesting).await {
             Ok((request, _)) => {
                 open.insert(request, session);
             }
@@ -90,44 +96,29 @@ async fn end_round(
             }
         }
     }
-    let waiting = Waiting::begin();
     while !open.is_empty() {
         let is_late = waiting.elapsed() >= requests.wait;
-        for request in open.keys().copied().collect::<Vec<_>>() {
-            let state = end_store::state(client, request).await;
-            let is_answered = !matches!(&state, Ok(Some(RequestState { answer: None, .. })));
-            if !is_answered && !is_late {
-                continue;
-            }
-            let Some(session) = open.remove(&request) else {
-                continue;
-            };
-            let result = match state {
-                Ok(Some(state)) => match &state.answer {
-                    Some(answer) => {
-                        end_words::answered(&session, answer).map_err(|error| error.one_line())
+        match states(pool, open.keys().copied()).await {
+            Ok(states) => {
+                for (request, state) in states {
+                    let is_waiting = matches!(&state, Some(RequestState { answer: None, .. }));
+                    if is_waiting && !is_late {
+                        continue;
                     }
-                    None => Err(
-                        end_words::unanswered(&session, requests.wait, state.is_taken).one_line(),
-                    ),
-                },
-                Ok(None) => Err("the request is gone".to_owned()),
-                Err(error) => Err(format!(
-                    "cannot read the answer of its host: {}",
-                    WithCauses(&error)
-                )),
-            };
-            match result {
-                Ok(lines) => {
-                    ended.count += 1;
-                    waiting.clear();
-                    for line in &lines {
-                        notice::note(line);
+                    if let Some(session) = open.remove(&request) {
+                        waiting.clear();
+                        ended.take(&session, state.as_ref(), requests.wait);
                     }
                 }
-                Err(problem) => ended
-                    .missed
-                    .push(format!("session {}: {problem}", session.id)),
+            }
+            Err(error) if error.is_retryable() && !is_late => {}
+            Err(error) => {
+                let error = WithCauses(&error);
+                let unread = std::mem::take(&mut open).into_values().map(|session| {
+                    let id = session.id;
+                    format!("session {id}: cannot read the answer of its host: {error}")
+                });
+                ended.missed.extend(unread);
             }
         }
         if !open.is_empty() {
@@ -137,4 +128,42 @@ async fn end_round(
         }
     }
     waiting.clear();
+}
+
+/// Returns the states of these requests; `None` for one that is gone.
+async fn states(
+    pool: &Pool,
+    requests: impl Iterator<Item = i64>,
+) -> Result<Vec<(i64, Option<RequestState>)>, PgError> {
+    let client = pool.get().await?;
+    let mut states = Vec::new();
+    for request in requests {
+        states.push((request, end_store::state(&client, request).await?));
+    }
+    Ok(states)
+}
+
+impl Ended {
+    /// Counts a session whose request was answered, or is not answered in time.
+    fn take(&mut self, session: &EndableSession, state: Option<&RequestState>, wait: Duration) {
+        let result = match state {
+            Some(RequestState {
+                answer: Some(answer),
+                ..
+            }) => end_words::answered(session, answer).map_err(|error| error.one_line()),
+            Some(state) => Err(end_words::unanswered(session, wait, state.is_taken).one_line()),
+            None => Err("the request is gone".to_owned()),
+        };
+        match result {
+            Ok(lines) => {
+                self.count += 1;
+                for line in &lines {
+                    notice::note(line);
+                }
+            }
+            Err(problem) => self
+                .missed
+                .push(format!("session {}: {problem}", session.id)),
+        }
+    }
 }

@@ -9,14 +9,14 @@ use tokio::time::sleep;
 use vctl_common::causes::WithCauses;
 use vctl_common::centre::DbRole;
 use vctl_common::count::counted;
-use vctl_common::pg::{Client, PgError};
+use vctl_common::pg::{PgError, Pool};
 use vctl_common::time::wall_now;
 
 use super::live_sessions::{self, Requests};
 use super::outcome::{Counts, continued_as, outcome};
 use super::tokens::UserTokens;
 use super::user::{self, RevokedUser};
-use super::{LOOK, sshd_list, store, words};
+use super::{LOOK, patiently, sshd_list, store, words};
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -27,11 +27,15 @@ use crate::ui::waiting::Waiting;
 /// Longest wait for the end of the database logins. Vault drops the logins of revoked tokens one after the other.
 const DROPPING: Duration = Duration::from_secs(15);
 
+/// Longest wait for a Postgres that is away when the outcome is recorded.
+const RECORDING: Duration = Duration::from_secs(15);
+
 /// One revocation: the known access of a user, and the parts that were not reached.
 pub(crate) struct Revocation<'a> {
     context: &'a Context,
-    /// `None`: Postgres is away.
-    client: Option<Client>,
+    /// Each step takes a connection from it: the command may wait longer than the lease of one login. `None`: Postgres is
+    /// away.
+    records: Option<Pool>,
     user: RevokedUser,
     tokens: UserTokens,
     sessions: Vec<EndableSession>,
@@ -58,8 +62,8 @@ impl<'a> Revocation<'a> {
         }
         let mut missed = Vec::new();
         let pool = context.pool(DbRole::Revoke)?;
-        let client = match context.connect(&pool).await {
-            Ok(client) => Some(client),
+        let records = match context.connect(&pool).await {
+            Ok(_) => Some(pool),
             Err(error) if error.is_away() && !error.is_vault_away() => {
                 missed.push(format!(
                     "sessions, certificates, record: {}",
@@ -71,7 +75,7 @@ impl<'a> Revocation<'a> {
         };
         let mut found = Self {
             context,
-            client,
+            records,
             user,
             tokens: UserTokens::new(own.accessor),
             sessions: Vec::new(),
@@ -89,7 +93,7 @@ impl<'a> Revocation<'a> {
 
     /// Prints the access that would be revoked.
     pub(crate) fn print_plan(&self) {
-        let records = self.client.as_ref();
+        let records = self.records.as_ref();
         let found = words::Found {
             tokens: self.tokens.accessors.len(),
             records: records.map(|_| (self.sessions.as_slice(), self.serials.len())),
@@ -134,9 +138,9 @@ impl<'a> Revocation<'a> {
         };
         if let Some(record) = record {
             let outcome = outcome(counts, &self.missed);
-            self.finish_record(record, &outcome).await;
+            self.finish_record(record, reason, &outcome).await;
             if let Some(first) = first.filter(|first| *first != record) {
-                self.finish_record(first, &continued_as(record)).await;
+                self.refer_record(first, record).await;
             }
         }
         if self.missed.is_empty() {
@@ -162,19 +166,24 @@ impl<'a> Revocation<'a> {
     }
 
     async fn read_records(&mut self) -> Result<(), PgError> {
-        if let Some(client) = &self.client {
-            self.sessions = store::sessions(client, &self.user.names).await?;
-            self.serials = store::certificates(client, &self.user.names).await?;
+        if let Some(pool) = &self.records {
+            let client = pool.get().await?;
+            self.sessions = store::sessions(&client, &self.user.names).await?;
+            self.serials = store::certificates(&client, &self.user.names).await?;
         }
         Ok(())
     }
 
     async fn begin_record(&mut self, reason: Option<&str>) -> Option<i64> {
-        let client = self.client.as_ref()?;
+        let pool = self.records.as_ref()?;
         let recorded = match self.context.display_name().await {
-            Ok(name) => store::begin(client, &name, &self.user, reason)
-                .await
-                .map_err(|error| WithCauses(&error).to_string()),
+            Ok(name) => {
+                let begun = async {
+                    let client = pool.get().await?;
+                    store::begin(&client, &name, &self.user, reason).await
+                };
+                begun.await.map_err(|error| WithCauses(&error).to_string())
+            }
             Err(error) => Err(error.message),
         };
         match recorded {
@@ -186,18 +195,41 @@ impl<'a> Revocation<'a> {
         }
     }
 
-    async fn finish_record(&mut self, record: i64, outcome: &Value) {
-        if let Some(client) = &self.client
-            && let Err(error) = store::finish(client, record, outcome).await
-        {
+    /// Records the outcome: in a second record if the database login that began the first one has ended meanwhile, because
+    /// only that login can change it.
+    async fn finish_record(&mut self, record: i64, reason: Option<&str>, outcome: &Value) {
+        let Some(pool) = &self.records else { return };
+        let name = self.context.known_display_name().unwrap_or_default();
+        let finishing = async |client: &_| {
+            if store::finish(client, record, outcome).await? {
+                return Ok(true);
+            }
+            let again = store::begin(client, name, &self.user, reason).await?;
+            store::finish(client, again, outcome).await
+        };
+        if let Err(error) = patiently(pool, RECORDING, finishing).await {
+            self.missed.push(format!("record: {}", WithCauses(&error)));
+        }
+    }
+
+    /// Names the record that replaces the first one. Without its login, the first one stays as it is.
+    async fn refer_record(&mut self, first: i64, record: i64) {
+        let Some(pool) = &self.records else { return };
+        let outcome = continued_as(record);
+        let referring = async |client: &_| store::finish(client, first, &outcome).await;
+        if let Err(error) = patiently(pool, RECORDING, referring).await {
             self.missed.push(format!("record: {}", WithCauses(&error)));
         }
     }
 
     /// Reads the certificates again: a login may have got one while the question waited. Revoked tokens get no others.
     async fn read_certificates(&mut self) {
-        let Some(client) = &self.client else { return };
-        match store::certificates(client, &self.user.names).await {
+        let Some(pool) = &self.records else { return };
+        let read = async {
+            let client = pool.get().await?;
+            store::certificates(&client, &self.user.names).await
+        };
+        match read.await {
             Ok(serials) => self.serials = serials,
             Err(error) => self
                 .missed
@@ -257,10 +289,15 @@ impl<'a> Revocation<'a> {
         let Some(path) = krl else {
             return notice::note(&words::certificates_stay_valid());
         };
-        let problem = match &self.client {
-            Some(client) => sshd_list::write(client, path, &self.user.names)
-                .await
-                .map_err(|error| error.one_line()),
+        let problem = match &self.records {
+            Some(pool) => {
+                let written = async {
+                    let client = pool.get().await?;
+                    sshd_list::write(&client, path, &self.user.names).await
+                };
+                let written: Result<(), CliError> = written.await;
+                written.map_err(|error| error.one_line())
+            }
             None => Err("Postgres is away".to_owned()),
         };
         if let Err(problem) = problem {
@@ -270,7 +307,7 @@ impl<'a> Revocation<'a> {
 
     /// Ends the live sessions. Returns how many ended.
     async fn end_sessions(&mut self, reason: Option<&str>, wait: Duration) -> usize {
-        let Some(client) = &self.client else { return 0 };
+        let Some(pool) = &self.records else { return 0 };
         let name = match self.context.display_name().await {
             Ok(name) => name,
             Err(error) => {
@@ -283,17 +320,21 @@ impl<'a> Revocation<'a> {
             reason,
             wait,
         };
-        let ended = live_sessions::end_all(client, &self.user.names, requests).await;
+        let ended = live_sessions::end_all(pool, &self.user.names, requests).await;
         self.missed.extend(ended.missed);
         ended.count
     }
 
     /// Waits until Vault has dropped the database logins, and with them their connections.
     async fn await_logins(&mut self) {
-        let Some(client) = &self.client else { return };
+        let Some(pool) = &self.records else { return };
         let waiting = Waiting::begin();
         let problem = loop {
-            match store::logins(client, &self.user.names).await {
+            let counted_logins = async {
+                let client = pool.get().await?;
+                store::logins(&client, &self.user.names).await
+            };
+            match counted_logins.await {
                 Ok(0) => break None,
                 Ok(left) if waiting.elapsed() >= DROPPING => {
                     let left = counted(left, "database login");
@@ -304,6 +345,9 @@ impl<'a> Revocation<'a> {
                 Ok(left) => {
                     let left = counted(left, "database login");
                     waiting.show(&format!("the end of {left}"));
+                    sleep(LOOK).await;
+                }
+                Err(error) if error.is_retryable() && waiting.elapsed() < DROPPING => {
                     sleep(LOOK).await;
                 }
                 Err(error) => break Some(format!("database logins: {}", WithCauses(&error))),

@@ -10,23 +10,26 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::{Either, join, select};
+use futures_util::future::{Either, join, join_all, select};
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::{Client, PgError, Pool};
 
+use super::access_description::RunDescription;
 use super::access_end::End;
-use super::access_outbox::{Outbox, OutboxEntry};
+use super::access_outbox::Outbox;
 use super::access_replay;
 use super::access_store;
 use super::confirmation::Confirmation;
 use super::deadlines;
 use super::error::SshError;
 use super::route_plan::{RoutePlan, Target};
+use super::signing::Signing;
+use super::unended::{EndedAccess, Key, Row, Stage, Unended};
 use crate::centre::context::Context;
 use crate::centre::shared_connection::SharedConnection;
 use crate::error::{CliError, Stop};
@@ -38,28 +41,17 @@ use crate::ui::notice;
 /// Time after which the connection to Postgres is closed; most commands end earlier.
 const KEEP_CONNECTED: Duration = Duration::from_mins(1);
 
-/// A row that was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Row {
-    Stored(i64),
-    Queued(OutboxEntry),
-}
-
 /// The access log, for one run of `vctl ssh`.
 pub(crate) struct AccessLog<'a> {
     context: &'a Context,
     connection: RefCell<SharedConnection>,
     person: OnceCell<String>,
     outbox: Outbox,
-    /// Name of the remote program, or the command without its secrets. The host records the full command.
-    command: Option<String>,
-    /// Version of vctl, and the program that it works for.
-    version: String,
+    run: RunDescription,
     /// The pool belongs to the caller, which uses it again.
     is_shared_pool: bool,
-    open: RefCell<Vec<Row>>,
-    /// Accesses whose rows are being written.
-    unfinished: RefCell<Vec<Value>>,
+    unended: RefCell<Unended>,
+    /// A row of this attempt was written, or is being written.
     touched: Cell<bool>,
     /// Postgres stored the last row.
     stored: Cell<bool>,
@@ -89,11 +81,9 @@ impl<'a> AccessLog<'a> {
             connection: RefCell::new(SharedConnection::of(pool)),
             person: OnceCell::new(),
             outbox: Outbox::in_dir(context.state(), InventoryOrigin::of(context.settings())),
-            command,
-            version,
+            run: RunDescription { command, version },
             is_shared_pool: true,
-            open: RefCell::default(),
-            unfinished: RefCell::default(),
+            unended: RefCell::default(),
             touched: Cell::new(false),
             stored: Cell::new(false),
             away: Cell::new(false),
@@ -113,10 +103,26 @@ impl<'a> AccessLog<'a> {
         }
     }
 
-    /// Commits a row, in Postgres or on this machine.
+    /// Notes the requests for the certificates of an attempt. They are recorded also if the attempt is dropped.
+    pub(crate) fn sign(&self, signing: &Signing) {
+        self.unended.borrow_mut().sign(signing.clone());
+    }
+
+    /// Commits the row of an attempt whose certificates are signed, in Postgres or on this machine.
     ///
     /// # Errors
     /// The row can be stored in neither place: then no certificate is offered.
+    pub(crate) async fn open_signed(
+        &self,
+        signing: &Signing,
+        credentials: &[Credential],
+        source: Option<SocketAddr>,
+    ) -> Result<Row, CliError> {
+        let route = (&signing.jumps[..], &signing.target);
+        self.open_as(signing.id, route, credentials, source).await
+    }
+
+    /// Like [`open_signed`](Self::open_signed), for another attempt with the same certificates, or for one without any.
     pub(crate) async fn open(
         &self,
         jumps: &[Target],
@@ -124,12 +130,26 @@ impl<'a> AccessLog<'a> {
         credentials: &[Credential],
         source: Option<SocketAddr>,
     ) -> Result<Row, CliError> {
+        let route = (jumps, target);
+        self.open_as(Uuid::now_v7(), route, credentials, source)
+            .await
+    }
+
+    async fn open_as(
+        &self,
+        attempt: Uuid,
+        (jumps, target): (&[Target], &Target),
+        credentials: &[Credential],
+        source: Option<SocketAddr>,
+    ) -> Result<Row, CliError> {
         self.touched.set(true);
-        let access = self.describe(jumps, target, credentials, source);
-        self.unfinished.borrow_mut().push(access.clone());
+        let serials = credentials.iter().filter_map(|one| one.serial);
+        let signed: Vec<_> = credentials.iter().map(Some).collect();
+        let access = self.run.describe(attempt, jumps, target, &signed, source);
+        self.unended.borrow_mut().write(access.clone(), serials);
         let written = self.write(access.clone()).await;
-        let mut unfinished = self.unfinished.borrow_mut();
-        unfinished.retain(|other| *other != access);
+        let row = written.as_ref().ok();
+        self.unended.borrow_mut().written(&access, row);
         written
     }
 
@@ -155,13 +175,53 @@ impl<'a> AccessLog<'a> {
                 Row::Queued(self.outbox.store(person, access, Timestamp::now())?)
             }
         };
-        self.open.borrow_mut().push(row.clone());
         Ok(row)
     }
 
     /// Records the end. The connection is over in any case, so a failure is only a notice.
     pub(crate) async fn close(&self, row: Row, end: &End) {
-        self.open.borrow_mut().retain(|other| *other != row);
+        let key = self.unended.borrow_mut().end_row(row, end);
+        self.finish(key, None).await;
+    }
+
+    /// Stores the ends of all accesses that have ended. Each of them waits at most this long for its certificates; then
+    /// its row has no serial. May be dropped: the next call continues.
+    async fn settle(&self, patience: Option<Duration>) {
+        let keys = self.unended.borrow().keys();
+        join_all(keys.into_iter().map(|key| self.finish(key, patience))).await;
+    }
+
+    async fn finish(&self, key: Key, patience: Option<Duration>) {
+        loop {
+            let ended = self.unended.borrow().get(key);
+            let Some(EndedAccess { stage, end }) = ended else {
+                return;
+            };
+            let next = match stage {
+                Stage::Signing(signing) => {
+                    let signed = signing.signed_within(patience).await;
+                    self.unended
+                        .borrow_mut()
+                        .signed(&signing, &signed, &self.run)
+                }
+                Stage::Writing(access) => match self.write(access).await {
+                    Ok(row) => Some(Stage::Written(row)),
+                    Err(error) => {
+                        let reason = error.one_line();
+                        notice::note(&format!("an attempt to connect has no record: {reason}"));
+                        None
+                    }
+                },
+                Stage::Written(row) => {
+                    self.store_end(row, &end).await;
+                    None
+                }
+            };
+            self.unended.borrow_mut().advance(key, next);
+        }
+    }
+
+    async fn store_end(&self, row: Row, end: &End) {
         let end = end.to_json();
         let failed = match row {
             Row::Queued(entry) => self.outbox.end(&entry, end, Timestamp::now()).err(),
@@ -188,19 +248,23 @@ impl<'a> AccessLog<'a> {
         }
     }
 
-    /// Runs `work` for the access with `row`. Meanwhile it closes the rows of routes that lost to a faster one, and
-    /// after a while the connection to Postgres: a long session does not need it, and a new one is opened to close the
-    /// row.
+    /// Runs `work`. Meanwhile it stores the ends of accesses that have ended.
+    pub(crate) async fn while_settling<T>(&self, work: impl Future<Output = T>) -> T {
+        match select(pin!(self.settle(None)), pin!(work)).await {
+            Either::Left(((), work)) => work.await,
+            Either::Right((done, _)) => done,
+        }
+    }
+
+    /// Runs `work` for the access with `row`. Meanwhile it ends the accesses of routes that lost to a faster one, and
+    /// after a while closes the connection to Postgres: a long session does not need it, and a new one is opened to close
+    /// the row.
     pub(crate) async fn during<T>(&self, row: &Row, work: impl Future<Output = T>) -> T {
+        let why = "another route to the host was faster".to_owned();
+        let lost = End::closed(Some(why));
+        self.unended.borrow_mut().end_all(Some(row), &lost);
         let beside = async {
-            let kept = |other: &Row| other == row;
-            let left = self.open.take();
-            let (kept, left): (Vec<Row>, Vec<Row>) = left.into_iter().partition(kept);
-            self.open.replace(kept);
-            for row in left {
-                let why = "another route to the host was faster".to_owned();
-                self.close(row, &End::closed(Some(why))).await;
-            }
+            self.settle(None).await;
             sleep(KEEP_CONNECTED).await;
             if !self.is_shared_pool
                 && let Ok(next) = self.context.pool(DbRole::AuditWriter)
@@ -216,36 +280,38 @@ impl<'a> AccessLog<'a> {
         }
     }
 
-    /// Closes every open row, when a signal ends vctl.
+    /// Stores the end of each access that has no stored end yet, at the end of the run.
     pub(crate) async fn close_rest(&self, why: &str) {
-        let rest = self.open.take();
-        for row in rest {
-            self.close(row, &End::closed(Some(why.to_owned()))).await;
-        }
+        let end = End::closed(Some(why.to_owned()));
+        self.unended.borrow_mut().end_all(None, &end);
+        self.settle(Some(deadlines::UNUSED_CERTIFICATE)).await;
     }
 
-    /// Records a failed attempt that has no row yet.
+    /// Records a failed attempt that has no row yet. That of an attempt whose certificates are being signed is written by
+    /// [`close_rest`](Self::close_rest): it has the serials.
     pub(crate) async fn record_failure(&self, plan: &RoutePlan, error: &SshError) {
-        if self.touched.get() {
+        let end = End::of(error);
+        let has_signing = self.unended.borrow_mut().end_signing(&end);
+        if has_signing || self.touched.get() {
             return;
         }
         let row = self.open(plan.first_jumps(), &plan.target, &[], None);
         if let Ok(row) = row.await {
-            self.close(row, &End::of(error)).await;
+            self.close(row, &end).await;
         }
     }
 
-    /// Records an attempt that the caller stopped before the login. It may have no row yet, or one that was being
-    /// written.
+    /// Records an attempt that the caller stopped before the login. It does not wait for Vault: the user wants to leave.
     pub(crate) async fn record_stop(&self, plan: &RoutePlan, why: &str) {
-        if !self.touched.get() {
-            let _ = self.open(plan.first_jumps(), &plan.target, &[], None).await;
+        let end = End::closed(Some(why.to_owned()));
+        let is_recorded = self.unended.borrow_mut().end_all(None, &end);
+        if !is_recorded && !self.touched.get() {
+            let row = self.open(plan.first_jumps(), &plan.target, &[], None);
+            if let Ok(row) = row.await {
+                self.close(row, &end).await;
+            }
         }
-        // Postgres may have stored these rows: it stores an attempt once.
-        for access in self.unfinished.take() {
-            let _ = self.write(access).await;
-        }
-        self.close_rest(why).await;
+        self.settle(Some(Duration::ZERO)).await;
     }
 
     /// Waits for Postgres as long as the lookup does. Without this, a row beside a slow lookup would be stored on this
@@ -268,19 +334,11 @@ impl<'a> AccessLog<'a> {
         }
     }
 
-    /// Closes the rows of a connection that the lookup did not confirm. Returns whether it has any.
-    pub(crate) async fn abandon(&self, end: &End) -> bool {
-        // Postgres may have stored these rows: it stores an attempt once.
-        for access in self.unfinished.take() {
-            let _ = self.write(access).await;
-        }
+    /// Ends the accesses of a connection that the lookup did not confirm. Returns whether there are any. The caller stores
+    /// the ends, with [`while_settling`](Self::while_settling) or [`close_rest`](Self::close_rest).
+    pub(crate) fn abandon(&self, end: &End) -> bool {
         self.touched.set(false);
-        let rows = self.open.take();
-        let has_rows = !rows.is_empty();
-        for row in rows {
-            self.close(row, end).await;
-        }
-        has_rows
+        self.unended.borrow_mut().end_all(None, end)
     }
 
     /// Sends the rows that were stored on this machine, if Postgres just stored a row; otherwise it is probably still
@@ -328,49 +386,4 @@ impl<'a> AccessLog<'a> {
         let ask = || async { self.context.display_name().await };
         self.person.get_or_try_init(ask).await.map(String::as_str)
     }
-
-    fn describe(
-        &self,
-        jumps: &[Target],
-        target: &Target,
-        credentials: &[Credential],
-        source: Option<SocketAddr>,
-    ) -> Value {
-        let own = credentials.get(jumps.len());
-        let hops: Vec<Value> = jumps
-            .iter()
-            .enumerate()
-            .map(|(index, jump)| {
-                let credential = credentials.get(index);
-                json!({
-                    "hostname": jump.name,
-                    "ca_fingerprint": credential.map(|credential| &credential.ca_fingerprint),
-                    "cert_serial": credential.and_then(|credential| credential.serial),
-                })
-            })
-            .collect();
-        json!({
-            // It is not always known here whether a row was stored, so it may be sent twice.
-            "attempt_id": Uuid::now_v7(),
-            "hostname": target.name,
-            "login_user": target.user,
-            "target_addr": target.addr.ip(),
-            "target_port": target.addr.port(),
-            "jump_via": jumps.iter().map(|jump| &jump.name).collect::<Vec<_>>(),
-            "ca_fingerprint": own.map(|own| &own.ca_fingerprint),
-            "cert_serial": own.and_then(|own| own.serial),
-            "key_id": own.map(|own| own.certificate.key_id()),
-            "command": self.command.as_deref().map(|command| access_store::cut(command, access_store::COMMAND_LENGTH)),
-            "source_ip": source.map(|source| source.ip()),
-            "source_port": source.map(|source| source.port()),
-            "client_host": client_host(),
-            "client_user": std::env::var("USER").ok(),
-            "vctl_version": self.version,
-            "hops": hops,
-        })
-    }
-}
-
-fn client_host() -> Option<String> {
-    nix::unistd::gethostname().ok()?.into_string().ok()
 }

@@ -4,14 +4,13 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::pin::pin;
 
-use futures_util::future::{Either, select, try_join_all};
+use futures_util::future::{Either, select};
 use russh::ChannelStream;
 use russh::client::Msg;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::access::Row;
 use super::access_end::End;
 use super::client_config::HostCertificates;
 use super::connect_context::ConnectContext;
@@ -22,8 +21,8 @@ use super::first_channel::FirstChannel;
 use super::handler::Inbound;
 use super::hop::Connection;
 use super::route_plan::{RoutePlan, Target};
-use crate::error::CliError;
-use crate::ssh_ca::user_certificate::{Credential, Extensions};
+use super::unended::Row;
+use crate::ssh_ca::user_certificate::Credential;
 
 /// A host with a successful login.
 pub(crate) struct LoggedInHost {
@@ -208,16 +207,15 @@ pub(super) async fn start_route(
         shake_hands(stream, redial, first, context, inbound).await
     };
     let writes_row = Cell::new(false);
+    let signing = context.sign(jumps, plan);
     let centre = async {
-        let credentials = issue_all(jumps, plan, context).await?;
+        let credentials = signing.certificates().await?;
         // Sent before the server is verified, or never: then this does not wait.
         let source = source.await.ok().flatten();
         let _connected = context.access.when_connected(&context.confirmation).await;
         writes_row.set(true);
         let source = second_source.get().or(source);
-        let row = context
-            .access
-            .open(jumps, &plan.target, &credentials, source);
+        let row = context.access.open_signed(&signing, &credentials, source);
         Ok::<_, SshError>((row.await?, credentials, source))
     };
     let (connection, (row, credentials, source)) = match select(pin!(network), pin!(centre)).await {
@@ -304,18 +302,4 @@ where
         }
         done => done,
     }
-}
-
-/// Returns one certificate for each hop in order, the target's last; they are requested in parallel.
-async fn issue_all(
-    jumps: &[Target],
-    plan: &RoutePlan,
-    context: &ConnectContext<'_>,
-) -> Result<Vec<Credential>, CliError> {
-    let hops = jumps
-        .iter()
-        .map(|jump| (jump, Extensions::JUMP))
-        .chain([(&plan.target, context.issuer.extensions)]);
-    let issuing = hops.map(|(target, extensions)| context.issuer.issue(target, extensions));
-    try_join_all(issuing).await
 }

@@ -30,6 +30,9 @@ pub(crate) const ACCESS_ROW: Duration = Duration::from_secs(5);
 /// For the access row, if Postgres just failed to answer.
 pub(crate) const ACCESS_ROW_WHILE_AWAY: Duration = Duration::from_millis(500);
 
+/// For a certificate that no route uses any more, at the end of the command. After that its row has no serial.
+pub(crate) const UNUSED_CERTIFICATE: Duration = Duration::from_secs(2);
+
 /// For the disconnect message to a host.
 pub(crate) const GOODBYE: Duration = Duration::from_millis(500);
 

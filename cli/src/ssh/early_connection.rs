@@ -68,12 +68,13 @@ pub(super) async fn connect<'a>(
                 cached_plan::correct(context, &plan, &hosts);
                 "the inventory differs from the hosts cached on this machine; vctl connects again"
             };
-            access.abandon(&End::not_confirmed(why.to_owned())).await;
-            log_in(&plan, Confirmation::GIVEN).await
+            access.abandon(&End::not_confirmed(why.to_owned()));
+            let again = log_in(&plan, Confirmation::GIVEN);
+            access.while_settling(again).await
         }
         Err(NoPlan::Refused { plan, error }) => {
             drop(early);
-            if !access.abandon(&End::of(&error)).await {
+            if !access.abandon(&End::of(&error)) {
                 access.record_failure(&plan, &error).await;
             }
             Err(error.into())
@@ -88,7 +89,7 @@ pub(super) async fn connect<'a>(
             } else {
                 "the lookup of the host was stopped".to_owned()
             };
-            access.abandon(&End::not_confirmed(why)).await;
+            access.abandon(&End::not_confirmed(why));
             Err(stop)
         }
     }

@@ -6,7 +6,7 @@
 //!    the [`confirmation`].
 //! 4. [`connect`] tries the routes through [`dial`] and [`hop`], with [`client_config`] and [`deadlines`].
 //! 5. [`host_key`] verifies the host.
-//! 6. [`access`] writes the row of the access log before a certificate is offered.
+//! 6. [`signing`] requests the certificates; [`access`] writes the row of the access log before one is offered.
 //! 7. [`first_channel`], [`session`] and [`forward`] use the connection.
 //! 8. [`access_end`] completes the row.
 //!
@@ -32,8 +32,11 @@ mod revoked_keys;
 mod hop;
 mod tcp_transport;
 mod handler;
+mod signing;
+mod unended;
 mod access;
 mod access_end;
+mod access_description;
 mod access_outbox;
 mod access_replay;
 mod session;
@@ -43,7 +46,7 @@ mod run;
 mod exec;
 pub(crate) mod access_store;
 
-pub(crate) use access::{AccessLog, Row};
+pub(crate) use access::AccessLog;
 pub(crate) use access_end::End;
 pub(crate) use confirmation::Confirmation;
 pub(crate) use connect_context::{ConnectContext, Issuer};
@@ -58,5 +61,7 @@ pub(crate) use known_hosts::{KnownHosts, key_of_line};
 pub(crate) use route_plan::{RoutePlan, Target};
 pub(crate) use run::{ConnectionUse, SshRequest, ended_by_signal, run};
 pub(crate) use session::{CaptureEnd, CommandState, Input, Output, OutputStream, PtyWish, Signals};
+pub(crate) use signing::Signing;
 pub(crate) use target::{HostSelector, LookedUpHost, look_up};
 pub(crate) use tcp_transport::{SshPort, Stream, open_port};
+pub(crate) use unended::Row;

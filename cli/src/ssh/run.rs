@@ -1,6 +1,6 @@
 //! One run of `vctl ssh`, from the arguments to the exit status.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 
 use tokio::sync::{SetOnce, mpsc};
 use vctl_common::causes::WithCauses;
@@ -211,7 +211,7 @@ pub(super) async fn log_in(
         keys: HostKeys::new(context.vault(), request.unknown_keys.clone()),
         access,
         issuer: Issuer {
-            vault: context.vault(),
+            vault: context.vault().clone(),
             ttl: config.ssh_sign.0,
             extensions: Extensions {
                 pty: request.what.pty(),
@@ -219,6 +219,7 @@ pub(super) async fn log_in(
                 agent_forwarding: forwards.agent,
             },
         },
+        target_certificate: OnceCell::new(),
         confirmation: attempt.confirmation,
         first_channel: request.what.first_channel(),
         inbound: attempt.inbound,

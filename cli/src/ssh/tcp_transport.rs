@@ -6,7 +6,6 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::timeout;
 
-use super::access::Row;
 use super::access_end::End;
 use super::connect;
 use super::connect_context::ConnectContext;
@@ -15,6 +14,7 @@ use super::dial;
 use super::error::{ConnectStep, SshError};
 use super::hop::Connection;
 use super::route_plan::{RoutePlan, Target};
+use super::unended::Row;
 use crate::ssh_ca::user_certificate::Credential;
 
 /// Maximum number of bytes per read.

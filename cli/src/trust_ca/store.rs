@@ -1,7 +1,7 @@
 //! Records of the SSH CAs that hosts trust.
 
-use vctl_common::pg::PgError;
 use vctl_common::pg::tokio_postgres::Client;
+use vctl_common::pg::{PgError, Pool};
 
 use crate::error::Stop;
 use crate::ssh_ca::host_certificate::HostCertificate;
@@ -17,6 +17,26 @@ pub(crate) async fn applied(
     let statement = include_str!("trust_applied.sql");
     let noted = client.execute(statement, &[&host, &trusted]).await;
     noted.map(drop).map_err(|error| PgError::from(error).into())
+}
+
+/// Like [`applied`], with a connection of its own. Returns why the host has no record, if Postgres failed.
+pub(crate) async fn record(
+    pool: &Pool,
+    host: &str,
+    trusted: &[Fingerprint],
+) -> Result<Option<String>, Stop> {
+    let recorded = async {
+        let client = pool.get().await?;
+        applied(&client, host, trusted).await
+    };
+    match recorded.await {
+        Ok(()) => Ok(None),
+        Err(Stop::Error(error)) => Ok(Some(format!(
+            "the host was changed, but this could not be recorded: {}",
+            error.one_line()
+        ))),
+        Err(stop) => Err(stop),
+    }
 }
 
 /// Records the certificate that was issued for a host.

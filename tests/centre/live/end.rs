@@ -11,8 +11,11 @@ use vctl_common::wire::{MARKED_LINEAGE, ROLE_USER, TaskMark};
 use vctl_tests::centre::Centre;
 use vctl_tests::fixture::{FLOOD, FREE_PIDS, UNUSED_MARK};
 use vctl_tests::lab::{Options, PATIENCE, eventually};
+use vctl_tests::terminal::Terminal;
 
+use super::sshd_list::Unanswered;
 use super::{LiveHost, is_running, said, vctl_command};
+use crate::fixture::programs;
 
 /// A daemon with two forks, and a process that ignores all signals that can be ignored.
 const WORK: &str = "(setsid sh -c 'echo $$ > daemon; exec sleep 1000' >/dev/null 2>&1 &) \n\
@@ -276,4 +279,50 @@ fn without_a_terminal_a_confirmation_is_needed() {
         let output = vctl_command(centre, client, arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(status), "{}", said(&output));
     }
+}
+
+#[test]
+fn a_question_may_last_longer_than_a_connection() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let _open = Unanswered::insert(centre, "end-question", "userpass-asked", 1);
+    let session = "select s.id from vctl.audit_session s join vctl.audit_host h on h.id = s.host_id \
+                   where h.hostname = 'end-question'";
+    let session = centre.ask(session).unwrap();
+    let responder = centre.person("asker", &["vctl-session-end"]).unwrap();
+    let arguments = ["session", "end", &session, "--wait", "1s"];
+    let command = vctl_command(centre, &responder, &arguments);
+    let mut terminal = Terminal::start(command, 200).unwrap();
+    terminal.wait_for("[y/N]").unwrap();
+    let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+               where usename like '%/userpass-asker~%'";
+    assert_eq!(centre.ask(end).unwrap(), "1");
+    terminal.type_in("y\n").unwrap();
+    let ended = terminal.end().unwrap();
+    // The host never answers.
+    assert_eq!(ended.code(), Some(69), "{}", terminal.shown());
+}
+
+#[test]
+fn a_request_that_fails_has_its_own_exit_status() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let db = "live_end_refused";
+    centre.create_database_with_schema(db).unwrap();
+    let rows = "insert into vctl.audit_host (hostname) values ('end-refused'); \
+                insert into vctl.audit_session (id, host_id, boot_id, opened, opened_at, login_user, vault_user) \
+                select '0193f3a1-7c4e-7000-8000-000000000001', h.id, gen_random_uuid(), '{}', now(), 'ubuntu', \
+                    'userpass-refused' from vctl.audit_host h; \
+                revoke execute on function vctl.request_session_end_v1(text, uuid, text) from vctl_session_end";
+    centre.postgres.psql(db, rows).unwrap();
+    let responder = centre.person("requester", &["vctl-session-end"]).unwrap();
+    let arguments = ["session", "end", "0193f3a1", "--yes"];
+    let output = programs::vctl(centre, &responder, db, &arguments).output();
+    let output = output.unwrap();
+    // Status 1 would mean that processes of the session are left.
+    assert_eq!(output.status.code(), Some(77), "{}", said(&output));
+    let stated = said(&output);
+    assert!(stated.contains("cannot be requested"), "{stated}");
 }

@@ -1,5 +1,7 @@
 //! vctl uses a token while it is valid, renews it in time, and replaces it if it can. `logout` revokes the token.
 
+use std::fs::File;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
@@ -225,6 +227,25 @@ fn logging_out_ends_the_token_at_the_server_and_here() {
     assert!(!workstation.home(".vctl/token").exists());
     assert_eq!(workstation.run(&["logout"]).code, 0);
     assert_eq!(workstation.run(&["token"]).code, 77);
+}
+
+#[test]
+fn logout_waits_for_a_renewal_that_may_write_the_token() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let workstation = Workstation::new(centre);
+    let password = person(centre, "life-race", 3600, 7200);
+    log_in(&workstation, "life-race", &password);
+    let renewal = File::open(workstation.home(".vctl/token.lock")).unwrap();
+    renewal.lock().unwrap();
+    let mut logout = workstation.command(&["logout"]).spawn().unwrap();
+    thread::sleep(Duration::from_secs(1));
+    assert!(workstation.home(".vctl/token").exists());
+    assert!(logout.try_wait().unwrap().is_none());
+    renewal.unlock().unwrap();
+    assert!(logout.wait().unwrap().success());
+    assert!(!workstation.home(".vctl/token").exists());
 }
 
 #[test]

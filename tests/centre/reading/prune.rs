@@ -80,6 +80,27 @@ fn prune_deletes_old_rows_and_keeps_open_sessions() {
 }
 
 #[test]
+fn prune_survives_the_end_of_its_connection_at_the_question() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let db = "prune_question";
+    centre.create_database_with_schema(db).unwrap();
+    let pruner = centre.with_policies(&["vctl-pruner"]).unwrap();
+    let command = vctl(centre, &pruner, db, &["prune"]);
+    let mut terminal = Terminal::start(command, 200).unwrap();
+    terminal.wait_for("[y/N]").unwrap();
+    let end = format!(
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+         where datname = '{db}' and pid <> pg_backend_pid()"
+    );
+    assert_eq!(centre.ask(&end).unwrap(), "1");
+    terminal.type_in("y\n").unwrap();
+    let ended = terminal.end().unwrap();
+    assert_eq!(ended.code(), Some(0), "{}", terminal.shown());
+}
+
+#[test]
 fn no_input_refuses_to_prune_on_a_terminal_too() {
     let Some(centre) = Centre::shared() else {
         return;

@@ -11,6 +11,7 @@ mod extensions;
 mod host_keys;
 mod ways;
 mod hangs;
+mod lost_routes;
 mod refusals;
 mod ports;
 mod terminal;

@@ -1,19 +1,18 @@
 //! `vctl ca ssh-rotate`: replaces the SSH CA, step by step.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::time::SystemTime;
 
 use futures_util::StreamExt as _;
 use vctl_common::centre::DbRole;
 use vctl_common::count::counted;
-use vctl_common::pg::Client;
+use vctl_common::pg::{Client, PgError, Pool};
 
 use super::refusal::{out_of_turn, require_none_missing, trust_hint, without};
 use super::scopes::GrantedScopes;
 use crate::ca_rotation;
 use crate::ca_rotation::hosts::{Visit, visit};
-use crate::ca_rotation::text::{RotationHosts, write};
+use crate::ca_rotation::text::show;
 use crate::ca_rotation::{CaKey, FailedHost, KeyState, RotationHost, Stage, vault};
 use crate::centre::context;
 use crate::centre::context::Context;
@@ -29,7 +28,7 @@ use crate::trust_ca::TrustSpec;
 use crate::ui::ask::{Interaction, confirmed};
 use crate::ui::format::OutputFormat;
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, notice, records, time};
+use crate::ui::{notice, time};
 
 /// Replace the SSH CA without interrupting logins
 ///
@@ -105,23 +104,26 @@ pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
     }
     context::run(globals, async |context| {
         let role = if args.plan { DbRole::Ro } else { DbRole::Rw };
-        let client = context.connect_as(role).await?;
+        let pool = context.pool(role)?;
+        let client = context.connect(&pool).await?;
         let configured = &context.settings().vault.ssh_mount;
         let (stage, now) = ca_rotation::store::stage(&client, configured).await?;
         let hosts = ca_rotation::store::hosts(&client).await?;
         if args.plan {
-            return show(args, &stage, &hosts);
+            return show(args.output, &stage, &hosts);
         }
+        let scopes = GrantedScopes::read(&client).await?;
+        drop(client);
         let rotation = Rotation {
             args,
             context,
-            client: &client,
+            pool,
             config: &loaded.config,
             options: &options,
             interaction,
             without: without(&args.force_without, &hosts)?,
             hosts,
-            scopes: GrantedScopes::read(&client).await?,
+            scopes,
             now,
         };
         match (args.finish, stage) {
@@ -145,7 +147,8 @@ pub(super) fn run(args: &SshRotateArgs, globals: &Globals) -> Result<(), Stop> {
 struct Rotation<'a> {
     args: &'a SshRotateArgs,
     context: &'a Context,
-    client: &'a Client,
+    /// Each statement takes a connection from it: the questions and the visits may last longer than the lease of one login.
+    pool: Pool,
     config: &'a Config,
     options: &'a [String],
     interaction: Interaction,
@@ -176,7 +179,7 @@ impl Rotation<'_> {
             Some(ca) => ca,
             None => vault::create_checked(vault, idle, &self.hosts).await?,
         };
-        ca_rotation::store::record_next(self.client, &next).await?;
+        ca_rotation::store::record_next(&*self.client().await?, &next).await?;
         notice::done(&format!(
             "the new SSH CA is {}, at `{idle}/`",
             next.fingerprint()
@@ -203,7 +206,7 @@ impl Rotation<'_> {
         if !self.agreed(&question).await? {
             return Ok(());
         }
-        ca_rotation::store::move_signing(self.client, active, next).await?;
+        ca_rotation::store::move_signing(&*self.client().await?, active, next).await?;
         notice::done(&format!(
             "{} signs now; next: `vctl ca ssh-rotate --finish`, after the last certificates of {} have expired",
             next.fingerprint, active.fingerprint
@@ -288,7 +291,7 @@ impl Rotation<'_> {
             "--finish",
         )?;
         // In this order: the next `--next` removes a retired CA that is still in Vault.
-        ca_rotation::store::retire(self.client, leaving).await?;
+        ca_rotation::store::retire(&*self.client().await?, leaving).await?;
         vault::remove(self.context.vault(), &leaving.mount).await?;
         notice::done(&format!(
             "removed {}; {} is the SSH CA",
@@ -322,13 +325,18 @@ impl Rotation<'_> {
     async fn remove_retired(&self, idle: &str) -> Result<bool, Stop> {
         let vault = self.context.vault();
         for ca in ssh_ca::each(vault.settings()).await? {
-            let known = ca_rotation::store::state(self.client, &ca.fingerprint()).await?;
+            let known =
+                ca_rotation::store::state(&*self.client().await?, &ca.fingerprint()).await?;
             if ca.mount == idle && known == Some(KeyState::Retired) {
                 vault::remove(vault, idle).await?;
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    async fn client(&self) -> Result<Client, PgError> {
+        self.pool.get().await
     }
 
     /// Connects to the hosts, records what they trust, and returns the hosts that failed.
@@ -353,13 +361,14 @@ impl Rotation<'_> {
         let mut missing = Vec::new();
         let mut visits = std::pin::pin!(visit(hosts, &each, self.args.parallel.into()));
         while let Some((host, done)) = visits.next().await {
-            match done {
-                Ok(trusted) => {
-                    trust_ca::store::applied(self.client, &host.name, &trusted).await?;
-                    notice::done(&format!("{}: done", host.name));
-                }
-                Err(error) => {
-                    let why = error.one_line();
+            // A host without a record is visited again by the next run.
+            let failed = match done {
+                Ok(trusted) => trust_ca::store::record(&self.pool, &host.name, &trusted).await?,
+                Err(error) => Some(error.one_line()),
+            };
+            match failed {
+                None => notice::done(&format!("{}: done", host.name)),
+                Some(why) => {
                     notice::done(&format!("{}: {why}", host.name));
                     let host = host.name.clone();
                     missing.push(FailedHost { host, why });
@@ -378,21 +387,4 @@ impl Rotation<'_> {
             .filter(move |host| !host.trusted.contains(fingerprint));
         missing.filter(|host| !self.without.contains(&host.name))
     }
-}
-
-fn show(args: &SshRotateArgs, stage: &Stage, hosts: &[RotationHost]) -> Result<(), Stop> {
-    let standings = RotationHosts { stage };
-    if args.output.is_for_people() {
-        let mut screen = Screen::for_people();
-        let width = screen.layout(false).width;
-        write(&mut screen, stage, hosts, width)?;
-        return Ok(screen.flush()?);
-    }
-    let mut screen = Screen::for_programs();
-    let mut hosts = hosts.to_vec();
-    if args.output == OutputFormat::Name {
-        hosts.retain(|host| standings.is_pending(host));
-    }
-    records::write(&mut screen, args.output, &standings, &hosts)?;
-    Ok(screen.flush()?)
 }

@@ -70,8 +70,8 @@ pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
     }
     let lines = context::run(globals, async |context| {
         let pool = context.pool(DbRole::SessionEnd)?;
-        let client = context.connect(&pool).await?;
-        let session = find(&client, args.named).await?;
+        // Dropped before the question: the user may answer after the end of the login's lease.
+        let session = find(&context.connect(&pool).await?, args.named).await?;
         if session.closed_at.is_some() {
             let id = session.id;
             return Ok(vec![format!(
@@ -89,8 +89,11 @@ pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
         }
         let name = context.display_name().await?;
         let reason = args.reason.as_deref();
-        let requested = store::request(&client, &name, session.id, reason).await;
-        let (request, is_new) = match requested {
+        let requested = async {
+            let client = context.connect(&pool).await?;
+            store::request(&client, &name, session.id, reason).await
+        };
+        let (request, is_new) = match requested.await {
             Ok(requested) => requested,
             Err(error) if store::is_over(&error) => {
                 let (id, host) = (session.id, &session.host);
@@ -98,12 +101,9 @@ pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
             }
             Err(error) => {
                 let message = format!("the end of session {} cannot be requested", session.id);
-                return Err(CliError::new(Exit::Failure, message)
-                    .caused_by(&error)
-                    .into());
+                return Err(CliError::centre(message, &error).into());
             }
         };
-        drop(client);
         await_answer(&pool, &session, request, is_new, args.wait).await
     })?;
     for line in lines {

@@ -158,14 +158,16 @@ impl<'a> TokenKeeper<'a> {
                 Some(cached) if cached.token.expose() != token.token.expose() => {
                     return Ok(AttemptResult::Valid(cached.clone()));
                 }
-                Some(cached) if cached.life.renewable => match self.login.renew(cached).await? {
-                    Renewed::Extended(token) => return Ok(AttemptResult::Valid(token)),
-                    Renewed::AtMaxTtl => {}
-                    Renewed::Invalid => {
-                        self.login.cache().remove()?;
-                        return Ok(AttemptResult::Invalid);
+                Some(cached) if cached.life.renewable => {
+                    match self.login.renew(cached, &lock).await? {
+                        Renewed::Extended(token) => return Ok(AttemptResult::Valid(token)),
+                        Renewed::AtMaxTtl => {}
+                        Renewed::Invalid => {
+                            self.login.cache().remove()?;
+                            return Ok(AttemptResult::Invalid);
+                        }
                     }
-                },
+                }
                 Some(_) => {}
             }
         } else if let Some(cached) = cached

@@ -36,7 +36,7 @@ async fn keep_renewing(login: &Login<'_>, mut token: CachedToken) -> std::conver
             }
         }
         let begun = Instant::now();
-        match login.renew(&token).await {
+        match login.renew_for_command(&token).await {
             Ok(Renewed::Extended(renewed)) => {
                 retry.reset();
                 token = renewed;
