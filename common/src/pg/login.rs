@@ -389,7 +389,7 @@ mod tests {
             match (ended, answer) {
                 (Err(LoginError::Io(_)), _) => assert!(at_once),
                 (Ok(Ended::Unfinished(messages)), [b'E', ..]) => {
-                    assert!(!at_once && messages == answer)
+                    assert!(!at_once && messages == answer);
                 }
                 (other, _) => panic!("{other:?}"),
             }

@@ -219,10 +219,10 @@ impl Rotation<'_> {
         vault::sign_for_all(self.context.vault(), &next.mount, &self.hosts).await?;
         let settings = self.context.vault().settings();
         let wanted = ssh_ca::published(settings).await?;
-        let orders = TrustSpec::new(Source::of(settings), wanted, Vec::new());
+        let spec = TrustSpec::new(Source::of(settings), wanted, Vec::new());
         let fingerprint = next.fingerprint();
         let to_visit: Vec<RotationHost> = self.without_trust_in(&fingerprint).cloned().collect();
-        let missing = self.visit(&to_visit, &orders, Some(&next.mount)).await?;
+        let missing = self.visit(&to_visit, &spec, Some(&next.mount)).await?;
         require_none_missing(
             &missing,
             (
@@ -278,12 +278,12 @@ impl Rotation<'_> {
         }
         let source = Source::of(self.context.vault().settings());
         let unwanted = leaving.fingerprint.parse().into_iter().collect();
-        let orders = TrustSpec::new(source, vec![active.authority()?], unwanted);
+        let spec = TrustSpec::new(source, vec![active.authority()?], unwanted);
         let trusting = |host: &&RotationHost| {
             host.trusted.contains(&leaving.fingerprint) && !self.without.contains(&host.name)
         };
         let to_visit: Vec<RotationHost> = self.hosts.iter().filter(trusting).cloned().collect();
-        let missing = self.visit(&to_visit, &orders, Some(&active.mount)).await?;
+        let missing = self.visit(&to_visit, &spec, Some(&active.mount)).await?;
         require_none_missing(
             &missing,
             ("still trusts the old SSH CA", "still trust the old SSH CA"),
@@ -343,11 +343,11 @@ impl Rotation<'_> {
     async fn visit(
         &self,
         hosts: &[RotationHost],
-        orders: &TrustSpec,
+        spec: &TrustSpec,
         proof: Option<&str>,
     ) -> Result<Vec<FailedHost>, Stop> {
         let each = Visit {
-            spec: orders,
+            spec,
             proof,
             options: self.options,
         };
@@ -356,7 +356,7 @@ impl Rotation<'_> {
             [host] => format!("connecting to {}", host.name),
             hosts => format!("connecting to {}", counted(hosts.len(), "host")),
         };
-        orders.source.tell(&orders.wanted);
+        spec.source.tell(&spec.wanted);
         notice::done(&going);
         let mut missing = Vec::new();
         let mut visits = std::pin::pin!(visit(hosts, &each, self.args.parallel.into()));
