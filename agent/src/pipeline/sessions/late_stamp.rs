@@ -90,6 +90,8 @@ impl Sessions {
         // Before the kernel knows the session: after a kill in between, the next agent would find no gap.
         out.flush();
         let marking = self.mark_tree(id.mark(), leader, audit_session, probe);
+        // A write to a slow disk and the marking take time, and the processes run.
+        out.gap(Gap::new(GapCause::StampedLate, id, now, boot_now()));
         let marked = self.note_marking(id.mark(), now, marking);
         info!(session = %id, processes = marked, "Opened a session that was stamped late.");
         Ok(())

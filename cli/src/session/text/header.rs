@@ -187,7 +187,10 @@ pub(crate) fn missing_range(range: &MissingRange, session: &Session) -> String {
     let to = time::clock(session.wall.wall_time(range.to));
     let cause = range.cause.map_or("cause not recorded", cause);
     match (range.cause, range.events) {
-        (Some(GapCause::StampedLate | GapCause::LoginWithoutStamp), None) => {
+        // A later range is of single processes that had no mark.
+        (Some(GapCause::StampedLate | GapCause::LoginWithoutStamp), None)
+            if range.from <= session.opened.opened_at =>
+        {
             format!(
                 "nothing recorded from the login at {from} until recording began at {to} ({cause})"
             )

@@ -112,12 +112,15 @@ impl<'a> Ledger<'a> {
         if opened.stamp == Stamp::InTime {
             return;
         }
-        let to = opened.marked_at.unwrap_or_else(|| self.end());
+        let mut to = opened.marked_at.unwrap_or_else(|| self.end());
         let mut cause = GapCause::StampedLate;
         for (gap, explains) in self.gaps.iter().zip(&mut self.explains) {
             let unasked = gap.cause == GapCause::LoginWithoutStamp;
-            if gap.session.is_some() && (unasked || gap.cause == GapCause::StampedLate) {
+            let is_late = unasked || gap.cause == GapCause::StampedLate;
+            // A later one has a range of its own: a process without a mark was found there.
+            if gap.session.is_some() && is_late && gap.from <= to {
                 *explains = true;
+                to = to.max(gap.to);
                 if unasked {
                     cause = gap.cause;
                 }

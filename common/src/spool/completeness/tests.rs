@@ -190,6 +190,26 @@ fn a_late_stamp_is_never_complete() {
 }
 
 #[test]
+fn a_late_stamp_is_missing_until_the_processes_have_their_marks() {
+    let mut late = closed(2);
+    late.opened.stamp = Stamp::Late;
+    late.gaps = vec![
+        gap(GapCause::StampedLate, None, 4, 5),
+        gap(GapCause::StampedLate, None, 5, 7),
+        // The next agent found a process without a mark.
+        gap(GapCause::StampedLate, None, 20, 30),
+    ];
+    let expected = vec![
+        range(None, 4, 7, GapCause::StampedLate),
+        range(None, 20, 30, GapCause::StampedLate),
+    ];
+    assert_eq!(
+        completeness(&late, &timeline(1..=2)),
+        Completeness::Missing(expected)
+    );
+}
+
+#[test]
 fn unnumbered_losses_count_although_all_numbers_are_stored() {
     for cause in [
         GapCause::ProbeSkipped,
