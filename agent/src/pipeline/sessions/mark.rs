@@ -101,7 +101,8 @@ impl Sessions {
             let task = TaskMark {
                 session: mark,
                 start: 0,
-                marked: u32::from(how),
+                marked: how,
+                noted_exec: 0,
                 role: match leader {
                     Some(leader) if leader == tgid => self.role_of_login(leader),
                     _ => wire::ROLE_USER,
