@@ -85,6 +85,38 @@ fn a_fork_chain_keeps_its_late_session_open_and_named() {
     the_one();
 }
 
+#[test]
+fn a_fork_chain_does_not_escape_a_late_stamp() {
+    const CHAINS: usize = 3;
+    let Some(mut lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let who = lab.certificate("alice", 1).unwrap();
+    lab.agent.kill().unwrap();
+    let body = format!(
+        "{CHAIN}touch go-on; for chain in $(seq {CHAINS}); do perl chain.pl $T < /dev/null > /dev/null 2>&1 & done\n\
+         while [ -e go-on ]; do sleep 0.1; done; while [ ! -e leave ]; do sleep 0.1; done"
+    );
+    let login = stage.start(&lab, &who, &body);
+    await_file(&lab.home().join("beat"));
+    await_forks(&lab);
+    lab.agent.start().unwrap();
+    await_that("the agent has read the marker", || {
+        lab.markers().unwrap() == 0
+    });
+    await_forks(&lab);
+    fs::remove_file(lab.home().join("go-on")).unwrap();
+    await_that("the last process of each chain has run", || {
+        stage.running().len() == CHAINS
+    });
+    touch(&lab.home().join("leave"));
+    assert!(login.wait_with_output().unwrap().status.success());
+    let session = lab.closed_sessions(&who, 1).unwrap().remove(0);
+    let last = stage.running();
+    let last = last.iter();
+    let recorded = last.filter(|last| exec_of(&session, last).is_some());
+    assert_eq!(recorded.count(), CHAINS, "{:#?}", session.summary());
+}
+
 fn is_there(pid: u32) -> bool {
     fs::exists(format!("/proc/{pid}")).unwrap()
 }

@@ -21,6 +21,7 @@ mod pid_namespace;
 mod pins;
 mod socket;
 mod full;
+mod flood;
 mod hostile;
 mod redaction;
 mod release;

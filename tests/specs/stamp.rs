@@ -8,6 +8,7 @@ use nix::sys::ptrace;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use vctl_agent::probe::Maps;
 use vctl_common::session::{CloseReason, Stamp};
 use vctl_common::time::BootNs;
 use vctl_tests::lab::{Certificate, Lab, Recorded, process};
@@ -247,4 +248,23 @@ fn sockets(socket: &Path, state: &str) -> usize {
 fn boot_now() -> BootNs {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
     BootNs(u64::try_from(Duration::from(now).as_nanos()).unwrap())
+}
+
+/// A stamp that is asked for again, and a late one of a marked login, find the session in the kernel.
+#[test]
+fn a_session_in_the_kernel_keeps_its_numbers() {
+    let Some(lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let who = lab.certificate("alice", 1).unwrap();
+    let body = "touch inside; while [ ! -e leave ]; do :; done; $T";
+    let login = stage.start(&lab, &who, body);
+    await_file(&lab.home().join("inside"));
+    let mark = lab.sessions_of(&who).unwrap()[0].session.opened.id.mark();
+    let mut maps = Maps::pinned(&lab.pins()).unwrap();
+    let before = maps.session(mark).unwrap();
+    maps.open_session(mark, 1 << 31, true).unwrap();
+    assert_eq!(maps.session(mark), Some(before));
+    touch(&lab.home().join("leave"));
+    assert!(login.wait_with_output().unwrap().status.success());
+    lab.whole_session(&who).unwrap();
 }

@@ -155,3 +155,11 @@ pub const UNUSED_MARK: TaskMark = TaskMark {
     role: 0,
     groups: 0,
 };
+
+/// A script that fills the ring: execs of a missing program with 15 KiB of argv, as fast as they fail. It ends when the
+/// file `flood-on` is gone, at the latest after a minute.
+pub const FLOOD: &str = "cat > flood.pl <<'END'\n\
+    my @argv = ('/nowhere/flood', map { 'x' x 1000 } 1..15);\n\
+    while (time < $^T + 60 && -e 'flood-on') { exec { $argv[0] } @argv for 1..200 }\n\
+    END\n\
+    touch flood-on; perl flood.pl";

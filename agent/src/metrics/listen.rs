@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 use vctl_common::causes::WithCauses;
 
@@ -25,6 +25,11 @@ use super::{Scrape, render};
 /// Most scrapes at one time; an idle connection ends after [`PATIENCE`].
 const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Time until the place of an answered connection is free again. Every local user can connect to a loopback address: so
+/// that is at most 80 connections a second.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Time for which scrapes get the same text. No scraper asks more often.
+const RENDERED_EVERY: Duration = Duration::from_secs(1);
 const REQUEST_MAX: usize = 8 * 1024;
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -104,6 +109,7 @@ impl Listener {
     /// Answers scrapes until the task is dropped or the loop behind `scrapes` has ended.
     pub async fn run(self, scrapes: mpsc::Sender<Scrape>) {
         let room = Arc::new(Semaphore::new(AT_ONCE));
+        let text = Arc::new(Mutex::new(Rendered::of(scrapes.clone())));
         while !scrapes.is_closed() {
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
                 return;
@@ -121,16 +127,17 @@ impl Listener {
                     continue;
                 }
             };
-            let scrapes = scrapes.clone();
+            let text = Arc::clone(&text);
             tokio::spawn(async move {
                 let served = async {
                     match connection {
-                        Connection::Tcp(stream) => serve(stream, &scrapes).await,
-                        Connection::Unix(stream) => serve(stream, &scrapes).await,
+                        Connection::Tcp(stream) => serve(stream, &text).await,
+                        Connection::Unix(stream) => serve(stream, &text).await,
                     }
                 };
                 // A client that disconnects loses only its own scrape.
                 let _ = timeout(PATIENCE, served).await;
+                sleep(PAUSE).await;
                 drop(permit);
             });
         }
@@ -142,21 +149,46 @@ enum Connection {
     Unix(tokio::net::UnixStream),
 }
 
-async fn serve<S>(mut stream: S, scrapes: &mpsc::Sender<Scrape>) -> io::Result<()>
+/// The last text, which is new for a second.
+struct Rendered {
+    scrapes: mpsc::Sender<Scrape>,
+    last: Option<(Instant, Arc<str>)>,
+}
+
+impl Rendered {
+    fn of(scrapes: mpsc::Sender<Scrape>) -> Self {
+        Self {
+            scrapes,
+            last: None,
+        }
+    }
+
+    /// Returns the text. Asks the collector if the last one is old; `None` when the collector is about to end.
+    async fn text(&mut self) -> Option<Arc<str>> {
+        if let Some((at, text)) = &self.last
+            && at.elapsed() < RENDERED_EVERY
+        {
+            return Some(Arc::clone(text));
+        }
+        let (sender, answer) = oneshot::channel();
+        self.scrapes.send(sender).await.ok()?;
+        let text: Arc<str> = render(&answer.await.ok()?).into();
+        self.last = Some((Instant::now(), Arc::clone(&text)));
+        Some(text)
+    }
+}
+
+async fn serve<S>(mut stream: S, text: &Mutex<Rendered>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let request = read_head(&mut stream).await?;
     let (status, body) = match judge(&request) {
-        Ok(()) => {
-            let (sender, answer) = oneshot::channel();
-            let asked = scrapes.send(sender).await.is_ok();
-            match answer.await {
-                Ok(numbers) if asked => ("200 OK", render(&numbers)),
-                _ => ("503 Service Unavailable", "stopping\n".to_owned()),
-            }
-        }
-        Err(status) => (status, "metrics are at GET /metrics\n".to_owned()),
+        Ok(()) => match text.lock().await.text().await {
+            Some(text) => ("200 OK", text),
+            None => ("503 Service Unavailable", "stopping\n".into()),
+        },
+        Err(status) => (status, "metrics are at GET /metrics\n".into()),
     };
     let kind = if status.starts_with("200") {
         CONTENT_TYPE
@@ -274,6 +306,43 @@ mod tests {
             );
             server.abort();
         }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn many_scrapes_cost_one_text_a_second_and_wait() {
+        const SCRAPES: usize = 4 * AT_ONCE;
+        let (sender, mut scrapes) = channel();
+        let loopback = Listen::Tcp("127.0.0.1:0".parse().unwrap());
+        let listener = Listener::bind(&loopback).await.unwrap();
+        let address = listener.address().unwrap();
+        let server = tokio::spawn(listener.run(sender));
+        let collector = tokio::spawn(async move {
+            let mut asked = 0_u64;
+            while let Some(scrape) = scrapes.recv().await {
+                asked += 1;
+                let _ = scrape.send(CollectorStatus {
+                    sessions_open: asked,
+                    ..CollectorStatus::default()
+                });
+            }
+        });
+        let begun = Instant::now();
+        let clients = (0..SCRAPES).map(|_| async move {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
+        let answers = futures_util::future::join_all(clients).await;
+        let took = begun.elapsed();
+        // All but the last ones waited for the places of the ones before.
+        assert!(took >= 3 * PAUSE, "{took:?}");
+        let texts: std::collections::HashSet<&String> = answers.iter().collect();
+        let seconds = usize::try_from(took.as_secs()).unwrap();
+        assert!(texts.len() <= 1 + seconds, "{} in {took:?}", texts.len());
+        server.abort();
+        collector.abort();
     }
 
     #[tokio::test(flavor = "current_thread")]

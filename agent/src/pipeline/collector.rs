@@ -1,6 +1,8 @@
 //! The collector: five parts, and the order in which they work.
 
 use std::fs;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::mpsc;
@@ -20,11 +22,18 @@ use crate::spool::{SpoolConfig, SpoolError, SpoolWriter};
 use crate::store::Route;
 
 use super::housekeeping::Housekeeping;
-use super::ring_drain::RingDrain;
+use super::ring_drain::{Drained, RingDrain};
 use super::sessions::Sessions;
 use super::shipping::Shipping;
 use super::spool_out::SpoolOut;
 use super::status;
+
+/// Time for one drain of the ring, after which the loop looks for signals, logins and requests.
+const DRAIN: Duration = Duration::from_millis(50);
+/// Time for the logins of one housekeeping, within which a hook does not give up: the rest has its turn soon.
+const HOUSEKEEPING_TURN: Duration = Duration::from_secs(1);
+/// As [`DRAIN`] at the start, before the agent is ready, and at its end. A full ring of the usual size takes about a second.
+const DRAIN_WHOLE: Duration = Duration::from_secs(5);
 
 /// The state between two turns of the loop.
 pub(super) struct Collector {
@@ -69,7 +78,8 @@ impl Collector {
         let probe = start_probe(config)?;
         let before = status::resume(&config.run_dir, boot_id);
         let log = LocalLog::open(config.local_log, before.local_log);
-        let out = SpoolOut::new(writer, recovered.ring, &probe.maps, &before, log);
+        let ring = (Rc::clone(&probe.maps.ring), probe.maps.state().ring_id);
+        let out = SpoolOut::new(writer, recovered.ring, ring, &before, log);
         info!(
             taken_over = probe.taken_over,
             ring_bytes = probe.maps.ring_bytes,
@@ -99,7 +109,7 @@ impl Collector {
         } = &mut collector;
         sessions.recover(recovered, probe, out);
         // The ring first: it has the time at which a session ended meanwhile; housekeeping finds only that it ended.
-        collector.drain();
+        collector.drain_whole();
         collector.housekeeping();
         collector.drain();
         Ok(collector)
@@ -141,23 +151,39 @@ impl Collector {
             .stamp(pending, refusal, &mut self.probe, &mut self.out);
     }
 
-    /// Moves all records of the ring to the spool. Returns whether there were any.
-    pub(super) fn drain(&mut self) -> bool {
-        let busy = self
+    /// Moves records of the ring to the spool, for a moment at most.
+    pub(super) fn drain(&mut self) -> Drained {
+        self.drain_within(DRAIN)
+    }
+
+    /// Moves the records to the spool that are in the ring now, for some seconds at most: the rest stays in the ring, also
+    /// for the next collector.
+    pub(super) fn drain_whole(&mut self) {
+        self.drain_within(DRAIN_WHOLE);
+    }
+
+    fn drain_within(&mut self, within: Duration) -> Drained {
+        let drained = self
             .drain
-            .drain(&mut self.probe, &mut self.sessions, &mut self.out);
-        let Some(desk) = &self.desk else { return busy };
+            .drain(within, &mut self.probe, &mut self.sessions, &mut self.out);
+        let Some(desk) = &self.desk else {
+            return drained;
+        };
         if self.sessions.is_any_requested() {
             for answer in self.sessions.continue_ends(&mut self.probe) {
                 desk.answer(answer);
             }
         }
         desk.note_open(self.sessions.registry().len());
-        busy || self.sessions.is_any_requested()
+        Drained {
+            is_busy: drained.is_busy || self.sessions.is_any_requested(),
+            ..drained
+        }
     }
 
-    /// Does the work that no event starts. Called every few seconds.
-    pub(super) fn housekeeping(&mut self) {
+    /// Does the work that no event starts. Called every few seconds. Returns false when work is left, because there was
+    /// too much for one turn.
+    pub(super) fn housekeeping(&mut self) -> bool {
         let Self {
             probe,
             out,
@@ -166,10 +192,12 @@ impl Collector {
             shipping,
             ..
         } = self;
-        housekeeping.take_late_logins(sessions, probe, out);
-        sessions.decide_unconfirmed(probe, out);
-        sessions.find_unstamped(housekeeping.looked_at(), probe, out);
-        sessions.mark_again(probe, out);
+        // All of it together has a time: each login costs a write to the disk and several reads of all of /proc.
+        let until = Instant::now() + HOUSEKEEPING_TURN;
+        let mut is_all_done = housekeeping.take_late_logins(until, sessions, probe, out);
+        is_all_done &= sessions.decide_unconfirmed(until, probe, out);
+        is_all_done &= sessions.find_unstamped(until, housekeeping.looked_at(), probe, out);
+        is_all_done &= sessions.mark_again(until, probe, out);
         sessions.find_ended(probe);
         housekeeping.look_at_pins(probe, out);
         housekeeping.note_skipped(probe, out);
@@ -178,6 +206,7 @@ impl Collector {
         out.note_shipped();
         shipping.drop_expired(out);
         self.write_status();
+        is_all_done
     }
 
     /// Writes the status for the heartbeat, and the metrics if a textfile is configured.

@@ -8,11 +8,17 @@
 //! One thread, no queues: a record stays in the ring until it is in the spool, so a `kill -9` at any line loses
 //! nothing. The ring is read on a timer, because waking the agent costs the kernel twenty times as much as a record:
 //! often while a session is busy, less and less often when it is quiet.
+//!
+//! A session can fill the ring all the time. So each turn of the loop ends after a time, also with work left, and signals,
+//! logins and requests have their turn in between.
 
+mod pace;
 mod collector;
 mod ring_drain;
+mod loss_watch;
 mod sessions;
 mod spool_out;
+mod outbox;
 mod housekeeping;
 mod shipping;
 mod status;
@@ -29,25 +35,33 @@ use tracing::{info, warn};
 use vctl_common::causes::WithCauses;
 
 use crate::config::Config;
+use crate::end_request::EndRequest;
 use crate::metrics::{self, Listen, Listener, Scrape};
 use crate::session::login::LoginReader;
-use crate::session::server::Server;
+use crate::session::server::{PendingStamp, Server};
 use crate::store::Route;
 use crate::trusted_dir;
 
 use collector::Collector;
 use late_login_watch::LateLoginWatch;
+use pace::{Chores, Pace, overdue};
+use ring_drain::Drained;
 
-/// Interval between two looks at the ring while a session is busy.
-const BUSY: Duration = Duration::from_millis(25);
-/// The same after some quiet seconds: tokio wakes twice for a sleep of this length.
-const IDLE: Duration = Duration::from_millis(1500);
 /// Interval of the work that no event starts, such as late logins and sessions with a lost end.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// The same without a session, when only late logins may come.
 const NO_SESSION: Duration = Duration::from_secs(30);
 /// Logins that may wait for the loop.
 const LOGINS: usize = 64;
+
+/// The work of one turn of the loop.
+enum Turn {
+    Look,
+    Stamp(PendingStamp),
+    End(EndRequest),
+    Scrape(Scrape),
+    LateLogin,
+}
 
 /// Runs the collector until a signal stops it. The probe stays in the kernel. With a `route`, the collector also
 /// ships the records.
@@ -56,11 +70,14 @@ const LOGINS: usize = 64;
 /// The collector cannot start: another agent runs, the kernel does not fit the probe, or the spool cannot be
 /// written.
 pub fn collect(config: Config, route: Option<Route>) -> anyhow::Result<()> {
-    runtime::Builder::new_current_thread()
+    let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?
-        .block_on(run(config, route))
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(run(config, route));
+    // Without waiting for threads on which a name service hangs.
+    runtime.shutdown_background();
+    result
 }
 
 async fn run(config: Config, route: Option<Route>) -> anyhow::Result<()> {
@@ -87,54 +104,75 @@ async fn run(config: Config, route: Option<Route>) -> anyhow::Result<()> {
     let watchdog = sd_notify::watchdog_enabled().map(|timeout| timeout / 2);
 
     let mut pace = Pace::new();
-    let mut housekeeping = Instant::now();
+    let mut chores = Chores::new(Instant::now());
     loop {
         // Housekeeping waits for the next look at the ring, to wake the host less often. Without a session the
         // ring is empty, so only housekeeping is due.
         let next = if collector.sessions() > 0 {
             pace.next
         } else {
-            housekeeping
+            chores.next()
         };
-        tokio::select! {
+        let turn = tokio::select! {
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            Some(login) = logins.recv() => {
+            // A user can also log in all the time.
+            () = sleep_until(overdue(next)) => Turn::Look,
+            Some(login) = logins.recv() => Turn::Stamp(login),
+            Some(request) = end_requests.recv() => Turn::End(request),
+            Some(scrape) = scrapes.recv() => Turn::Scrape(scrape),
+            () = late_logins.changed() => Turn::LateLogin,
+            () = sleep_until(next) => Turn::Look,
+        };
+        match turn {
+            Turn::Stamp(login) => {
                 collector.stamp(login);
-                housekeeping = housekeeping.min(Instant::now() + HOUSEKEEPING);
+                chores.by(Instant::now() + HOUSEKEEPING);
                 pace.wake();
             }
-            Some(request) = end_requests.recv() => {
+            Turn::End(request) => {
                 collector.end_session(request);
                 pace.wake();
             }
-            Some(scrape) = scrapes.recv() => {
+            Turn::Scrape(scrape) => {
                 // The client may have disconnected.
                 let _ = scrape.send(collector.status());
             }
-            () = late_logins.changed() => {
-                housekeeping = Instant::now();
+            Turn::LateLogin => {
+                chores.by(Instant::now());
                 pace.wake();
             }
-            () = sleep_until(next) => {
-                let mut busy = collector.drain();
-                if Instant::now() >= housekeeping {
-                    collector.housekeeping();
-                    busy |= collector.drain();
+            Turn::Look => {
+                let mut drained = collector.drain();
+                if Instant::now() >= chores.next() {
+                    let begun = Instant::now();
+                    let is_all_done = collector.housekeeping();
                     if watchdog.is_some() {
                         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
                     }
-                    let wait = if collector.sessions() > 0 { HOUSEKEEPING } else { NO_SESSION };
-                    housekeeping = Instant::now() + wait.min(watchdog.unwrap_or(wait));
+                    let wait = if collector.sessions() > 0 {
+                        HOUSEKEEPING
+                    } else {
+                        NO_SESSION
+                    };
+                    let wait = wait.min(watchdog.unwrap_or(wait));
+                    let wait = if is_all_done { wait } else { Duration::ZERO };
+                    let now = Instant::now();
+                    chores.done(begun, now, now + wait);
+                    let after = collector.drain();
+                    drained = Drained {
+                        is_busy: drained.is_busy || after.is_busy,
+                        ..after
+                    };
                 }
-                pace.drained(busy);
+                pace.drained(drained.is_busy, drained.is_cut_short);
             }
         }
     }
     server.abort();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    collector.drain();
+    collector.drain_whole();
     collector.write_status();
     if collector.sessions() > 0 {
         warn!(
@@ -157,35 +195,4 @@ async fn serve_metrics(listen: Option<&Listen>) -> mpsc::Receiver<Scrape> {
         Err(error) => warn!(%listen, error = %WithCauses(&error), "Metrics are not served."),
     }
     scrapes
-}
-
-/// The time of the next look at the ring.
-struct Pace {
-    interval: Duration,
-    next: Instant,
-}
-
-impl Pace {
-    fn new() -> Self {
-        Self {
-            interval: BUSY,
-            next: Instant::now(),
-        }
-    }
-
-    fn wake(&mut self) {
-        self.interval = BUSY;
-        self.next = self.next.min(Instant::now() + BUSY);
-    }
-
-    /// Waits a quarter longer after each look that finds nothing: half a second after two quiet seconds, the full
-    /// interval after six.
-    fn drained(&mut self, busy: bool) {
-        self.interval = if busy {
-            BUSY
-        } else {
-            (self.interval.mul_f32(1.25)).min(IDLE)
-        };
-        self.next = Instant::now() + self.interval;
-    }
 }

@@ -1,5 +1,7 @@
 //! The way out of the ring: decode, attribute, redact, append to the batch, and count what is missing.
 
+use std::time::{Duration, Instant};
+
 use aya_log::EbpfLogger;
 use tracing::{error, warn};
 use vctl_common::causes::WithCauses;
@@ -8,38 +10,43 @@ use vctl_common::id::ProcessId;
 use vctl_common::session::{Gap, GapCause};
 use vctl_common::status::CollectorStatus;
 use vctl_common::time::BootNs;
-use vctl_common::wire::{self, Header, Mark, SessionCounters};
+use vctl_common::wire::{self, Header, Mark};
 
 use crate::enrich::{cut, procfs, record};
-use crate::probe::maps::HostCounters;
 use crate::probe::{Probe, self_test};
 use crate::session::boot_now;
 use crate::session::login::LoginReader;
 use crate::session::registry::Cut;
 use vctl_redact::Redactor;
 
+use super::loss_watch::{Look, LossWatch};
 use super::sessions::Sessions;
 use super::spool_out::SpoolOut;
 
 /// Bytes of the ring that go into one batch.
 const BATCH_BYTES: u64 = 1 << 20;
-/// Looks at the ring after which an absent number is lost. A number is taken before its record is in the ring, and
-/// in between the CPU may be busy with other work.
-const SETTLE: u8 = 3;
-
 /// Reads records from the ring and turns them into events of the spool.
 pub(super) struct RingDrain {
     redactor: Redactor,
     logins: LoginReader,
     /// One exec record while it is prepared for the spool.
     scratch: Vec<u8>,
-    counters: HostCounters,
-    /// Looks at the ring until the lost numbers are certain.
-    settle: u8,
+    losses: LossWatch,
+    /// The look that the last drain had no time to finish.
+    look: Option<Look>,
     /// The probe's own diagnostics, if `probe_log` is set.
     probe_log: Option<EbpfLogger<&'static dyn log::Log>>,
     events_captured: u64,
     execs_cut: u64,
+}
+
+/// The result of a drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Drained {
+    /// There were records, or some are awaited.
+    pub(super) is_busy: bool,
+    /// The time was over before the look.
+    pub(super) is_cut_short: bool,
 }
 
 /// Records of one batch that could not be decoded.
@@ -62,34 +69,39 @@ impl RingDrain {
             redactor,
             logins,
             scratch: Vec::new(),
-            counters: probe.maps.host_counters(),
-            settle: 0,
+            losses: LossWatch::new(probe.maps.host_counters()),
+            look: None,
             probe_log: if wants_log { probe_log(probe) } else { None },
             events_captured: before.events_captured,
             execs_cut: before.execs_cut,
         }
     }
 
-    /// Moves all records of the ring to the spool. Returns whether there were any.
+    /// Moves the records of the ring to the spool: those that were there when the look began, and no more than fit into
+    /// the time. A session can fill the ring faster than it is read, and everything else of the loop waits meanwhile.
     pub(super) fn drain(
         &mut self,
+        within: Duration,
         probe: &mut Probe,
         sessions: &mut Sessions,
         out: &mut SpoolOut,
-    ) -> bool {
+    ) -> Drained {
         if let Some(log) = &mut self.probe_log {
             log.flush();
         }
         if !out.retry() {
-            return false;
+            return Drained::default();
         }
-        let mut busy = false;
+        let begun = Instant::now();
+        let mut is_any_read = false;
         loop {
-            // Taken before the ring is read: numbers up to here are in the ring, lost, or on their way.
-            let produced = sessions.produced(probe, self.settle > 0);
+            let look = match self.look.take() {
+                Some(look) => look,
+                None => self.begin_look(probe, sessions, out),
+            };
             let mut broken = Broken::default();
             let from = out.position();
-            let part = out.ring().read(from, BATCH_BYTES, |bytes| {
+            let part = out.ring().read_to(look.end, from, BATCH_BYTES, |bytes| {
                 if let Err(error) = self.take(bytes, sessions, out) {
                     broken.events += 1;
                     broken.session = event::header(bytes).ok().map(|header| header.session);
@@ -98,20 +110,44 @@ impl RingDrain {
             });
             note_broken(&broken, sessions, out);
             let to = part.to;
-            let read = to != from;
-            let is_last = to.wrapping_sub(from) < BATCH_BYTES;
-            busy |= read;
-            // Behind a record that is still being written, the awaited ones may wait: this look proves nothing.
+            let is_batch_full = to.wrapping_sub(from) >= BATCH_BYTES;
+            is_any_read |= to != from;
+            // Behind a record that is still being written, the awaited ones may wait: the look is not over.
             if part.is_all {
-                self.note_losses(&produced, probe, sessions, out);
-                sessions.close_ended(&produced, probe, out);
+                sessions.close_ended(&look.produced, probe, out);
+                let lost = self
+                    .losses
+                    .looked(look, probe.maps.host_counters(), Instant::now());
+                for (mark, counters) in &lost {
+                    sessions.report_missing(*mark, counters, out);
+                }
+            } else {
+                self.look = Some(look);
             }
-            if (read || out.has_entries()) && !out.commit(to) {
-                return false;
+            if (to != from || out.has_entries()) && !out.commit(to) {
+                return Drained::default();
             }
-            if is_last {
-                return busy || !part.is_all || sessions.is_any_ending() || self.settle > 0;
+            let is_cut_short = !part.is_all && is_batch_full && begun.elapsed() >= within;
+            if part.is_all || !is_batch_full || is_cut_short {
+                return Drained {
+                    is_busy: is_any_read
+                        || !part.is_all
+                        || sessions.is_any_ending()
+                        || self.losses.is_settling(),
+                    is_cut_short,
+                };
             }
+        }
+    }
+
+    fn begin_look(&self, probe: &Probe, sessions: &mut Sessions, out: &SpoolOut) -> Look {
+        let has_all = self.losses.needs_all(Instant::now());
+        // Before the end of the look is read: see `Look`.
+        let produced = sessions.produced(probe, has_all);
+        Look {
+            end: out.ring().produced(),
+            produced,
+            has_all,
         }
     }
 
@@ -174,30 +210,6 @@ impl RingDrain {
         });
         self.scratch = record;
         pushed
-    }
-
-    /// Reports the events for which the ring had no room, once it is certain that they will not come.
-    fn note_losses(
-        &mut self,
-        produced: &[(Mark, SessionCounters)],
-        probe: &Probe,
-        sessions: &mut Sessions,
-        out: &mut SpoolOut,
-    ) {
-        let counters = probe.maps.host_counters();
-        let has_lost = counters.ring_full != self.counters.ring_full
-            || counters.marks_full != self.counters.marks_full;
-        self.counters = counters;
-        if has_lost {
-            self.settle = SETTLE;
-            return;
-        }
-        if self.settle == 1 {
-            for (mark, counters) in produced {
-                sessions.report_missing(*mark, counters, out);
-            }
-        }
-        self.settle = self.settle.saturating_sub(1);
     }
 
     pub(super) fn report(&self, status: &mut CollectorStatus) {

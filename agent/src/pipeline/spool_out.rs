@@ -1,7 +1,7 @@
 //! The way into the spool: the batch, the journal entries that follow it, and the part of the ring that a stored
 //! batch frees.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -9,32 +9,26 @@ use tracing::{error, info, warn};
 use vctl_common::causes::WithCauses;
 use vctl_common::event::{self, DecodeError};
 use vctl_common::id::CertSerial;
-use vctl_common::session::{Gap, GapCause, JournalEntry, SessionOpened};
+use vctl_common::session::{Gap, GapCause, JournalEntry, SessionClosed, SessionOpened};
 use vctl_common::spool::RingPosition;
 use vctl_common::status::{CollectorStatus, Loss};
 use vctl_common::time::{WallOffset, wall_now};
 use vctl_common::wire::{self, Header, Mark};
 
 use crate::local_log::{Line, LocalLog};
-use crate::probe::maps::Maps;
 use crate::probe::ring::Ring;
 use crate::session::boot_now;
 use crate::spool::{BatchBuilder, SpoolError, SpoolWriter};
 use crate::store::Progress;
 
-/// Entries that may wait for a spool that cannot be written: a few for each possible session.
-const OUTBOX: usize = 4 * 8192;
-/// Most bytes of the beginnings of sessions among them: the agent has 128 MiB.
-const OUTBOX_BYTES: usize = 16 << 20;
+use super::outbox::Outbox;
 
 /// The spool as the collector writes it, together with the position in the ring.
 pub(super) struct SpoolOut {
     writer: SpoolWriter,
     batch: BatchBuilder,
     /// Journal entries that follow the events now in the ring.
-    outbox: VecDeque<JournalEntry>,
-    /// Bytes of the entries that `journal_first` added, as JSON.
-    outbox_bytes: usize,
+    outbox: Outbox,
     ring: Rc<Ring>,
     ring_id: u64,
     /// Where the ring is read next; everything before it is in the spool.
@@ -57,12 +51,10 @@ impl SpoolOut {
     pub(super) fn new(
         writer: SpoolWriter,
         stored: Option<RingPosition>,
-        maps: &Maps,
+        (ring, ring_id): (Rc<Ring>, u64),
         before: &CollectorStatus,
         local_log: Option<LocalLog>,
     ) -> Self {
-        let ring = Rc::clone(&maps.ring);
-        let ring_id = maps.state().ring_id;
         let stored = stored.filter(|stored| stored.ring_id == ring_id);
         let stored = stored.map(|stored| stored.end);
         let read = ring.position();
@@ -76,8 +68,7 @@ impl SpoolOut {
         Self {
             writer,
             batch: BatchBuilder::new(),
-            outbox: VecDeque::new(),
-            outbox_bytes: 0,
+            outbox: Outbox::default(),
             ring,
             ring_id,
             position,
@@ -142,29 +133,18 @@ impl SpoolOut {
         }
     }
 
-    /// Adds an entry behind the events that are now in the ring.
-    pub(super) fn journal(&mut self, entry: JournalEntry) {
-        if self.outbox.len() < OUTBOX {
-            self.outbox.push_back(entry);
-        } else {
-            error!(
-                ?entry,
-                "Too many journal entries wait for the spool; this one is lost."
-            );
-        }
+    /// Adds the beginning of a session, of `len` bytes, before all entries that wait. Returns false, and adds nothing, when
+    /// too much waits.
+    pub(super) fn begin_later(&mut self, opened: JournalEntry, len: usize) -> bool {
+        self.outbox.begin(opened, len)
     }
 
-    /// Adds an entry of `len` bytes before all that wait. Returns false, and adds nothing, when too much waits.
-    pub(super) fn journal_first(&mut self, entry: JournalEntry, len: usize) -> bool {
-        if self.outbox.len() >= OUTBOX || self.outbox_bytes + len > OUTBOX_BYTES {
-            return false;
-        }
-        self.outbox_bytes += len;
-        self.outbox.push_front(entry);
-        true
+    /// Adds the end of a session behind the events that are now in the ring.
+    pub(super) fn end(&mut self, closed: SessionClosed) {
+        self.outbox.end(closed);
     }
 
-    /// Counts a gap and writes it to the journal.
+    /// Counts a gap and adds it behind the events that are now in the ring.
     pub(super) fn gap(&mut self, gap: Gap) {
         self.losses.entry(gap.cause).or_default().add(gap.events);
         warn!(
@@ -173,7 +153,7 @@ impl SpoolOut {
             session = gap.session.map(tracing::field::display),
             "Events are missing."
         );
-        self.journal(JournalEntry::Gap(gap));
+        self.outbox.gap(gap);
     }
 
     /// Tries the batch again that could not be written; returns false when it still cannot.
@@ -197,10 +177,9 @@ impl SpoolOut {
         {
             return false;
         }
-        while let Some(entry) = self.outbox.pop_front() {
+        while let Some(entry) = self.outbox.take() {
             self.push_entry(&entry);
         }
-        self.outbox_bytes = 0;
         self.write(to)
     }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::{BtfTracePoint, ProgramFd, TracePoint};
 
 /// One program for two system calls, each with its own link.
 pub(super) const FAILED_PROGRAM: &str = "exec_failed";
@@ -34,4 +35,19 @@ pub(super) fn failed_links(dir: &Path) -> Vec<(&'static str, FdLink)> {
     links()
         .filter_map(|call| Some((call, open(call).ok()?.into())))
         .collect()
+}
+
+/// Calls `found` with each program for the end of system calls that an agent has loaded.
+pub(super) fn each_loaded(dir: &Path, mut found: impl FnMut(&ProgramFd)) {
+    let pin = |name: &str| dir.join(format!("prog_{name}"));
+    if let Ok(program) = TracePoint::from_pin(pin(FAILED_PROGRAM))
+        && let Ok(fd) = program.fd()
+    {
+        found(fd);
+    }
+    if let Ok(program) = BtfTracePoint::from_pin(pin(COMPAT_PROGRAM))
+        && let Ok(fd) = program.fd()
+    {
+        found(fd);
+    }
 }

@@ -16,7 +16,7 @@ use vctl_common::wire;
 
 use super::exec_exits::{self, ExecExits};
 use super::failed_links::{FAILED_CALLS, failed_links, is_loaded};
-use super::maps::{Maps, PINNED, PinnedState, remove_pins};
+use super::maps::{LATE_MARKS, Maps, PINNED, PinnedState, remove_pins};
 use super::object::{PROGRAMS, ProgramCopy, Unfinished, object};
 use super::preemption::preemptible_by;
 use super::second_copies;
@@ -276,7 +276,7 @@ fn load(options: &ProbeOptions) -> Result<(Maps, Unfinished), ProbeError> {
     let mut loaded = object(options, ProgramCopy::Only)?;
     let ebpf = &mut loaded.ebpf;
     let dir = &options.pin_dir;
-    for name in PINNED {
+    for name in PINNED.into_iter().chain([LATE_MARKS]) {
         let map = ebpf.map(name).ok_or(ProbeError::Object { name })?;
         map.pin(dir.join(name))
             .map_err(|source| ProbeError::Pin { name, source })?;

@@ -19,6 +19,18 @@ pub const PINNED: [&str; 7] = [
     "tasks", "sessions", "logins", "ring", "cpu_seq", "counters", "state",
 ];
 
+/// Name of the map of late marks. It is pinned too, but the probe of an older agent has none; see [`Maps::note_late`].
+pub const LATE_MARKS: &str = "late_marks";
+
+/// Returns the names of the maps that are pinned in `dir`.
+pub(super) fn names(dir: &Path) -> impl Iterator<Item = &'static str> {
+    let late = dir.join(LATE_MARKS).exists().then_some(LATE_MARKS);
+    PINNED.into_iter().chain(late)
+}
+
+/// `BPF_NOEXIST`.
+const IF_NEW: u64 = 1;
+
 /// Most steps of one listing: four times the entries of the largest map. When a key is removed while the kernel looks
 /// for the next one, it begins again.
 const STEPS: usize = 4 * 65_536;
@@ -56,6 +68,8 @@ pub struct Maps {
     tasks: HashMap<MapData, u32, [u64; 4]>,
     sessions: HashMap<MapData, Mark, [u64; 7]>,
     logins: HashMap<MapData, u32, [u64; 6]>,
+    /// `None` with the probe of an older agent.
+    late: Option<HashMap<MapData, u32, Mark>>,
     counters: Array<MapData, u64>,
     state: Array<MapData, u64>,
     /// Shared, so that the other maps can be changed while records are read.
@@ -66,12 +80,13 @@ pub struct Maps {
 impl Maps {
     /// Opens the maps pinned in `dir`.
     pub fn pinned(dir: &Path) -> Result<Self, ProbeError> {
-        Self::open(|name| MapData::from_pin(dir.join(name)))
+        let has_late = names(dir).any(|name| name == LATE_MARKS);
+        Self::open(has_late, |name| MapData::from_pin(dir.join(name)))
     }
 
     /// Takes the maps of an object that is not pinned.
     pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self, ProbeError> {
-        Self::open(|name| match ebpf.take_map(name) {
+        Self::open(true, |name| match ebpf.take_map(name) {
             Some(Map::HashMap(data) | Map::Array(data) | Map::RingBuf(data)) => Ok(data),
             _ => Err(MapError::InvalidName {
                 name: name.to_owned(),
@@ -80,6 +95,7 @@ impl Maps {
     }
 
     fn open(
+        has_late: bool,
         mut data: impl FnMut(&'static str) -> Result<MapData, MapError>,
     ) -> Result<Self, ProbeError> {
         let mut data =
@@ -89,7 +105,12 @@ impl Maps {
         let ring_bytes = ring_data.info().map_err(in_map("ring"))?.max_entries();
         let ring = Ring::map(std::os::fd::AsFd::as_fd(ring_data.fd()), ring_bytes)
             .map_err(|source| ProbeError::MapRing { source })?;
+        let late = has_late.then(|| {
+            HashMap::try_from(Map::HashMap(data(LATE_MARKS)?)).map_err(in_map(LATE_MARKS))
+        });
+        let late = late.transpose()?;
         Ok(Self {
+            late,
             tasks: HashMap::try_from(Map::HashMap(data("tasks")?)).map_err(in_map("tasks"))?,
             sessions: HashMap::try_from(Map::HashMap(data("sessions")?))
                 .map_err(in_map("sessions"))?,
@@ -101,28 +122,27 @@ impl Maps {
         })
     }
 
-    /// Adds a session with `alive` processes to the kernel's map, before any of them is marked:
-    /// after the first mark only the kernel may change the numbers. A session that is already there
-    /// keeps its other numbers, because no event may get the number of another. `user_began` says
-    /// that the user's process may already be among them.
+    /// Adds a session with `alive` processes to the kernel's map, before any of them is marked. A session that is already
+    /// there stays as it is: the kernel may change its numbers at this moment, and a lost change would give two events one
+    /// number. `user_began` says that the user's process may already be among the processes.
     pub fn open_session(
         &mut self,
         mark: Mark,
         alive: u64,
         user_began: bool,
     ) -> Result<(), ProbeError> {
-        let before = self.session(mark).unwrap_or_default();
         let counters: [u64; 7] = transmute!(SessionCounters {
             alive,
-            user_began: before.user_began | u64::from(user_began),
-            ..before
+            user_began: u64::from(user_began),
+            ..SessionCounters::default()
         });
-        self.sessions
-            .insert(mark, counters, 0)
-            .map_err(|source| ProbeError::Map {
+        match self.sessions.insert(mark, counters, IF_NEW) {
+            Err(_) if self.session(mark).is_some() => Ok(()),
+            added => added.map_err(|source| ProbeError::Map {
                 name: "sessions",
                 source,
-            })
+            }),
+        }
     }
 
     /// Returns the kernel's counters of a session.
@@ -210,6 +230,42 @@ impl Maps {
     pub fn forget_login(&mut self, audit_session: AuditSessionId) {
         // It may already be removed, which is fine.
         let _ = self.logins.remove(&audit_session.get());
+    }
+
+    /// Has the probe mark the processes of this audit session that have no mark, when they fork or execute. Comes before
+    /// the session is opened and before its processes are listed. An open session that has the audit session already
+    /// keeps it: a login inside of it can share it.
+    ///
+    /// The probe of an older agent cannot do so, and the lists of processes alone decide.
+    pub fn note_late(
+        &mut self,
+        audit_session: AuditSessionId,
+        mark: Mark,
+    ) -> Result<(), ProbeError> {
+        let id = audit_session.get();
+        let Some(late) = &mut self.late else {
+            return Ok(());
+        };
+        let other = late.get(&id, 0).ok().filter(|other| *other != mark);
+        if other.is_some_and(|other| self.sessions.get(&other, 0).is_ok()) {
+            return Ok(());
+        }
+        let noted = late.insert(id, mark, 0);
+        noted.map_err(|source| ProbeError::Map {
+            name: LATE_MARKS,
+            source,
+        })
+    }
+
+    /// Removes the audit session of a session that has ended.
+    pub fn forget_late(&mut self, audit_session: AuditSessionId, mark: Mark) {
+        let id = audit_session.get();
+        if let Some(late) = &mut self.late
+            && late.get(&id, 0).is_ok_and(|of| of == mark)
+        {
+            // It may already be removed, which is fine.
+            let _ = late.remove(&id);
+        }
     }
 
     pub fn host_counters(&self) -> HostCounters {

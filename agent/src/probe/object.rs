@@ -8,7 +8,7 @@ use vctl_common::layout::{LAYOUT_LEN, SELF_EXEC_ID};
 
 use super::btf::{self, Btf};
 use super::exec_exits;
-use super::maps::PINNED;
+use super::maps;
 use super::second_copies;
 use super::{ProbeError, ProbeOptions};
 
@@ -126,7 +126,7 @@ pub(super) fn load_programs(
             exec_exits::scratch_count(&kernel.exec_functions),
         );
     if matches!(copy, ProgramCopy::Second | ProgramCopy::Neither) {
-        for name in PINNED {
+        for name in maps::names(&options.pin_dir) {
             loader.map_pin_path(name, options.pin_dir.join(name));
         }
     }

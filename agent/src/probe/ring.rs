@@ -35,7 +35,8 @@ pub struct Ring {
 pub struct ReadPart {
     /// End of the last complete record.
     pub to: u64,
-    /// Nothing is behind it: no record that is still being written, and none beyond the limit.
+    /// Nothing is left before the end that was asked for: no record that is still being written, and none beyond the
+    /// limit.
     pub is_all: bool,
 }
 
@@ -99,17 +100,30 @@ impl Ring {
         self.counter(Page::Consumer).load(Ordering::Acquire)
     }
 
-    /// Returns the number of bytes that wait.
-    pub fn backlog(&self) -> u64 {
-        self.counter(Page::Producer)
-            .load(Ordering::Acquire)
-            .wrapping_sub(self.position())
+    /// Returns the position up to which the kernel has given out space.
+    pub fn produced(&self) -> u64 {
+        self.counter(Page::Producer).load(Ordering::Acquire)
     }
 
-    /// Passes the complete records from `from` on to `each`. Stops at a record that is still being written, and at most
-    /// some bytes after `limit` bytes. Returns no space to the kernel.
-    pub fn read(&self, from: u64, limit: u64, mut each: impl FnMut(&[u8])) -> ReadPart {
-        let end = self.counter(Page::Producer).load(Ordering::Acquire);
+    /// Returns the number of bytes that wait.
+    pub fn backlog(&self) -> u64 {
+        self.produced().wrapping_sub(self.position())
+    }
+
+    /// Passes the complete records from `from` on to `each`, as far as the kernel has given out space now.
+    pub fn read(&self, from: u64, limit: u64, each: impl FnMut(&[u8])) -> ReadPart {
+        self.read_to(self.produced(), from, limit, each)
+    }
+
+    /// Passes the complete records between `from` and `end` to `each`. Stops at a record that is still being written, and
+    /// at most some bytes after `limit` bytes. Returns no space to the kernel.
+    pub fn read_to(
+        &self,
+        end: u64,
+        from: u64,
+        limit: u64,
+        mut each: impl FnMut(&[u8]),
+    ) -> ReadPart {
         let mut at = from;
         while at < end && at - from < limit {
             let length = self.length(at).load(Ordering::Acquire);
@@ -188,13 +202,13 @@ impl Drop for Ring {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::os::fd::AsFd;
     use std::os::unix::fs::FileExt;
 
     /// Returns a ring of one page in a file, with records of eight bytes and these flags.
-    fn ring_of(flags: &[u32]) -> Ring {
+    pub(crate) fn ring_of(flags: &[u32]) -> Ring {
         let page = sysconf(SysconfVar::PAGE_SIZE).unwrap().unwrap();
         let page = u64::try_from(page).unwrap();
         let file = tempfile::tempfile().unwrap();
@@ -227,5 +241,17 @@ mod tests {
         let stops = |to| ReadPart { to, is_all: false };
         assert_eq!(read(&ring_of(&[0, BUSY, 0]), u64::MAX), (stops(16), 1));
         assert_eq!(read(&whole, 1), (stops(16), 1));
+    }
+
+    #[test]
+    fn records_behind_the_end_of_a_look_are_left() {
+        let ring = ring_of(&[0, 0, 0]);
+        let mut records = 0;
+        let part = ring.read_to(32, 0, u64::MAX, |_| records += 1);
+        let first_two = ReadPart {
+            to: 32,
+            is_all: true,
+        };
+        assert_eq!((part, records), (first_two, 2));
     }
 }

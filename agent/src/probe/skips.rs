@@ -5,9 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
-use aya::programs::{BtfTracePoint, FExit, ProgramError, ProgramFd, TracePoint};
+use aya::programs::{BtfTracePoint, FExit, ProgramFd};
 
-use super::failed_links::FAILED_PROGRAM;
+use super::failed_links::each_loaded;
 use super::load::Probe;
 use super::second_copies::DOUBLED;
 
@@ -37,16 +37,21 @@ impl Probe {
     /// Returns how often the kernel skipped a probe because it, or another one, was already running on that CPU. Of two
     /// copies, the one that was skipped less often counts.
     pub fn skipped(&self) -> u64 {
-        let exits = self.exits.iter().map(FExit::fd);
-        let at_calls = TracePoint::from_pin(self.program(FAILED_PROGRAM)).ok();
-        let others = sum_of_skipped(exits.chain(at_calls.as_ref().map(TracePoint::fd)));
-        let always = self.watch.skips().map(CopySkips::lost);
-        others + always.sum::<u64>()
+        let always: u64 = self.watch.skips().map(CopySkips::lost).sum();
+        let mut count = always + self.skipped_exits();
+        // Also while they are detached: their count stays.
+        each_loaded(&self.options.pin_dir, |program| {
+            count += skipped(program).unwrap_or(0);
+        });
+        count
     }
 
     /// Returns how often the kernel skipped a probe at the exit of exec.
     pub(super) fn skipped_exits(&self) -> u64 {
-        sum_of_skipped(self.exits.iter().map(FExit::fd))
+        let programs = self.exits.iter().map(FExit::fd);
+        programs
+            .filter_map(|program| skipped(program.ok()?).ok())
+            .sum()
     }
 }
 
@@ -65,12 +70,6 @@ pub fn copy_skips(dir: &Path) -> Vec<CopySkips> {
         })
     });
     both.collect()
-}
-
-fn sum_of_skipped<'a>(programs: impl Iterator<Item = Result<&'a ProgramFd, ProgramError>>) -> u64 {
-    programs
-        .filter_map(|program| skipped(program.ok()?).ok())
-        .sum()
 }
 
 /// Reads how often the kernel skipped a program, from /proc, because aya does not return it.

@@ -12,7 +12,7 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{BtfTracePoint, ProgramInfo};
 
 use super::ProbeError;
-use super::maps::PINNED;
+use super::maps;
 use super::object::PROGRAMS;
 use super::second_copies::{self, DOUBLED};
 use super::skips::{CopySkips, skipped};
@@ -78,7 +78,7 @@ impl Watch {
             let link = Some(FdLink::from(link));
             watch.links.push(Link { name, link });
         }
-        for name in PINNED {
+        for name in maps::names(dir) {
             let map = MapData::from_pin(dir.join(name))
                 .map_err(|source| ProbeError::Map { name, source })?;
             watch.maps.push((name, map));

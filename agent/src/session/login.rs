@@ -16,7 +16,7 @@ pub struct LoginFacts {
     /// `start` is whole clock ticks (10 ms), the precision of /proc: a process matches when its
     /// exact start lies within that tick.
     pub leader: ProcessId,
-    /// The kernel's login uid, else that of the account.
+    /// The kernel's login uid. For a login that is stamped in time, else that of the account.
     pub login_uid: Option<u32>,
     pub audit_session: Option<AuditSessionId>,
     pub cgroup: Option<CgroupId>,
@@ -167,8 +167,8 @@ impl LoginReader {
     }
 
     /// Returns the facts of the login process. Asks name services for the account when the kernel has no login
-    /// uid.
-    pub fn facts(&self, tgid: u32, user: &str) -> Result<LoginFacts, LoginError> {
+    /// uid. These may hang, so the collector's loop must not call it.
+    fn facts(&self, tgid: u32, user: &str) -> Result<LoginFacts, LoginError> {
         let facts = self.kernel_facts(tgid)?;
         Ok(LoginFacts {
             login_uid: facts.login_uid.or_else(|| account_uid(user)),

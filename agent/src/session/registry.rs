@@ -43,9 +43,8 @@ pub struct LiveSession {
 
 /// The open sessions.
 ///
-/// The mark alone decides to which session an event belongs. Audit session and cgroup name a session only while
-/// exactly one open session has them: two logins may share a cgroup (no pam_systemd) or an audit session (no
-/// pam_loginuid), and then neither is evidence.
+/// The mark alone decides to which session an event belongs. A cgroup names a session only while exactly one open
+/// session has it: two logins may share a cgroup (no pam_systemd), and then it is no evidence.
 #[derive(Debug, Default)]
 pub struct Registry {
     live: HashMap<Mark, LiveSession, BuildHasherDefault<MarkHasher>>,
@@ -139,11 +138,6 @@ impl Registry {
     /// Returns whether any open session has this audit session.
     pub fn has_audit_session(&self, audit_session: AuditSessionId) -> bool {
         self.audit_sessions.contains_key(&audit_session)
-    }
-
-    /// Returns the one open session with this audit session.
-    pub fn by_audit_session(&self, audit_session: AuditSessionId) -> Option<Mark> {
-        sole(self.audit_sessions.get(&audit_session)?)
     }
 
     /// Returns the one open session with a login in this cgroup.
@@ -322,26 +316,21 @@ mod tests {
     }
 
     #[test]
-    fn an_audit_session_and_a_cgroup_lead_to_their_session() {
+    fn a_cgroup_leads_to_its_session() {
         let mut sessions = Registry::default();
         let one = sessions.open(login(12, "ca", AUDIT_SESSION_3, CGROUP_7001));
         sessions.open(login(13, "ca", 4, 7002));
-        let audit_session = AuditSessionId::new(AUDIT_SESSION_3).unwrap();
-        assert_eq!(sessions.by_audit_session(audit_session), Some(one));
         assert_eq!(sessions.cgroup_owner(CgroupId(CGROUP_7001)), Some(one));
         assert_eq!(sessions.cgroup_owner(CgroupId(9)), None);
     }
 
     #[test]
-    fn a_shared_audit_session_or_cgroup_names_no_session() {
+    fn a_shared_cgroup_names_no_session() {
         let mut sessions = Registry::default();
         let one = sessions.open(login(12, "ca", AUDIT_SESSION_3, CGROUP_7001));
         let other = sessions.open(login(13, "ca", AUDIT_SESSION_3, CGROUP_7001));
-        let audit_session = AuditSessionId::new(AUDIT_SESSION_3).unwrap();
-        assert_eq!(sessions.by_audit_session(audit_session), None);
         assert_eq!(sessions.cgroup_owner(CgroupId(CGROUP_7001)), None);
         sessions.close(one);
-        assert_eq!(sessions.by_audit_session(audit_session), Some(other));
         assert_eq!(sessions.cgroup_owner(CgroupId(CGROUP_7001)), Some(other));
     }
 

@@ -39,17 +39,17 @@ pub struct PendingStamp {
     pub reply: oneshot::Sender<StampReply>,
 }
 
-/// Counters of failed requests since the start.
+/// Failed requests since the start, for the log.
 #[derive(Debug, Default)]
-pub struct ServerCounters {
+struct Failures {
     /// Clients that were not root.
-    pub refused_peers: AtomicU64,
+    refused_peers: AtomicU64,
     /// Lines that were late, too long or not a request.
-    pub bad_requests: AtomicU64,
+    bad_requests: AtomicU64,
     /// Requests without a login process that could be found.
-    pub no_login: AtomicU64,
+    no_login: AtomicU64,
     /// Requests that the pipeline did not answer.
-    pub unanswered: AtomicU64,
+    unanswered: AtomicU64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +72,7 @@ pub enum BindError {
 #[derive(Debug)]
 pub struct Server {
     listener: UnixListener,
-    counters: Arc<ServerCounters>,
+    failures: Arc<Failures>,
     /// The only user that may send requests: our own, which is root outside tests.
     owner: u32,
     /// Held while the socket is ours: of two agents that start at once, only one may decide that the old socket
@@ -102,14 +102,10 @@ impl Server {
             .map_err(|source| failed("listen on", &path, source))?;
         Ok(Self {
             listener,
-            counters: Arc::default(),
+            failures: Arc::default(),
             owner: nix::unistd::geteuid().as_raw(),
             _lock: lock,
         })
-    }
-
-    pub fn counters(&self) -> Arc<ServerCounters> {
-        Arc::clone(&self.counters)
     }
 
     /// Serves until `logins` is closed. Sends each login there once, and its answer back to the hook.
@@ -133,10 +129,10 @@ impl Server {
                 }
             };
             let (reader, logins) = (reader.clone(), logins.clone());
-            let (counters, owner) = (Arc::clone(&self.counters), self.owner);
+            let (failures, owner) = (Arc::clone(&self.failures), self.owner);
             task::spawn(async move {
                 if let Err(error) = serve(stream, owner, reader, logins).await {
-                    error.count(&counters);
+                    error.count(&failures);
                 }
                 drop(slot);
             });
@@ -165,12 +161,12 @@ enum ServeError {
 
 impl ServeError {
     /// Counts, and logs each kind when its count is a power of two, so a forger cannot fill the log.
-    fn count(&self, counters: &ServerCounters) {
+    fn count(&self, failures: &Failures) {
         let counter = match self {
-            Self::NotRoot { .. } => &counters.refused_peers,
-            Self::NoPid | Self::Login(_) => &counters.no_login,
-            Self::Silent | Self::Request(_) | Self::Broken(_) => &counters.bad_requests,
-            Self::Unanswered => &counters.unanswered,
+            Self::NotRoot { .. } => &failures.refused_peers,
+            Self::NoPid | Self::Login(_) => &failures.no_login,
+            Self::Silent | Self::Request(_) | Self::Broken(_) => &failures.bad_requests,
+            Self::Unanswered => &failures.unanswered,
         };
         let count = counter.fetch_add(1, Ordering::Relaxed) + 1;
         if count.is_power_of_two() {
@@ -352,7 +348,7 @@ mod tests {
         runtime.block_on(async {
             let mut server = Server::bind(dir.path()).unwrap();
             server.owner = server.owner.wrapping_add(1);
-            let counters = server.counters();
+            let failures = Arc::clone(&server.failures);
             let (sender, mut logins) = mpsc::channel(1);
             let running = tokio::spawn(server.run(LoginReader::host(), sender));
             let socket = dir.path().join("agent.sock");
@@ -365,7 +361,7 @@ mod tests {
                 answer
             });
             assert_eq!(answer.await.unwrap(), b"");
-            assert_eq!(counters.refused_peers.load(Ordering::Relaxed), 1);
+            assert_eq!(failures.refused_peers.load(Ordering::Relaxed), 1);
             assert!(logins.try_recv().is_err());
             drop(logins);
             running.await.unwrap();

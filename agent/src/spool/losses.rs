@@ -96,7 +96,9 @@ fn add_events(gap: &mut Option<Gap>, cause: GapCause, entry: &BlockEntry) {
     });
 }
 
-fn join(a: &Gap, b: &Gap) -> Gap {
+/// Returns one gap over both, with the sum of their events. Its first and last number are those of the two, and numbers
+/// in between may be stored.
+pub(crate) fn join(a: &Gap, b: &Gap) -> Gap {
     Gap {
         events: a.events.zip(b.events).map(|(a, b)| a.saturating_add(b)),
         first_seq: a.first_seq.min(b.first_seq),

@@ -49,6 +49,7 @@ mod tests;
 pub use batch::BatchBuilder;
 pub use disk::{Disk, HostDisk};
 pub use error::SpoolError;
+pub(crate) use losses::join;
 pub use owner::{Account, Owner};
 pub use position::{Durable, Position, new_id, remember_shipped};
 pub use recover::{OpenSession, Recovered};

@@ -211,10 +211,11 @@ impl<D: Disk> SpoolWriter<D> {
                     (JournalEntry::Gap(gap), wall, of)
                 }));
             }
-            // The beginning of an open session is at the head of the active segment already.
+            // The beginning of an open session is at the head of the active segment already. An end says that it was
+            // not recorded at first; behind the beginning it would be the end of what is recorded since.
             let journal = journal
                 .into_iter()
-                .filter(|(entry, _, _)| !(live && matches!(entry, JournalEntry::Opened(_))));
+                .filter(|(entry, _, _)| !live || matches!(entry, JournalEntry::Gap(_)));
             carry(kept, mark, loss.serial, boot_id, journal.chain(gaps))?;
         }
         Ok(())

@@ -35,7 +35,6 @@ pub struct Stats {
     pub events_dropped: u64,
     /// As `events_dropped`, for events without a session: only counted here.
     pub unattributed_dropped: u64,
-    pub failed_writes: u64,
     pub failed_syncs: u64,
     /// Bytes of segments that are not shipped; 0 without a shipper.
     pub unshipped_bytes: u64,
@@ -306,10 +305,7 @@ impl<D: Disk> SpoolWriter<D> {
         if self.encoded.capacity() > KEPT_BYTES {
             self.encoded = Vec::new();
         }
-        written.map_err(|source| {
-            self.stats.failed_writes += 1;
-            SpoolError::write(&self.active.files.segment, source)
-        })?;
+        written.map_err(|source| SpoolError::write(&self.active.files.segment, source))?;
         self.stats.batches_stored += 1;
         let events = batch.blocks().iter().map(super::batch::Block::events);
         self.stats.events_stored += events.sum::<u64>();

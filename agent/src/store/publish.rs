@@ -24,7 +24,7 @@ use super::remembered::Remembered;
 use super::retry::Retry;
 use super::route::{JetStream, ShipConfig};
 use super::secret_id_care::SecretIdCare;
-use super::ship::oldest;
+use super::ship::{TURN, oldest};
 use super::start::{announce, go_on_at};
 use crate::nats::{self, HEADERS, LARGEST_MESSAGE, Link, REQUEST, SUBJECT};
 use crate::spool::{Durable, Position};
@@ -107,7 +107,9 @@ impl Publish {
         }
         loop {
             self.connect().await?;
-            self.publish_all().await?;
+            if !self.publish_all().await? {
+                continue;
+            }
             let idle = self.idle.length(Instant::now());
             tokio::select! {
                 changed = self.durable.changed() => match changed {
@@ -171,14 +173,17 @@ impl Publish {
         }
     }
 
-    async fn publish_all(&mut self) -> Result<(), PublishError> {
+    /// Publishes the records of the spool. Returns false when its turn is over before: a session can store them faster
+    /// than they are published, and the secret id has to be looked after.
+    async fn publish_all(&mut self) -> Result<bool, PublishError> {
+        let turn = Instant::now();
         while let (Some(position), Some(link)) = (self.position, self.link.clone()) {
             let durable = *self.durable.borrow_and_update();
             let next = self.reader.next(position, durable, self.limits.limits())?;
             let Some(chunk) = next else {
                 self.progress
                     .tell(|shipping| shipping.oldest_unshipped_at = None);
-                return Ok(());
+                return Ok(true);
             };
             let oldest = oldest(&chunk);
             self.progress
@@ -193,8 +198,11 @@ impl Publish {
             publish(&link, message).await?;
             self.limits.stored(begun.elapsed());
             self.published(&chunk);
+            if turn.elapsed() >= TURN {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn published(&mut self, chunk: &Chunk) {

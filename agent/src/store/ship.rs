@@ -31,6 +31,8 @@ use crate::centre::Centre;
 use crate::end_request::ShipperDesk;
 use crate::spool::{Durable, Position};
 
+/// Time after which the shipper looks at its credential also while records come faster than they are shipped.
+pub(super) const TURN: Duration = Duration::from_mins(1);
 /// At its end, the agent waits this long until its credentials are revoked.
 const CLOSING: Duration = Duration::from_secs(3);
 
@@ -136,8 +138,11 @@ impl Ship {
         }
         loop {
             self.connect().await?;
-            self.ship_all().await?;
+            let is_all = self.ship_all().await?;
             self.exchange_end_requests().await?;
+            if !is_all {
+                continue;
+            }
             let idle = self.idle.length(Instant::now());
             let stays =
                 self.end_requests.needs_connection() && !self.idle.is_crowded(Instant::now());
@@ -240,7 +245,10 @@ impl Ship {
         Ok(())
     }
 
-    async fn ship_all(&mut self) -> Result<(), ShipError> {
+    /// Ships the records of the spool. Returns false when its turn is over before: a session can store them faster than
+    /// they are shipped, and the requests to end it have to be asked for.
+    async fn ship_all(&mut self) -> Result<bool, ShipError> {
+        let begun = Instant::now();
         let mut ahead = None;
         while let (Some(position), Some(client)) = (self.position, &self.client) {
             let durable = *self.durable.borrow_and_update();
@@ -253,7 +261,7 @@ impl Ship {
             let Some(mut chunk) = next else {
                 self.progress
                     .tell(|shipping| shipping.oldest_unshipped_at = None);
-                return Ok(());
+                return Ok(true);
             };
             if self.lost_at.is_some() {
                 chunk.unreadable.push(centre_lost(&chunk));
@@ -266,7 +274,7 @@ impl Ship {
                 machine: self.config.machine,
                 spool: self.config.spool_id,
             };
-            let begun = Instant::now();
+            let called = Instant::now();
             let store = answer(ingest::store(client, sender, &chunk, &columns));
             let reader = &mut self.reader;
             let read_ahead = async {
@@ -279,12 +287,15 @@ impl Ship {
             };
             let (answered, read) = tokio::join!(store, read_ahead);
             let answered = answered?;
-            self.limits.stored(begun.elapsed());
+            self.limits.stored(called.elapsed());
             ahead = read.flatten();
             let events = columns.len();
             self.answered(&chunk, events, answered)?;
+            if self.end_requests.is_due() || begun.elapsed() >= TURN {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn exchange_end_requests(&mut self) -> Result<(), ShipError> {

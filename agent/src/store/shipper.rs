@@ -42,12 +42,19 @@ impl Shipper {
         let thread = match config.route.clone() {
             Route::Postgres(centre) => {
                 let mut ship = Ship::new(config, *centre, durable, desk, progress.clone());
-                thread.spawn(move || runtime.block_on(ship.run(stopped)))?
+                thread.spawn(move || {
+                    runtime.block_on(ship.run(stopped));
+                    // Without waiting for threads on which a name service hangs.
+                    runtime.shutdown_background();
+                })?
             }
             // Requests to end sessions are rows of Postgres, which this host does not read.
             Route::JetStream(way) => {
                 let mut publish = Publish::new(config, *way, durable, progress.clone());
-                thread.spawn(move || runtime.block_on(publish.run(stopped)))?
+                thread.spawn(move || {
+                    runtime.block_on(publish.run(stopped));
+                    runtime.shutdown_background();
+                })?
             }
         };
         Ok(Self {

@@ -60,6 +60,7 @@ pub(crate) const ALL: &[Migration] = migrations![
     "0029_stream_blocked",
     "0030_stream_names",
     "0031_stream_stored_at",
+    "0032_recorded_again",
 ];
 
 impl Migration {

@@ -3,6 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
+use vctl_common::id::SessionId;
+use vctl_common::session::{CloseReason, JournalEntry, SessionClosed, SessionOpened, Stamp};
+use vctl_common::time::BootNs;
 use vctl_tests::centre::Centre;
 use vctl_tests::lab::{PATIENCE, eventually};
 use vctl_tests::ship::Source;
@@ -104,4 +107,82 @@ fn a_restored_postgres_gets_a_gap_for_dropped_records() {
         "select cause, session_id is null, from_at < to_at from vctl.audit_gap where host_id = {of_host}"
     );
     assert_eq!(centre.ask(&gaps).unwrap(), "centre_lost|t|t");
+}
+
+/// A map of the kernel was full when the login asked for its stamp, and had room when its hook had left a file.
+#[test]
+fn a_session_that_is_recorded_after_all_has_its_own_end() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let host = "again-recorded";
+    let identity = centre.enroll(host).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let way = centre.way(&identity, dir.path()).unwrap();
+    let spool = dir.path().join("spool");
+    let mut source = Source::open(&spool, 256 << 10, 1 << 30).unwrap();
+    let shipper = source.ship(&way).unwrap();
+    let ids = [(); 2].map(|()| SessionId::generate());
+    let began = source.tick();
+    let opened = |id, stamp, marked_at| {
+        JournalEntry::Opened(Box::new(SessionOpened {
+            stamp,
+            marked_at: Some(BootNs(marked_at)),
+            ..SessionOpened::unknown(id, BootNs(began))
+        }))
+    };
+    let state = |id| {
+        let sql = format!(
+            "select coalesce(closed ->> 'reason', 'runs'), closed_at is null, produced, opened ->> 'stamp' \
+             from vctl.audit_session where id = '{id}'"
+        );
+        centre.ask(&sql).unwrap()
+    };
+    let await_state = |id, expected: &str| {
+        let came = eventually(PATIENCE, || Ok(state(id) == expected));
+        assert!(came.unwrap(), "{} is not {expected}", state(id));
+    };
+    // The one arrives in single batches, and the other in one.
+    for id in ids {
+        let is_slow = id == ids[0];
+        source.note(&opened(id, Stamp::InTime, began)).unwrap();
+        let never = SessionClosed {
+            id,
+            at: BootNs(source.tick()),
+            reason: CloseReason::NeverRecorded,
+            produced: None,
+            stored: 0,
+            leader_ended_at: None,
+            requested: None,
+        };
+        source.note(&JournalEntry::Closed(never.clone())).unwrap();
+        if is_slow {
+            await_state(id, "never_recorded|f||in_time");
+        }
+        let marked_at = source.tick();
+        source.note(&opened(id, Stamp::Late, marked_at)).unwrap();
+        source.work(id, 3).unwrap();
+        if is_slow {
+            await_state(id, "runs|t||late");
+        }
+        source.log_out(id).unwrap();
+    }
+    for id in ids {
+        await_state(id, "last_process_ended|f|3|late");
+    }
+    drop(shipper);
+
+    // As a spool that was restored from a copy: it is shipped from its beginning.
+    let truth = std::mem::take(&mut source.sessions);
+    drop(source);
+    fs::remove_file(spool.join("spool.id")).unwrap();
+    let mut source = Source::open(&spool, 256 << 10, 1 << 30).unwrap();
+    source.sessions = truth;
+    let last = source.log_in(1).unwrap();
+    source.work(last, 1).unwrap();
+    let _shipper = source.ship(&way).unwrap();
+    centre.ensure_has(host, &source.sessions, PATIENCE).unwrap();
+    for id in ids {
+        assert_eq!(state(id), "last_process_ended|f|3|late");
+    }
 }

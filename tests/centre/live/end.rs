@@ -9,7 +9,7 @@ use std::time::Duration;
 use vctl_common::id::SessionId;
 use vctl_common::wire::{MARKED_LINEAGE, ROLE_USER, TaskMark};
 use vctl_tests::centre::Centre;
-use vctl_tests::fixture::{FREE_PIDS, UNUSED_MARK};
+use vctl_tests::fixture::{FLOOD, FREE_PIDS, UNUSED_MARK};
 use vctl_tests::lab::{Options, PATIENCE, eventually};
 
 use super::{LiveHost, is_running, said, vctl_command};
@@ -154,6 +154,24 @@ fn a_reused_pid_is_not_signalled() {
     victim.kill().unwrap();
     victim.wait().unwrap();
     carol.hang_up();
+}
+
+#[test]
+fn a_session_that_floods_the_record_is_ended() {
+    let Some(host) = LiveHost::start("live-flood", Options::default()) else {
+        return;
+    };
+    let script = format!("echo $$ > frank; touch frank-inside; {FLOOD}");
+    let mut frank = host.log_in("frank", 67, &script);
+    let maps = host.marks();
+    let is_full = || Ok(maps.host_counters().ring_full > 0);
+    assert!(eventually(PATIENCE, is_full).unwrap());
+    let output = host.end(&frank.id, &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("is over: "), "{}", said(&output));
+    // The flood did not end by itself.
+    assert!(host.lab.home().join("flood-on").exists());
+    assert!(!frank.client.wait().unwrap().success());
 }
 
 #[test]

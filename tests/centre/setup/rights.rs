@@ -106,6 +106,8 @@ const FUNCTIONS: &str = "
 | `stream_cursor_v1` |     |     |          |          |              |              |        |        | x        |             |        | x             |
 | `stream_names_v1`  |     |     |          |          |              |              |        |        | x        |             |        | x             |
 | `stream_stored_at_v1` |     |     |          |          |              |              |        |        | x        |             |        | x             |
+| `never_recorded_until` |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `began_after` |     |     |          |          |              |              |        |        | x        |             |        |               |
 ";
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod pins;
 
+use std::time::Instant;
+
 use tracing::warn;
 use vctl_common::causes::WithCauses;
 use vctl_common::session::{Gap, GapCause};
@@ -68,28 +70,29 @@ impl Housekeeping {
         self.pins.problem()
     }
 
-    /// Opens the sessions of logins that went on without a stamp.
+    /// Opens the sessions of logins that went on without a stamp. Returns false when some are left at `until`.
     pub(super) fn take_late_logins(
         &mut self,
+        until: Instant,
         sessions: &mut Sessions,
         probe: &mut Probe,
         out: &mut SpoolOut,
-    ) {
+    ) -> bool {
         let scan = match self.late_logins.scan(&self.logins) {
             Ok(scan) => scan,
             Err(error) => {
                 warn!(error = %WithCauses(&error), "The files of late logins cannot be read.");
-                return;
+                return true;
             }
         };
         for rejected in &scan.rejected {
             warn!(name = ?rejected.name, why = rejected.why, "Rejected a file that is not of a late login.");
         }
-        sessions.open_late_logins(scan.logins, probe, out, |id| {
+        sessions.open_late_logins(scan.logins, until, probe, out, |id| {
             if let Err(error) = self.late_logins.remove(id) {
                 warn!(error = %WithCauses(&error), session = %id, "The file of a late login stays.");
             }
-        });
+        })
     }
 
     pub(super) fn look_at_pins(&mut self, probe: &mut Probe, out: &mut SpoolOut) {

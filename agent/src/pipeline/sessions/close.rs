@@ -2,7 +2,7 @@
 
 use tracing::debug;
 use vctl_common::id::SessionId;
-use vctl_common::session::{CloseReason, Gap, GapCause, JournalEntry, SessionClosed};
+use vctl_common::session::{CloseReason, Gap, GapCause, SessionClosed};
 use vctl_common::time::BootNs;
 use vctl_common::wire::{Exit, Header, Mark, SessionCounters};
 
@@ -24,8 +24,14 @@ impl Sessions {
         if session.opened.leader.tgid == header.tgid && session.leader_ended_at.is_none() {
             session.leader_ended_at = Some(BootNs(header.at));
         }
-        if exit.alive == 0 {
-            self.last_process_ended(header.session, BootNs(header.at), Evidence::Counted);
+        if exit.alive == 0 && !self.undercounted.contains(&header.session) {
+            let at = BootNs(header.at);
+            self.last_process_ended(header.session, at, Evidence::Counted);
+            // Housekeeping may have found it first, and knows no time of the end.
+            let mut endings = self.endings.iter_mut();
+            if let Some(ending) = endings.find(|ending| ending.mark == header.session) {
+                ending.at = at;
+            }
         }
     }
 
@@ -35,6 +41,7 @@ impl Sessions {
                 mark,
                 at,
                 evidence,
+                is_counted: false,
                 patience: PATIENCE,
             });
         }
@@ -59,7 +66,7 @@ impl Sessions {
             let Ending { mark, at, .. } = ending;
             let reason = CloseReason::LastProcessEnded;
             let known = produced.iter().find(|(of, _)| *of == mark);
-            let Some((_, counters)) = known else {
+            let Some((_, counters)) = known.filter(|_| ending.is_counted) else {
                 // Found during this look, so its counters are read with the next one.
                 if probe.maps.session(mark).is_some() {
                     self.endings.push(ending);
@@ -101,6 +108,7 @@ impl Sessions {
         probe.maps.close_session(mark);
         self.sequences.remove(&mark);
         self.unconfirmed.remove(&mark);
+        self.undercounted.remove(&mark);
         let unmarked = self.unmarked.remove(&mark);
         let Some(session) = self.registry.close(mark) else {
             return;
@@ -110,9 +118,12 @@ impl Sessions {
             out.gap(Gap::new(GapCause::MarksFull, id, unmarked.since, at));
         }
         forget_login(probe, session.opened.audit_session);
+        if let Some(audit_session) = session.opened.audit_session {
+            probe.maps.forget_late(audit_session, mark);
+        }
         self.budget.close(&session);
         self.closed.remember(&session.opened);
-        out.journal(JournalEntry::Closed(SessionClosed {
+        out.end(SessionClosed {
             id: session.opened.id,
             at,
             reason,
@@ -120,7 +131,7 @@ impl Sessions {
             stored: session.stored,
             leader_ended_at: session.leader_ended_at,
             requested: session.requested_end,
-        }));
+        });
     }
 
     /// Closes a session of which nothing was recorded, behind a gap.
@@ -138,7 +149,8 @@ impl Sessions {
         self.close(id.mark(), to, reason, None, probe, out);
     }
 
-    /// Writes a gap for each run of numbers of a session that did not arrive.
+    /// Writes gaps for the numbers of a session that did not arrive: one for each run of numbers, as long as these are
+    /// few.
     pub(in crate::pipeline) fn report_missing(
         &mut self,
         mark: Mark,
@@ -166,8 +178,81 @@ impl Sessions {
                 GapCause::RingFull
             };
             let gap = Gap::new(cause, id, run.from, run.to);
-            let gap = gap.with_events(run.events());
+            let gap = gap.with_events(run.events);
             out.gap(gap.with_numbers(run.first_seq, run.last_seq));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use vctl_common::id::BootId;
+    use vctl_common::session::{JournalEntry, SessionOpened};
+    use vctl_common::spool::SpoolReader;
+    use vctl_common::status::CollectorStatus;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::probe::ring::tests::ring_of;
+    use crate::session::login::LoginReader;
+    use crate::spool::{SpoolConfig, SpoolWriter};
+
+    #[test]
+    fn one_look_with_many_losses_drops_no_gap_and_no_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (writer, _) = SpoolWriter::open(&SpoolConfig {
+            dir: dir.path().to_owned(),
+            cap_bytes: 64 << 20,
+            segment_bytes: 16 << 20,
+            host: "web-1".to_owned(),
+            boot_id: BootId::from_uuid(uuid::Uuid::from_u128(1)),
+        })
+        .unwrap();
+        let before = CollectorStatus::default();
+        let ring = (Rc::new(ring_of(&[])), 1);
+        let mut out = SpoolOut::new(writer, None, ring, &before, None);
+        let mut sessions = Sessions::new(&Config::default(), LoginReader::host(), &before);
+        let [flood, unmarked, over] = [0; 3].map(|_| {
+            let id = SessionId::generate();
+            let opened = SessionOpened::unknown(id, BootNs(1));
+            out.push_entry(&JournalEntry::Opened(Box::new(opened.clone())));
+            sessions.registry.open(opened);
+            id
+        });
+        let sequence = sessions.sequences.entry(flood.mark()).or_default();
+        for n in 1..=40_000 {
+            sequence.see(n * 2, BootNs(n));
+        }
+
+        let counted = |seq, unmarked_forks| SessionCounters {
+            seq,
+            unmarked_forks,
+            ..SessionCounters::default()
+        };
+        sessions.report_missing(flood.mark(), &counted(80_000, 0), &mut out);
+        sessions.report_missing(unmarked.mark(), &counted(0, 1), &mut out);
+        out.end(SessionClosed {
+            id: over,
+            at: BootNs(9),
+            reason: CloseReason::LastProcessEnded,
+            produced: Some(0),
+            stored: 0,
+            leader_ended_at: None,
+            requested: None,
+        });
+        out.flush();
+
+        let stored = SpoolReader::open(dir.path()).unwrap();
+        let stored = stored
+            .sessions_of(vec![flood.mark(), unmarked.mark(), over.mark()])
+            .unwrap();
+        let of = |id| stored.iter().find(|one| one.opened.id == id).unwrap();
+        let lost = of(flood).gaps.iter().filter_map(|gap| gap.events);
+        assert_eq!(lost.sum::<u64>(), 40_000);
+        let gaps = of(unmarked).gaps.iter().map(|gap| gap.cause);
+        assert_eq!(gaps.collect::<Vec<_>>(), [GapCause::MarksFull]);
+        assert!(of(over).closed.is_some());
     }
 }

@@ -1,5 +1,7 @@
 //! A login that did not wait for its stamp: its hook left a file, and its session begins with a gap.
 
+use std::time::Instant;
+
 use tracing::{info, warn};
 use vctl_common::id::{ProcessId, SessionId};
 use vctl_common::session::{Gap, GapCause};
@@ -17,14 +19,15 @@ type LoginKey = (ProcessId, String, String);
 
 impl Sessions {
     /// Opens the sessions of late logins, the earliest first. Calls `done` for each login that no longer needs
-    /// its file.
+    /// its file. Returns false when some are left at `until`: their files stay for the next look.
     pub(in crate::pipeline) fn open_late_logins(
         &mut self,
         mut logins: Vec<LateLogin>,
+        until: Instant,
         probe: &mut Probe,
         out: &mut SpoolOut,
         done: impl Fn(SessionId),
-    ) {
+    ) -> bool {
         // Two PAM lines leave two files of one login: the first is its session.
         logins.sort_by_key(|login| login.request.hook_started);
         let mut taken: Vec<LoginKey> = Vec::new();
@@ -33,6 +36,10 @@ impl Sessions {
             let id = request.session_id;
             let leader = login.login.leader;
             let key = (leader, request.service.clone(), request.user.clone());
+            // Two files of one login belong to one look.
+            if Instant::now() >= until && !taken.is_empty() && !taken.contains(&key) {
+                return false;
+            }
             // After a stamp with an answer that came too late there is also a file: the login is marked
             // already.
             let is_recorded = self.registry.by_id(id).is_some()
@@ -46,6 +53,7 @@ impl Sessions {
             }
             done(id);
         }
+        true
     }
 
     /// Returns whether this scan had another file of the login; the login may be over.

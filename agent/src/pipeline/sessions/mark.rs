@@ -35,18 +35,34 @@ pub(super) struct Marking {
 }
 
 impl Sessions {
+    /// Notes a session of which the agent marks or has marked processes that the kernel has not counted.
+    pub(super) fn note_counted(&mut self, mark: Mark, counters: SessionCounters) {
+        // Also a count that went below 0.
+        if !(ROUGHLY / 2..ROUGHLY * 2).contains(&counters.alive) {
+            self.undercounted.insert(mark);
+        }
+    }
+
     /// Marks all processes below `leader` and all of the audit session, in at least two rounds: the second one finds the
-    /// children that were forked in the first one before their parent had its mark.
+    /// children that were forked in the first one before their parent had its mark. No list has the processes of a chain
+    /// that forks and exits, so from the beginning the probe marks those of the audit session that fork or execute.
     pub(super) fn mark_tree(
-        &self,
+        &mut self,
         mark: Mark,
         leader: Option<u32>,
         audit_session: Option<AuditSessionId>,
         probe: &mut Probe,
     ) -> Marking {
-        // Once a process is marked, only the kernel may change the numbers.
-        let is_rough = |counters: SessionCounters| counters.alive > ROUGHLY / 2;
-        if !probe.maps.session(mark).is_some_and(is_rough) {
+        // Before the session is opened: after a kill in between, the next agent begins again.
+        let noted = audit_session.map(|audit_session| probe.maps.note_late(audit_session, mark));
+        let noted = noted.transpose().map_err(|error| {
+            warn!(error = %WithCauses(&error), "The kernel has no room for the audit session of a late login.");
+            WithCauses(&error).to_string()
+        });
+        // Once the kernel has the session, only the kernel may change the numbers.
+        if let Some(counters) = probe.maps.session(mark) {
+            self.note_counted(mark, counters);
+        } else {
             let mut user_began = false;
             each_member(leader, audit_session, |tgid, _| {
                 // A process that runs already counts as the user's; the probe decides for the later ones.
@@ -71,6 +87,7 @@ impl Sessions {
             if rounds > 1 && (!goes_on || begun.elapsed() >= ROUNDS) {
                 return Marking {
                     is_any_new,
+                    problem: marking.problem.or(noted.err()),
                     ..marking
                 };
             }
@@ -88,9 +105,17 @@ impl Sessions {
         let mut marked = HashSet::new();
         let mut marking = Marking::default();
         each_member(leader, audit_session, |tgid, how| {
+            let role = match leader {
+                Some(leader) if leader == tgid => self.role_of_login(leader),
+                _ => wire::ROLE_USER,
+            };
             let before = probe.maps.task(tgid);
-            if before.is_some_and(|task| task.session == mark) {
+            if let Some(task) = before.filter(|task| task.session == mark) {
                 marked.insert(tgid);
+                // The login's own process forked after `note_late`, and the probe knows no role.
+                if Some(tgid) == leader && task.role != role {
+                    let _ = probe.maps.mark_task(tgid, TaskMark { role, ..task });
+                }
                 return;
             }
             if let Some(task) = before
@@ -103,10 +128,7 @@ impl Sessions {
                 start: 0,
                 marked: how,
                 noted_exec: 0,
-                role: match leader {
-                    Some(leader) if leader == tgid => self.role_of_login(leader),
-                    _ => wire::ROLE_USER,
-                },
+                role,
                 groups: 0,
             };
             if let Err(error) = probe.maps.mark_task(tgid, task) {

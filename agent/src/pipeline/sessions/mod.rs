@@ -49,6 +49,9 @@ pub(super) struct Sessions {
     registry: Registry,
     /// Sessions in the journal that the kernel does not record yet; see [`unconfirmed`].
     unconfirmed: HashSet<Mark>,
+    /// Sessions of which the kernel counts fewer processes than there are: it had counted one when the agent marked
+    /// others. A count of 0 does not end them.
+    undercounted: HashSet<Mark>,
     /// Sessions that lack marks; see [`unmarked`].
     unmarked: HashMap<Mark, Unmarked>,
     /// Numbers that have arrived, by session.
@@ -78,6 +81,8 @@ struct Ending {
     mark: Mark,
     at: BootNs,
     evidence: Evidence,
+    /// The kernel's counters of the present look include it: they were read after it was found.
+    is_counted: bool,
     /// Looks at the ring that are left to wait.
     patience: u8,
 }
@@ -107,6 +112,7 @@ impl Sessions {
             logins,
             registry: Registry::default(),
             unconfirmed: HashSet::new(),
+            undercounted: HashSet::new(),
             unmarked: HashMap::new(),
             sequences: HashMap::new(),
             endings: Vec::new(),
@@ -128,7 +134,10 @@ impl Sessions {
     }
 
     /// Returns the kernel's counters of the sessions that need them: of all after a loss, else of those about to end.
-    pub(super) fn produced(&self, probe: &Probe, all: bool) -> Vec<(Mark, SessionCounters)> {
+    pub(super) fn produced(&mut self, probe: &Probe, all: bool) -> Vec<(Mark, SessionCounters)> {
+        for ending in &mut self.endings {
+            ending.is_counted = true;
+        }
         if all {
             match probe.maps.sessions() {
                 Ok(sessions) => return sessions,
@@ -226,7 +235,7 @@ impl Sessions {
         }
         let len = entry_len(&entry);
         // The kernel records anyway, and the ring holds the events until the disk has room.
-        if !is_written && !out.journal_first(entry, len) {
+        if !is_written && !out.begin_later(entry, len) {
             return Err("too many logins wait for the spool, which cannot be written".to_owned());
         }
         let mark = self.registry.open(session);

@@ -40,7 +40,7 @@ impl Sessions {
             );
         }
         for session in recovered.cut_off {
-            out.journal(JournalEntry::Closed(SessionClosed {
+            out.end(SessionClosed {
                 id: session.opened.id,
                 at: session.last_at.unwrap_or(session.opened.opened_at),
                 reason: CloseReason::HostRebooted,
@@ -48,7 +48,7 @@ impl Sessions {
                 stored: session.stored,
                 leader_ended_at: None,
                 requested: None,
-            }));
+            });
         }
         let mut late = Vec::new();
         for session in recovered.open {
@@ -76,6 +76,11 @@ impl Sessions {
         let kernel = probe.maps.session(mark);
         let leader = probe.maps.task(session.opened.leader.tgid);
         let not_begun = has_not_begun(&session, kernel, leader);
+        let was_marked = session.opened.stamp != Stamp::InTime
+            || session
+                .gaps
+                .iter()
+                .any(|gap| gap.session.is_some() && gap.cause == GapCause::ProbeAway);
         let reported = session.gaps.iter().filter(|gap| gap.session.is_some());
         let reported = reported.filter_map(|gap| gap.last_seq).max().unwrap_or(0);
         self.registry.open(session.opened);
@@ -84,7 +89,10 @@ impl Sessions {
             // The hook may still hold its login and ask again.
             self.unconfirmed.insert(mark);
             false
-        } else if kernel.is_some() {
+        } else if let Some(counters) = kernel {
+            if was_marked {
+                self.note_counted(mark, counters);
+            }
             let last_seq = session.last_seq.max(reported);
             self.sequences
                 .insert(mark, Sequence::after(last_seq, last_at));

@@ -97,7 +97,7 @@ impl Sessions {
     }
 
     /// Opens a session of one process that has run nothing yet. A session that is only in the journal is opened
-    /// once more: no process is marked, and the kernel has counted nothing.
+    /// once more: the kernel keeps its numbers, if it has any.
     fn open(
         &mut self,
         session: SessionOpened,

@@ -12,7 +12,7 @@
 //! Marking before journaling would avoid this state, but after a crash a mark without a journal entry could not be
 //! attributed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 use vctl_common::id::ProcessId;
@@ -53,22 +53,27 @@ pub(super) fn has_not_begun(
 }
 
 impl Sessions {
-    /// Decides on the sessions after the time in which their hook would ask again or leave a file.
+    /// Decides on the sessions after the time in which their hook would ask again or leave a file. Returns false when
+    /// some are left at `until`.
     pub(in crate::pipeline) fn decide_unconfirmed(
         &mut self,
+        until: Instant,
         probe: &mut Probe,
         out: &mut SpoolOut,
-    ) {
-        if self.unconfirmed.is_empty() {
-            return;
-        }
+    ) -> bool {
         let now = boot_now();
+        let mut is_any_decided = false;
         for mark in self.unconfirmed.iter().copied().collect::<Vec<Mark>>() {
             let opened = self.registry.get(mark).map(|live| live.opened.opened_at);
             if let Some(opened) = opened.filter(|opened| now.since(*opened) >= DECIDED_AFTER) {
+                if is_any_decided && Instant::now() >= until {
+                    return false;
+                }
+                is_any_decided = true;
                 self.record_again(mark, opened, CloseReason::NeverRecorded, probe, out);
             }
         }
+        true
     }
 
     /// Records a session again of which nothing is known since `from`; one without a process is closed.

@@ -1,6 +1,8 @@
 //! Sessions of which the kernel accepted no mark, or not all: one of its maps is full. They are open and not recorded
 //! completely, so marking is tried again until it succeeds, and the gap is as long.
 
+use std::time::Instant;
+
 use tracing::warn;
 use vctl_common::id::ProcessId;
 use vctl_common::session::{Gap, GapCause};
@@ -27,14 +29,22 @@ impl Sessions {
         marking.processes
     }
 
-    /// Marks the sessions again that lack marks.
-    pub(in crate::pipeline) fn mark_again(&mut self, probe: &mut Probe, out: &mut SpoolOut) {
+    /// Marks the sessions again that lack marks. Returns false when some are left at `until`.
+    pub(in crate::pipeline) fn mark_again(
+        &mut self,
+        until: Instant,
+        probe: &mut Probe,
+        out: &mut SpoolOut,
+    ) -> bool {
         let mut marks: Vec<Mark> = self.unmarked.keys().copied().collect();
         marks.sort_unstable();
         // Each look begins with another one: the first that fails ends it.
         let first = self.looks as usize % marks.len().max(1);
         marks.rotate_left(first);
-        for mark in marks {
+        for (nth, mark) in marks.into_iter().enumerate() {
+            if nth > 0 && Instant::now() >= until {
+                return false;
+            }
             let Some(live) = self.registry.get(mark) else {
                 self.unmarked.remove(&mark);
                 continue;
@@ -58,6 +68,7 @@ impl Sessions {
             // One without a process is ended by the proof of `find_ended`.
             warn!(session = %id, processes = marking.processes, "A session is recorded again: the kernel had no room for its marks.");
         }
+        true
     }
 
     /// The sentence for the status, while sessions lack marks.

@@ -5,7 +5,7 @@
 //! The note stays until the login is stamped or decided on.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 use vctl_common::causes::WithCauses;
@@ -66,23 +66,25 @@ fn listener(login: &SeenLogin) -> String {
 
 impl Sessions {
     /// Opens a session for each login without a request or a file of its hook in time. The last look at the map
-    /// was at `looked_at`.
+    /// was at `looked_at`. Returns false when some are left at `until`.
     pub(in crate::pipeline) fn find_unstamped(
         &mut self,
+        until: Instant,
         looked_at: BootNs,
         probe: &mut Probe,
         out: &mut SpoolOut,
-    ) {
+    ) -> bool {
         self.note_unseen(looked_at, probe, out);
         let logins = probe.maps.logins().unwrap_or_else(|error| {
             warn!(error = %WithCauses(&error), "Logins without a stamp cannot be listed.");
             Vec::new()
         });
         if logins.is_empty() {
-            return;
+            return true;
         }
         let loaded_at = BootNs(probe.maps.state().loaded_at);
         let now = boot_now();
+        let (mut is_all_done, mut is_any_opened) = (true, false);
         for (audit_session, login) in logins {
             let is_recorded = self.registry.has_audit_session(audit_session);
             let circumstances = Circumstances {
@@ -93,13 +95,18 @@ impl Sessions {
             match fate(&login, is_recorded, &circumstances) {
                 Fate::Wait => {}
                 Fate::Forget => probe.maps.forget_login(audit_session),
+                Fate::Unstamped if is_any_opened && Instant::now() >= until => {
+                    is_all_done = false;
+                }
                 Fate::Unstamped => {
+                    is_any_opened = true;
                     if let Err(error) = self.open_unstamped(audit_session, &login, probe, out) {
                         warn!(error, "A login without a stamp is not in the spool yet.");
                     }
                 }
             }
         }
+        is_all_done
     }
 
     fn open_unstamped(

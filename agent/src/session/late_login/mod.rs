@@ -229,13 +229,17 @@ fn late(file: LateLoginFile, reader: &LoginReader) -> LateLogin {
     }
     // The parent of a hook without its sshd is pid 1: a mark there would mark the whole host.
     let alive = same_boot && login.leader.tgid > 1 && reader.is_alive(login.leader);
-    let now = reader.facts(login.leader.tgid, &request.user).ok();
+    if alive {
+        // Read again because a later PAM module may have moved the login, as pam_systemd does. Only what the kernel has:
+        // name services may hang, and logins wait for the collector.
+        let now = reader.kernel_facts(login.leader.tgid).ok();
+        if let Some(now) = now.filter(|now| now.leader == login.leader) {
+            login = now;
+        }
+    }
     LateLogin {
-        // Read again because a later PAM module may have moved the login, as pam_systemd does.
-        login: now
-            .filter(|now| alive && now.leader == login.leader)
-            .unwrap_or(login),
         request,
+        login,
         alive,
     }
 }

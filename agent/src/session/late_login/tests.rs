@@ -96,6 +96,35 @@ fn a_live_login_is_stamped_late_and_shows_break_glass() {
 }
 
 #[test]
+fn no_name_service_is_asked_about_a_late_login() {
+    let dir = Dir::new();
+    let proc = tempfile::tempdir().unwrap();
+    let boot = "01234567-89ab-4cde-8f01-23456789abcd";
+    let zeros = "0 ".repeat(17);
+    for (name, text) in [
+        ("sys/kernel/random/boot_id", format!("{boot}\n")),
+        ("4242/stat", format!("4242 (sshd) S 1 {zeros}777 0 0\n")),
+        ("4242/loginuid", "4294967295".to_owned()),
+    ] {
+        let path = proc.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let reader = LoginReader::new(proc.path());
+    // An account that every machine knows.
+    let login = LateLoginFile {
+        login: reader.kernel_facts(4242).unwrap(),
+        boot: boot.parse().unwrap(),
+        ..file()
+    };
+    write(&dir.path(), &login).unwrap();
+    let scan = LateLoginDir::new(&dir.path()).scan(&reader).unwrap();
+    let found = &scan.logins[0];
+    assert!(found.alive && found.request.user == "root");
+    assert_eq!(found.login.login_uid, None);
+}
+
+#[test]
 fn logins_come_in_the_order_they_happened() {
     let dir = Dir::new();
     for started in [30, 10, 20] {

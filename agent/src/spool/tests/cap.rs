@@ -99,6 +99,43 @@ fn a_large_open_session_gives_way_and_keeps_its_name() {
     assert_eq!(writer.stats().events_stored, 2040);
 }
 
+/// A map of the kernel was full, and had room for the session's mark later.
+#[test]
+fn a_session_that_is_recorded_after_all_stays_open() {
+    let dir = tempdir();
+    let config = capped(dir.path());
+    let (mut writer, _) = open(&config).unwrap();
+    let JournalEntry::Closed(end) = closed(1, 0) else {
+        unreachable!()
+    };
+    journal(&mut writer, &opened(1));
+    journal(
+        &mut writer,
+        &JournalEntry::Closed(SessionClosed {
+            reason: CloseReason::NeverRecorded,
+            produced: None,
+            ..end
+        }),
+    );
+    journal(&mut writer, &opened(1));
+    write(&mut writer, |batch| push(batch, 1, 1..=5));
+    for n in 2..=200 {
+        write(&mut writer, |batch| {
+            batch.push_journal(&opened(n)).unwrap();
+            push(batch, n, 1..=40);
+            batch.push_journal(&closed(n, 40)).unwrap();
+        });
+    }
+    assert!(read(dir.path(), 2).is_none(), "its segment is dropped");
+    drop(writer);
+    let (_, recovered) = open(&config).unwrap();
+    let open: Vec<SessionId> = recovered.open.iter().map(|one| one.opened.id).collect();
+    assert_eq!(open, [session(1)]);
+    let reader = SpoolReader::open(&config.dir).unwrap();
+    let found = reader.sessions(&Filter::Id(session(1))).unwrap().remove(0);
+    assert_eq!(found.closed, None);
+}
+
 #[test]
 fn a_lower_cap_is_kept_from_the_next_start_on() {
     let dir = tempdir();

@@ -12,7 +12,7 @@ use vctl_tests::centre::{Centre, DATABASE, Options};
 use vctl_tests::lab::{Programs, eventually};
 
 /// Version of the last migration.
-const LAST: usize = 31;
+const LAST: usize = 32;
 
 #[test]
 fn a_second_migration_changes_nothing() {

@@ -371,4 +371,16 @@ pub(super) const SPOILED: &[(&str, &str)] = &[
         "0031_stream_stored_at",
         "grant execute on function vctl.stream_stored_at_v1(text, uuid, uuid) to vctl_audit_ingest",
     ),
+    (
+        "0032_recorded_again",
+        "create or replace function vctl.began_after(opened json, closed json) returns boolean
+             language sql immutable set search_path = vctl, pg_temp as $$ select false $$",
+    ),
+    (
+        "0032_recorded_again",
+        "do $$ begin
+             execute (select replace(pg_get_functiondef(p.oid), 'began_after(excluded.opened', 'began_after(s.opened')
+                      from pg_proc p where p.oid::regproc::text = 'vctl.store_batch');
+         end $$",
+    ),
 ];
