@@ -321,7 +321,8 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
         (layout[COMPAT_AT], layout[COMPAT_BIT]) = (at, bit);
     }
     let tasks = found("task_struct").iter();
-    let execs = place(btf, tasks, "task_struct", "self_exec_id", 4);
+    // The probe reads only its low half.
+    let execs = place(btf, tasks, "task_struct", "self_exec_id", 8);
     layout[SELF_EXEC_ID] = execs.unwrap_or(ABSENT);
     layout[NR_COMPAT_EXECVE..][..4].copy_from_slice(&COMPAT_NUMBERS);
     windows(|field| layout[field as usize])?;
