@@ -24,7 +24,7 @@ pub struct CopySkips {
 
 impl CopySkips {
     /// Returns the most events that both copies can have missed. If both miss one, it grows.
-    fn lost(self) -> u64 {
+    pub fn lost(self) -> u64 {
         let since = self.first.saturating_sub(self.before);
         match self.second {
             Some(second) => self.before + since.min(second),

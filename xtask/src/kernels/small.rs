@@ -92,7 +92,7 @@ pub(super) const SKIPPED: Small = Small {
     arguments: "",
     script: "guest-skipped\n",
     expected: &[
-        "@@once: each exec and exit of two logins, although the kernel skipped first copies",
+        "@@each exec and exit of two logins is recorded once, or a gap states that both copies were skipped",
     ],
 };
 
