@@ -15,11 +15,12 @@ use uuid::Uuid;
 use vctl_common::wire;
 
 use super::exec_exits::{self, ExecExits};
-use super::failed_links::{FAILED_CALLS, failed_links, is_loaded};
+use super::failed_links::{FAILED_CALLS, each_loaded, failed_links, is_loaded};
 use super::maps::{LATE_MARKS, Maps, PINNED, PinnedState, remove_pins};
 use super::object::{PROGRAMS, ProgramCopy, Unfinished, object};
 use super::preemption::preemptible_by;
 use super::second_copies;
+use super::skips::{CopySkips, skipped};
 use super::watch::{Pins, Watch, belongs_together};
 use super::{ProbeError, ProbeOptions, kernel, pid_namespace, pin_dir};
 use crate::trusted_dir::{self, UntrustedDir};
@@ -195,6 +196,26 @@ impl Probe {
     pub fn log_source(&self) -> Option<u32> {
         let pin = self.options.pin_dir.join("prog_process_exec");
         ProgramInfo::from_pin(pin).ok().map(|program| program.id())
+    }
+
+    /// Returns how often the kernel skipped a probe because it, or another one, was already running on that CPU. Of two
+    /// copies, the one that was skipped less often counts.
+    pub fn skipped(&self) -> u64 {
+        let always: u64 = self.watch.skips().map(CopySkips::lost).sum();
+        let mut count = always + self.skipped_exits();
+        // Also while they are detached: their count stays.
+        each_loaded(&self.options.pin_dir, |program| {
+            count += skipped(program).unwrap_or(0);
+        });
+        count
+    }
+
+    /// Returns how often the kernel skipped a probe at the exit of exec.
+    pub(super) fn skipped_exits(&self) -> u64 {
+        let programs = self.exits.iter().map(FExit::fd);
+        programs
+            .filter_map(|program| skipped(program.ok()?).ok())
+            .sum()
     }
 }
 

@@ -34,7 +34,8 @@ pub use failed_links::has_tracepoint;
 pub use load::Probe;
 pub use maps::Maps;
 pub use preemption::preemptible_by;
-pub use skips::{CopySkips, copy_skips};
+pub use second_copies::copy_skips;
+pub use skips::CopySkips;
 pub use watch::{PINNED_LINKS, Pins};
 
 /// Options for loading the probe.

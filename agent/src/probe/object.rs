@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use aya::{Ebpf, EbpfLoader, Endianness};
-use vctl_common::layout::{LAYOUT_LEN, SELF_EXEC_ID};
+use vctl_common::layout::{ABSENT, LAYOUT_LEN, SELF_EXEC_ID};
 
 use super::btf::{self, Btf};
 use super::exec_exits;
+use super::kernel::preempts_tracepoints;
 use super::maps;
-use super::second_copies;
 use super::{ProbeError, ProbeOptions};
 
 /// The compiled probe. `cargo xtask ebpf check` builds it from `agent-ebpf` and compares.
@@ -89,7 +89,8 @@ pub(super) fn object(options: &ProbeOptions, copy: ProgramCopy) -> Result<Unfini
     let exec_functions = exec_exits::functions(&bytes);
     drop(bytes);
     let is_first = copy == ProgramCopy::Only
-        && second_copies::are_useful(Path::new("/"), layout[SELF_EXEC_ID]);
+        && layout[SELF_EXEC_ID] != ABSENT
+        && preempts_tracepoints(Path::new("/"));
     let copy = if is_first { ProgramCopy::First } else { copy };
     let kernel = KernelTypes {
         btf,

@@ -4,7 +4,6 @@
 //! same program. So the object is loaded once more, with the same maps, and its copies handle the events for which the
 //! first ones were skipped. An event is lost only if both were skipped.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use aya::programs::BtfTracePoint;
@@ -12,15 +11,11 @@ use aya::programs::links::FdLink;
 use aya::{Btf, Ebpf};
 use tracing::warn;
 use vctl_common::causes::WithCauses;
-use vctl_common::layout::ABSENT;
 
-use super::kernel::version;
+use super::kernel::preempts_tracepoints;
 use super::object::{ProgramCopy, Unfinished, load_programs, object};
-use super::skips::skipped;
+use super::skips::{CopySkips, skipped};
 use super::{ProbeError, ProbeOptions};
-
-/// First kernel that preempts tracepoints.
-const PREEMPTS_TRACEPOINTS: (u32, u32) = (7, 0);
 
 /// A program of which the kernel may have two copies.
 pub(super) struct Doubled {
@@ -52,17 +47,6 @@ pub(super) const DOUBLED: [Doubled; 3] = [
 /// A first copy notes its execs for the second one, or does not know of it: so it is loaded only with the first one.
 const EXEC: &str = "process_exec";
 
-/// Returns whether the kernel below `root` may skip a program at a tracepoint, and tells the copies how many execs a
-/// process has done.
-pub(super) fn are_useful(root: &Path, exec_count_at: u32) -> bool {
-    let release = fs::read_to_string(root.join("proc/sys/kernel/osrelease"));
-    release.is_ok_and(|release| preempts_tracepoints(&release)) && exec_count_at != ABSENT
-}
-
-fn preempts_tracepoints(release: &str) -> bool {
-    version(release).is_some_and(|version| version >= PREEMPTS_TRACEPOINTS)
-}
-
 /// Attaches and pins all second copies, right after the first ones. Without one, the record states what the kernel skips.
 pub(super) fn attach_new(first: &Unfinished, options: &ProbeOptions) {
     if first.copy == ProgramCopy::First {
@@ -93,7 +77,7 @@ pub(super) fn attach_missing(options: &ProbeOptions) -> Vec<(&'static str, u64)>
             before.push(*program);
         }
     }
-    if !absent.is_empty() && are_useful(Path::new("/"), 0) {
+    if !absent.is_empty() && preempts_tracepoints(Path::new("/")) {
         let loaded = object(options, ProgramCopy::Second);
         warn_of(loaded.and_then(|mut second| {
             let Unfinished { ebpf, kernel, .. } = &mut second;
@@ -113,6 +97,23 @@ pub(super) fn attach_missing(options: &ProbeOptions) -> Vec<(&'static str, u64)>
 pub(super) fn attached(dir: &Path) -> impl Iterator<Item = &'static str> {
     let names = DOUBLED.iter().map(|doubled| doubled.second);
     names.filter(|name| link_path(dir, name).exists())
+}
+
+/// Reads the skips of the programs of which there can be two copies, pinned in `dir`. Leaves out what cannot be read.
+pub fn copy_skips(dir: &Path) -> Vec<CopySkips> {
+    let count = |name: &str| {
+        let program = BtfTracePoint::from_pin(dir.join(format!("prog_{name}"))).ok()?;
+        skipped(program.fd().ok()?).ok()
+    };
+    let both = DOUBLED.iter().filter_map(|doubled| {
+        Some(CopySkips {
+            program: doubled.program,
+            first: count(doubled.program)?,
+            second: count(doubled.second),
+            before: 0,
+        })
+    });
+    both.collect()
 }
 
 fn attach(
@@ -173,30 +174,6 @@ fn link_path(dir: &Path, name: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_kernels_that_preempt_tracepoints_need_two_copies() {
-        let root = tempfile::tempdir().unwrap();
-        assert!(!are_useful(root.path(), 8));
-        let file = root.path().join("proc/sys/kernel/osrelease");
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        for (release, exec_count_at, expected) in [
-            ("7.0.0-28-generic\n", 8, true),
-            ("7.2.13+deb14-cloud-amd64\n", 8, true),
-            ("10.0.1\n", 8, true),
-            ("6.19.9\n", 8, false),
-            ("6.12.117+deb13-cloud-amd64\n", 8, false),
-            ("unknown\n", 8, false),
-            ("7.2.13\n", ABSENT, false),
-        ] {
-            fs::write(&file, release).unwrap();
-            assert_eq!(
-                are_useful(root.path(), exec_count_at),
-                expected,
-                "{release}"
-            );
-        }
-    }
 
     #[test]
     fn each_second_copy_is_named_after_its_program() {

@@ -3,13 +3,8 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::Path;
 
-use aya::programs::{BtfTracePoint, FExit, ProgramFd};
-
-use super::failed_links::each_loaded;
-use super::load::Probe;
-use super::second_copies::DOUBLED;
+use aya::programs::ProgramFd;
 
 /// Skips of a program of which there are two copies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,45 +26,6 @@ impl CopySkips {
             None => self.first,
         }
     }
-}
-
-impl Probe {
-    /// Returns how often the kernel skipped a probe because it, or another one, was already running on that CPU. Of two
-    /// copies, the one that was skipped less often counts.
-    pub fn skipped(&self) -> u64 {
-        let always: u64 = self.watch.skips().map(CopySkips::lost).sum();
-        let mut count = always + self.skipped_exits();
-        // Also while they are detached: their count stays.
-        each_loaded(&self.options.pin_dir, |program| {
-            count += skipped(program).unwrap_or(0);
-        });
-        count
-    }
-
-    /// Returns how often the kernel skipped a probe at the exit of exec.
-    pub(super) fn skipped_exits(&self) -> u64 {
-        let programs = self.exits.iter().map(FExit::fd);
-        programs
-            .filter_map(|program| skipped(program.ok()?).ok())
-            .sum()
-    }
-}
-
-/// Reads the skips of the programs of which there can be two copies, pinned in `dir`. Leaves out what cannot be read.
-pub fn copy_skips(dir: &Path) -> Vec<CopySkips> {
-    let count = |name: &str| {
-        let program = BtfTracePoint::from_pin(dir.join(format!("prog_{name}"))).ok()?;
-        skipped(program.fd().ok()?).ok()
-    };
-    let both = DOUBLED.iter().filter_map(|doubled| {
-        Some(CopySkips {
-            program: doubled.program,
-            first: count(doubled.program)?,
-            second: count(doubled.second),
-            before: 0,
-        })
-    });
-    both.collect()
 }
 
 /// Reads how often the kernel skipped a program, from /proc, because aya does not return it.

@@ -66,8 +66,9 @@ fn main() -> Result<()> {
 
 fn compare() -> Result<()> {
     fs::write(TRUTH, "")?;
-    let mut agent = start_agent()?;
+    let agent = start_agent()?;
     await_failed_execs(Path::new(PINS))?;
+    let mut agent = replaced(agent)?;
     let logins: Result<Vec<_>> = SERIALS.map(start_login).into_iter().collect();
     for mut login in logins? {
         let status = login.wait()?;
@@ -128,6 +129,26 @@ fn compare() -> Result<()> {
         "@@each exec and exit of two logins is recorded once, or a gap states that both copies were skipped"
     );
     Ok(())
+}
+
+/// Replaces the agent, and takes second copies away meanwhile: one as if an older agent had loaded the probe, one link.
+fn replaced(mut agent: Child) -> Result<Child> {
+    agent.kill()?;
+    agent.wait()?;
+    fs::remove_file("/tmp/ready")?;
+    let removed = [
+        "link_process_fork_second",
+        "prog_process_fork_second",
+        "link_process_exec_second",
+    ];
+    let pin = |name: &str| Path::new(PINS).join(name);
+    for name in removed {
+        fs::remove_file(pin(name)).with_context(|| format!("cannot remove `{name}`"))?;
+    }
+    let agent = start_agent()?;
+    let absent: Vec<_> = removed.iter().filter(|name| !pin(name).exists()).collect();
+    ensure!(absent.is_empty(), "not attached again: {absent:?}");
+    Ok(agent)
 }
 
 /// Reads what the logins counted. Each process ends once.
