@@ -12,6 +12,7 @@ use aya_ebpf::{
 use vctl_common::layout::Field;
 use vctl_common::wire::{self, ARGV_MAX, Exec, PATH_MAX};
 
+use crate::copies;
 use crate::kernel::{Kernel, load};
 use crate::late;
 use crate::maps::{EXEC_SCRATCH, ExecScratch};
@@ -32,6 +33,10 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
     };
     if let Some(mut owner) = owner {
         // SAFETY: as above.
+        if !unsafe { copies::takes_exec(task, tgid) } {
+            return 0;
+        }
+        // SAFETY: as above.
         unsafe { phase::decide(&mut owner, task, Step::Exec) };
         // SAFETY: its second is the thread that called exec, its third the `linux_binprm`.
         unsafe { record(task, ctx.arg(1), ctx.arg(2), &owner) };
@@ -50,7 +55,8 @@ unsafe fn record(task: *const Kernel, tid: u32, bprm: *const Kernel, owner: &Own
         return;
     };
     // SAFETY: no other program writes this CPU's scratch space: the kernel does not run this
-    // program twice on one CPU, and counts each run that it skips for that reason.
+    // program twice on one CPU, and counts each run that it skips for that reason. A second copy
+    // has a map of its own.
     let scratch: &mut ExecScratch = unsafe { &mut *scratch };
     let exec = &mut scratch.exec;
     // SAFETY: the helper has no conditions.

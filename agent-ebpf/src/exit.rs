@@ -9,6 +9,7 @@ use aya_ebpf::{
 use vctl_common::layout::Field;
 use vctl_common::wire::{self, Exit};
 
+use crate::copies;
 use crate::kernel::{Kernel, load};
 use crate::maps::{NO_WAKEUP, RING, TASKS};
 use crate::phase::{self, Step};
@@ -28,6 +29,10 @@ pub fn process_exit(ctx: BtfTracePointContext) -> i32 {
     let Some(mut owner) = (unsafe { session::owner(task, tgid) }) else {
         return 0;
     };
+    // Without a mark to remove, only one copy can write the record.
+    if owner.session == 0 && copies::is_second() {
+        return 0;
+    }
     // SAFETY: pointers from such a task.
     let signal: *const Kernel = unsafe { load(task, Field::TaskSignal) };
     // SAFETY: as above.

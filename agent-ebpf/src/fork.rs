@@ -10,7 +10,7 @@ use vctl_common::layout::Field;
 use vctl_common::wire::ROLE_USER;
 
 use crate::kernel::{Kernel, load};
-use crate::{late, login, phase, session};
+use crate::{copies, late, login, phase, session};
 
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
@@ -36,7 +36,8 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let (tgid, start): (u32, u64) =
         unsafe { (load(child, Field::TaskTgid), load(child, Field::TaskStart)) };
     // A new thread belongs to the same process.
-    if tgid != parent_tgid {
+    let is_thread = tgid == parent_tgid;
+    if !is_thread && !(copies::is_one_of_two() && session::is_marked(tgid, start)) {
         // SAFETY: the parent is the running task.
         let (role, groups) = unsafe { phase::of_child(&mut owner, parent) };
         session::inherit(&owner, role, groups, tgid, start);

@@ -13,6 +13,7 @@
 
 mod attempt;
 mod cgroup;
+mod copies;
 mod exec;
 mod exit;
 mod failed;

@@ -73,7 +73,7 @@ pub unsafe fn owner(task: *const Kernel, tgid: u32) -> Option<Owner> {
         return None;
     }
     // SAFETY: as above.
-    let (session, marked) = unsafe { ((*mark).session, (*mark).marked as u16) };
+    let (session, marked) = unsafe { ((*mark).session, (*mark).marked) };
     // SAFETY: as above.
     let (role, groups) = unsafe { ((*mark).role, (*mark).groups) };
     Some(Owner {
@@ -101,6 +101,16 @@ pub unsafe fn process_start(task: *const Kernel) -> u64 {
     }
 }
 
+/// Returns whether the process that started then has a mark.
+#[inline(always)]
+pub fn is_marked(tgid: u32, start: u64) -> bool {
+    match TASKS.get_ptr(tgid) {
+        // SAFETY: a live map value.
+        Some(mark) => unsafe { (*mark).start == start },
+        None => false,
+    }
+}
+
 /// Marks a new process in its parent's session; `role` and `groups` come from the parent.
 #[inline(always)]
 pub fn inherit(parent: &Owner, role: u32, groups: u64, tgid: u32, start: u64) {
@@ -111,7 +121,8 @@ pub fn inherit(parent: &Owner, role: u32, groups: u64, tgid: u32, start: u64) {
     let mark = TaskMark {
         session: parent.session,
         start,
-        marked: u32::from(parent.marked),
+        marked: parent.marked,
+        noted_exec: 0,
         role,
         groups,
     };

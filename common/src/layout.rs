@@ -108,8 +108,13 @@ pub const NR_COMPAT_EXECVE: usize = FIELD_COUNT + 11;
 pub const NR_COMPAT_EXECVEAT: usize = FIELD_COUNT + 12;
 pub const NR_X32_EXECVE: usize = FIELD_COUNT + 13;
 pub const NR_X32_EXECVEAT: usize = FIELD_COUNT + 14;
+/// Offset in `task_struct` of the number of execs so far, or [`ABSENT`].
+pub const SELF_EXEC_ID: usize = FIELD_COUNT + 15;
 /// Number of elements in the probe's array.
-pub const LAYOUT_LEN: usize = FIELD_COUNT + 15;
+pub const LAYOUT_LEN: usize = FIELD_COUNT + 16;
+
+/// A member that this kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
 
 /// Part of a `struct dentry` that the probe reads at once, from [`Field::DentryParent`] on. The
 /// agent checks this layout at start. It has been the same for fifteen years, except in kernels

@@ -232,13 +232,20 @@ pub struct TaskMark {
     /// Start of the process, to detect a reused pid. 0 means that it is not known yet; the first
     /// probe that sees the process sets it.
     pub start: u64,
-    pub marked: u32,
+    /// One of `MARKED_*`.
+    pub marked: u16,
+    /// The last exec of which a record was written, as the low bits of the kernel's number of it with [`EXEC_NOTED`]; 0
+    /// for none. Only a probe with two copies writes it.
+    pub noted_exec: u16,
     /// One of `ROLE_*`.
     pub role: u32,
     /// Address of the supplementary groups that sshd's login process had at the fork; for
     /// `ROLE_UNDECIDED` only. The process's own address is equal until it sets its groups.
     pub groups: u64,
 }
+
+/// Set in each `noted_exec` that is not empty.
+pub const EXEC_NOTED: u16 = 1 << 15;
 
 /// A process of the user, and every process of a login that is not sshd's.
 pub const ROLE_USER: u32 = 0;

@@ -151,6 +151,7 @@ pub const UNUSED_MARK: TaskMark = TaskMark {
     session: 2,
     start: 1,
     marked: 0,
+    noted_exec: 0,
     role: 0,
     groups: 0,
 };

@@ -22,7 +22,7 @@ use super::failed_links::{
 };
 use super::load::Probe;
 use super::maps::PinnedState;
-use super::object::{Unfinished, has_compat_table, object};
+use super::object::{ProgramCopy, Unfinished, has_compat_table, object};
 use super::preemption::preemptible_by;
 use super::{ProbeError, self_test};
 
@@ -83,14 +83,9 @@ impl Probe {
 
     fn attach_exits(&mut self) -> Result<(), ProbeError> {
         let mut unfinished = self.take_unfinished()?;
-        let Unfinished {
-            ebpf,
-            btf,
-            exec_functions,
-            ..
-        } = &mut unfinished;
+        let Unfinished { ebpf, kernel, .. } = &mut unfinished;
         let dir = &self.options.pin_dir;
-        let attached = ExecExits::attach(ebpf, btf, exec_functions, Some(dir));
+        let attached = ExecExits::attach(ebpf, &kernel.btf, &kernel.exec_functions, Some(dir));
         self.unfinished = Some(unfinished);
         let exits = attached?;
         self_test::failed_exec::run(&mut self.maps, &self.options.self_test)?;
@@ -103,7 +98,7 @@ impl Probe {
     fn take_unfinished(&mut self) -> Result<Unfinished, ProbeError> {
         match self.unfinished.take() {
             Some(unfinished) => Ok(unfinished),
-            None => object(&self.options, true),
+            None => object(&self.options, ProgramCopy::Neither),
         }
     }
 
@@ -121,10 +116,7 @@ impl Probe {
             return Ok(());
         }
         let Unfinished {
-            mut ebpf,
-            btf,
-            has_compat_table,
-            ..
+            mut ebpf, kernel, ..
         } = self.take_unfinished()?;
         let name = FAILED_PROGRAM;
         if !self.program(name).exists() {
@@ -140,12 +132,12 @@ impl Probe {
                 .map_err(|source| ProbeError::Pin { name, source })?;
         }
         let name = COMPAT_PROGRAM;
-        if !self.program(name).exists() && has_compat_table {
+        if !self.program(name).exists() && kernel.has_compat_table {
             let program: &mut BtfTracePoint = ebpf
                 .program_mut(name)
                 .and_then(|program| program.try_into().ok())
                 .ok_or(ProbeError::Object { name })?;
-            match program.load(COMPAT_TRACEPOINT, &btf) {
+            match program.load(COMPAT_TRACEPOINT, &kernel.btf) {
                 Ok(()) => program
                     .pin(self.program(name))
                     .map_err(|source| ProbeError::Pin { name, source })?,

@@ -10,6 +10,17 @@ const OLDEST: (u32, u32) = (5, 15);
 /// Atomics that return a value came with 5.12. From then on the probe loads, and misses only failed execs.
 const OLDEST_TO_LOAD: (u32, u32) = (5, 12);
 
+/// From this release on, a task can be preempted inside a program at a tracepoint. The kernel then skips that program
+/// for the other tasks of the CPU.
+const PREEMPTS_TRACEPOINTS: (u32, u32) = (7, 0);
+
+/// Returns whether the kernel below `root` preempts tracepoints.
+pub(super) fn preempts_tracepoints(root: &Path) -> bool {
+    let release = fs::read_to_string(root.join("proc/sys/kernel/osrelease"));
+    let version = release.ok().and_then(|release| version(&release));
+    version.is_some_and(|version| version >= PREEMPTS_TRACEPOINTS)
+}
+
 /// Returns whether the probe supports a kernel with this `uname -r`.
 pub fn is_supported(release: &str) -> bool {
     version(release).is_some_and(|version| version >= OLDEST)
@@ -66,6 +77,25 @@ mod tests {
         put("proc/sys/kernel/osrelease", release);
         put("sys/kernel/security/lockdown", lockdown);
         check(root.path())
+    }
+
+    #[test]
+    fn only_new_kernels_preempt_tracepoints() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(!preempts_tracepoints(root.path()));
+        let file = root.path().join("proc/sys/kernel/osrelease");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        for (release, expected) in [
+            ("7.0.0-28-generic\n", true),
+            ("7.2.13+deb14-cloud-amd64\n", true),
+            ("10.0.1\n", true),
+            ("6.19.9\n", false),
+            ("6.12.117+deb13-cloud-amd64\n", false),
+            ("unknown\n", false),
+        ] {
+            fs::write(&file, release).unwrap();
+            assert_eq!(preempts_tracepoints(root.path()), expected, "{release}");
+        }
     }
 
     #[test]

@@ -4,13 +4,11 @@
 //! agent runs, and the next agent continues to read where the last one stopped.
 
 use std::fs::{self, File};
-use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use aya::Ebpf;
 use aya::programs::links::FdLink;
-use aya::programs::{BtfTracePoint, FExit, ProgramError, ProgramFd, ProgramInfo};
+use aya::programs::{BtfTracePoint, FExit, ProgramInfo};
 use nix::fcntl::{Flock, FlockArg};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -19,8 +17,10 @@ use vctl_common::wire;
 use super::exec_exits::{self, ExecExits};
 use super::failed_links::{FAILED_CALLS, each_loaded, failed_links, is_loaded};
 use super::maps::{LATE_MARKS, Maps, PINNED, PinnedState, remove_pins};
-use super::object::{PROGRAMS, Unfinished, object};
+use super::object::{PROGRAMS, ProgramCopy, Unfinished, object};
 use super::preemption::preemptible_by;
+use super::second_copies;
+use super::skips::{CopySkips, skipped};
 use super::watch::{Pins, Watch, belongs_together};
 use super::{ProbeError, ProbeOptions, kernel, pid_namespace, pin_dir};
 use crate::trusted_dir::{self, UntrustedDir};
@@ -46,7 +46,7 @@ pub struct Probe {
     pub(super) failed_unseen: bool,
     /// Whether the kernel has a table of 32-bit calls whose failed execs cannot be watched.
     pub(super) compat_unseen: bool,
-    watch: Watch,
+    pub(super) watch: Watch,
     /// Links for failed execs while they are attached, held like those of `watch`; also those of `exits`.
     pub(super) failed: Vec<(&'static str, FdLink)>,
     pub(super) options: ProbeOptions,
@@ -96,7 +96,7 @@ impl Probe {
             let is_undecided = exits.programs.is_empty() && !has_tried;
             // Before the agent is ready: it takes as long as the rest of the start.
             let unfinished = if options.failed_exec && is_undecided && !failed_attached {
-                Some(object(&options, true)?)
+                Some(object(&options, ProgramCopy::Neither)?)
             } else {
                 None
             };
@@ -112,7 +112,7 @@ impl Probe {
                 is_failed_loaded: false,
                 failed_unseen: false,
                 compat_unseen: false,
-                watch: Watch::open(dir)?,
+                watch: Watch::open(dir, second_copies::attach_missing(&options))?,
                 options,
                 _lock: lock,
             });
@@ -198,10 +198,11 @@ impl Probe {
         ProgramInfo::from_pin(pin).ok().map(|program| program.id())
     }
 
-    /// Returns how often the kernel skipped a probe because it, or another one, was already running on that CPU.
+    /// Returns how often the kernel skipped a probe because it, or another one, was already running on that CPU. Of two
+    /// copies, the one that was skipped less often counts.
     pub fn skipped(&self) -> u64 {
-        let always = self.watch.programs().map(BtfTracePoint::fd);
-        let mut count = sum_of_skipped(always.chain(self.exits.iter().map(FExit::fd)));
+        let always: u64 = self.watch.skips().map(CopySkips::lost).sum();
+        let mut count = always + self.skipped_exits();
         // Also while they are detached: their count stays.
         each_loaded(&self.options.pin_dir, |program| {
             count += skipped(program).unwrap_or(0);
@@ -211,7 +212,10 @@ impl Probe {
 
     /// Returns how often the kernel skipped a probe at the exit of exec.
     pub(super) fn skipped_exits(&self) -> u64 {
-        sum_of_skipped(self.exits.iter().map(FExit::fd))
+        let programs = self.exits.iter().map(FExit::fd);
+        programs
+            .filter_map(|program| skipped(program.ok()?).ok())
+            .sum()
     }
 }
 
@@ -219,31 +223,15 @@ impl Probe {
 fn proven(options: &ProbeOptions) -> Result<(Maps, Watch, Unfinished), ProbeError> {
     kernel::check(Path::new("/"))?;
     let (mut maps, unfinished) = load(options)?;
+    // Before the self-test, which they take part in.
+    second_copies::attach_new(&unfinished, options);
     super::self_test::run(&mut maps, &options.self_test)?;
     maps.set_state(PinnedState {
         complete: true,
         ..maps.state()
     })?;
-    Ok((maps, Watch::open(&options.pin_dir)?, unfinished))
-}
-
-fn sum_of_skipped<'a>(programs: impl Iterator<Item = Result<&'a ProgramFd, ProgramError>>) -> u64 {
-    programs
-        .filter_map(|program| skipped(program.ok()?).ok())
-        .sum()
-}
-
-/// Reads how often the kernel skipped a program, from /proc, because aya does not return it.
-fn skipped(program: &ProgramFd) -> io::Result<u64> {
-    let fd = program.as_fd().as_raw_fd();
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}"))?;
-    let line = info
-        .lines()
-        .find_map(|line| line.strip_prefix("recursion_misses:"));
-    // Kernels before 5.12 have no such counter.
-    Ok(line
-        .and_then(|count| count.trim().parse().ok())
-        .unwrap_or(0))
+    let watch = Watch::open(&options.pin_dir, Vec::new())?;
+    Ok((maps, watch, unfinished))
 }
 
 pub(super) fn lock(dir: &Path) -> Result<Flock<File>, ProbeError> {
@@ -306,7 +294,7 @@ fn clear(dir: &Path) -> Result<(), ProbeError> {
 
 /// Loads, attaches and pins the probe.
 fn load(options: &ProbeOptions) -> Result<(Maps, Unfinished), ProbeError> {
-    let mut loaded = object(options, false)?;
+    let mut loaded = object(options, ProgramCopy::Only)?;
     let ebpf = &mut loaded.ebpf;
     let dir = &options.pin_dir;
     for name in PINNED.into_iter().chain([LATE_MARKS]) {
@@ -326,7 +314,7 @@ fn load(options: &ProbeOptions) -> Result<(Maps, Unfinished), ProbeError> {
         loaded_at: crate::session::boot_now().0,
     })?;
     // Only after the maps are ready. Exit comes first, so that no mark outlives its process.
-    attach(ebpf, &loaded.btf, options)?;
+    attach(ebpf, &loaded.kernel.btf, options)?;
     Ok((maps, loaded))
 }
 

@@ -12,9 +12,11 @@ mod object;
 pub mod pid_namespace;
 mod pin_dir;
 mod preemption;
-pub mod ring;
 mod process_facts;
+pub mod ring;
+mod second_copies;
 pub mod self_test;
+mod skips;
 mod watch;
 
 use std::io;
@@ -32,6 +34,8 @@ pub use failed_links::has_tracepoint;
 pub use load::Probe;
 pub use maps::Maps;
 pub use preemption::preemptible_by;
+pub use second_copies::copy_skips;
+pub use skips::CopySkips;
 pub use watch::{PINNED_LINKS, Pins};
 
 /// Options for loading the probe.

@@ -14,6 +14,8 @@ use aya::programs::{BtfTracePoint, ProgramInfo};
 use super::ProbeError;
 use super::maps;
 use super::object::PROGRAMS;
+use super::second_copies::{self, DOUBLED};
+use super::skips::{CopySkips, skipped};
 
 /// Files of the links that are always attached.
 pub const PINNED_LINKS: [&str; 4] = [
@@ -43,6 +45,8 @@ pub(super) struct Watch {
     links: Vec<Link>,
     programs: Vec<(&'static str, BtfTracePoint)>,
     maps: Vec<(&'static str, MapData)>,
+    /// Skips of first copies before their second ones were attached.
+    skipped_before: Vec<(&'static str, u64)>,
 }
 
 struct Link {
@@ -52,15 +56,20 @@ struct Link {
 }
 
 impl Watch {
-    /// Opens the pins in `dir` that are always attached.
-    pub(super) fn open(dir: &Path) -> Result<Self, ProbeError> {
+    /// Opens the pins in `dir` that are always attached. `skipped_before` are skips of first copies before their second
+    /// ones were attached.
+    pub(super) fn open(
+        dir: &Path,
+        skipped_before: Vec<(&'static str, u64)>,
+    ) -> Result<Self, ProbeError> {
         let mut watch = Self {
             dir: dir.to_owned(),
             links: Vec::new(),
             programs: Vec::new(),
             maps: Vec::new(),
+            skipped_before,
         };
-        for (name, _) in PROGRAMS {
+        for name in attached(dir) {
             let program = BtfTracePoint::from_pin(dir.join(format!("prog_{name}")))
                 .map_err(|source| ProbeError::Attach { name, source })?;
             watch.programs.push((name, program));
@@ -77,9 +86,22 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Returns the programs that are always attached.
-    pub(super) fn programs(&self) -> impl Iterator<Item = &BtfTracePoint> {
-        self.programs.iter().map(|(_, program)| program)
+    /// Returns how often the kernel skipped each program that is always attached, with that of its second copy.
+    pub(super) fn skips(&self) -> impl Iterator<Item = CopySkips> {
+        let count = |name: &str| {
+            let (_, program) = self.programs.iter().find(|(of, _)| *of == name)?;
+            skipped(program.fd().ok()?).ok()
+        };
+        let before = |name: &str| self.skipped_before.iter().find(|(of, _)| *of == name);
+        PROGRAMS.iter().filter_map(move |(program, _)| {
+            let doubled = DOUBLED.iter().find(|doubled| doubled.program == *program);
+            Some(CopySkips {
+                program,
+                first: count(program)?,
+                second: doubled.and_then(|doubled| count(doubled.second)),
+                before: before(program).map_or(0, |(_, before)| *before),
+            })
+        })
     }
 
     /// Closes the links: without their pins, the kernel detaches them.
@@ -158,7 +180,7 @@ impl Watch {
 pub(super) fn belongs_together(dir: &Path) -> bool {
     let map = |name: &str| Some(MapInfo::from_pin(dir.join(name)).ok()?.id());
     let maps = ["ring", "sessions", "tasks"].map(map);
-    PROGRAMS.iter().all(|(name, _)| {
+    attached(dir).all(|name| {
         let Ok(program) = ProgramInfo::from_pin(dir.join(format!("prog_{name}"))) else {
             return false;
         };
@@ -176,10 +198,13 @@ pub(super) fn belongs_together(dir: &Path) -> bool {
 }
 
 fn is_gone(dir: &Path) -> bool {
-    !dir.join("state").exists()
-        && PROGRAMS
-            .iter()
-            .all(|(name, _)| !link_path(dir, name).exists())
+    !dir.join("state").exists() && attached(dir).all(|name| !link_path(dir, name).exists())
+}
+
+/// Returns the names of the programs that are always attached.
+fn attached(dir: &Path) -> impl Iterator<Item = &'static str> {
+    let first = PROGRAMS.into_iter().map(|(name, _)| name);
+    first.chain(second_copies::attached(dir))
 }
 
 fn link_path(dir: &Path, name: &str) -> PathBuf {

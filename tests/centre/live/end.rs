@@ -140,7 +140,8 @@ fn a_reused_pid_is_not_signalled() {
     let stale = TaskMark {
         session: session.mark(),
         start: 1,
-        marked: u32::from(MARKED_LINEAGE),
+        marked: MARKED_LINEAGE,
+        noted_exec: 0,
         role: ROLE_USER,
         groups: 0,
     };

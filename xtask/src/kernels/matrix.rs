@@ -2,8 +2,8 @@
 
 use super::kernel::Series;
 use super::small::{
-    FAILED_EXECS, LOCKED_DOWN, LOGINS, OLD, PREEMPTED, PREEMPTED_LATER, Small, WITHOUT_BPFFS,
-    WITHOUT_BTF, WITHOUT_CGROUP2, WITHOUT_TRACEFS,
+    FAILED_EXECS, LOCKED_DOWN, LOGINS, OLD, PREEMPTED, PREEMPTED_LATER, SKIPPED, Small,
+    WITHOUT_BPFFS, WITHOUT_BTF, WITHOUT_CGROUP2, WITHOUT_TRACEFS,
 };
 use super::tree::Cgroups;
 
@@ -138,6 +138,7 @@ pub(super) const CELLS: &[Cell] = &[
     small("failed-execs", LINUX_6_12, &FAILED_EXECS),
     small("preempted", LINUX_6_12, &PREEMPTED),
     small("preempted-later", LINUX_6_12, &PREEMPTED_LATER),
+    small("skipped", NEWEST, &SKIPPED),
     small("no-btf", LINUX_6_12, &WITHOUT_BTF),
     small("lockdown", LINUX_6_12, &LOCKED_DOWN),
     small("no-bpffs", LINUX_6_12, &WITHOUT_BPFFS),

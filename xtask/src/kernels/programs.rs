@@ -9,10 +9,11 @@ use super::kernel::{Packages, Series};
 use super::tree;
 use crate::command::{Built, build, cargo, run, say};
 
-const OF_THE_GUEST: [&str; 6] = [
+const OF_THE_GUEST: [&str; 7] = [
     "vctl-agent",
     "guest-session",
     "guest-failed-exec",
+    "guest-skipped",
     "exec-target",
     "odd-exec",
     "odd-exit",
@@ -109,6 +110,8 @@ const OPTIONS: &[&str] = &[
     "guest-session",
     "--bin",
     "guest-failed-exec",
+    "--bin",
+    "guest-skipped",
     "--bin",
     "exec-target",
     "--bin",

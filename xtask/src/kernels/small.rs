@@ -87,6 +87,15 @@ vctl-agent check --local
     ],
 };
 
+pub(super) const SKIPPED: Small = Small {
+    promise: "tracepoints that the kernel preempts: each exec and exit of two logins under load is recorded once, or a gap states a skip",
+    arguments: "",
+    script: "guest-skipped\n",
+    expected: &[
+        "@@each exec and exit of two logins is recorded once, or a gap states that both copies were skipped",
+    ],
+};
+
 pub(super) const WITHOUT_BTF: Small = Small {
     promise: "no BTF: is refused, and the error names the option of the kernel",
     arguments: "",

@@ -41,9 +41,9 @@ impl Housekeeping {
         probe: &Probe,
         before: &CollectorStatus,
     ) -> Self {
-        // A count of another probe can be higher.
-        let known = before.probe_skipped;
-        let known = known.filter(|(count, _)| probe.taken_over && *count <= probe.skipped());
+        let loaded_at = BootNs(probe.maps.state().loaded_at);
+        let known = before.probe_skipped.filter(|_| probe.taken_over);
+        let known = known.and_then(|known| reported(known, loaded_at, probe.skipped()));
         let (skipped, skipped_at) = known.unwrap_or_else(|| (probe.skipped(), boot_now()));
         Self {
             late_logins: LateLoginDir::new(&config.pending_dir),
@@ -120,5 +120,27 @@ impl Housekeeping {
     pub(super) fn report(&self, status: &mut CollectorStatus) {
         status.pins_restored = self.pins.restored_count();
         status.probe_skipped = Some((self.skipped, self.skipped_at));
+    }
+}
+
+/// Returns up to which count the collector before has reported skipped probes, and when. `None` if it ran another probe.
+fn reported((count, at): (u64, BootNs), loaded_at: BootNs, now: u64) -> Option<(u64, BootNs)> {
+    // A lower count is one of two copies since the second was attached. All of it may be new.
+    let count = if count > now { 0 } else { count };
+    (at >= loaded_at).then_some((count, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skips_that_the_collector_before_reported_are_not_new() {
+        let loaded_at = BootNs(100);
+        let known = |count, at, now| reported((count, BootNs(at)), loaded_at, now);
+        assert_eq!(known(5, 200, 5), Some((5, BootNs(200))));
+        assert_eq!(known(5, 200, 7), Some((5, BootNs(200))));
+        assert_eq!(known(5, 200, 2), Some((0, BootNs(200))));
+        assert_eq!(known(5, 99, 7), None);
     }
 }

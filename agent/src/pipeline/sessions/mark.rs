@@ -126,7 +126,8 @@ impl Sessions {
             let task = TaskMark {
                 session: mark,
                 start: 0,
-                marked: u32::from(how),
+                marked: how,
+                noted_exec: 0,
                 role,
                 groups: 0,
             };

@@ -124,7 +124,8 @@ impl Sessions {
                 session: id.mark(),
                 // The probe fills it in: /proc has it to the clock tick only.
                 start: 0,
-                marked: u32::from(wire::MARKED_LINEAGE),
+                marked: wire::MARKED_LINEAGE,
+                noted_exec: 0,
                 role,
                 groups: 0,
             };

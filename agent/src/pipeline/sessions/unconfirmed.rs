@@ -145,6 +145,7 @@ mod tests {
             session,
             start: 0,
             marked: 0,
+            noted_exec: 0,
             role: 0,
             groups: 0,
         }

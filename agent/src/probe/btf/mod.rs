@@ -11,8 +11,8 @@ use std::collections::{HashMap, HashSet};
 use std::mem::offset_of;
 
 use vctl_common::layout::{
-    COMPAT_AT, COMPAT_BIT, DentryWindow, FIELDS, Field, LAYOUT_LEN, MountWindow, NR_COMPAT_EXECVE,
-    NR_EXECVEAT, REGS_ARG0, REGS_COMPAT_ARG0, REGS_NR, UPID_SHIFT,
+    ABSENT, COMPAT_AT, COMPAT_BIT, DentryWindow, FIELDS, Field, LAYOUT_LEN, MountWindow,
+    NR_COMPAT_EXECVE, NR_EXECVEAT, REGS_ARG0, REGS_COMPAT_ARG0, REGS_NR, SELF_EXEC_ID, UPID_SHIFT,
 };
 
 /// The offset of a member cannot be found.
@@ -320,6 +320,10 @@ pub fn layout(btf: &Btf<'_>) -> Result<[u32; LAYOUT_LEN], BtfError> {
     if let Ok(at) = place(btf, found("task_struct").iter(), "task_struct", mode, 0) {
         (layout[COMPAT_AT], layout[COMPAT_BIT]) = (at, bit);
     }
+    let tasks = found("task_struct").iter();
+    // The probe reads only its low half.
+    let execs = place(btf, tasks, "task_struct", "self_exec_id", 8);
+    layout[SELF_EXEC_ID] = execs.unwrap_or(ABSENT);
     layout[NR_COMPAT_EXECVE..][..4].copy_from_slice(&COMPAT_NUMBERS);
     windows(|field| layout[field as usize])?;
     layout[NR_EXECVEAT] = EXECVEAT;

@@ -191,6 +191,8 @@ fn every_member_is_found_where_it_is() {
     assert_eq!(at(Field::FileMnt), 8);
     assert_eq!(at(Field::FileInode), 8);
     assert_eq!(layout[UPID_SHIFT], 12);
+    // Second copies of programs need this one, and nothing else does.
+    assert_eq!(layout[SELF_EXEC_ID], ABSENT);
 }
 
 #[test]

@@ -88,7 +88,8 @@ fn observe(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
     let mark = TaskMark {
         session: MARK,
         start: 0,
-        marked: u32::from(wire::MARKED_LINEAGE),
+        marked: wire::MARKED_LINEAGE,
+        noted_exec: 0,
         role: wire::ROLE_LOGIN,
         groups: 0,
     };
