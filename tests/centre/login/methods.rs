@@ -235,8 +235,8 @@ fn logging_out_of_all_leaves_no_page_and_no_cache() {
     let left = fs::read_dir(&state).unwrap();
     let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
-    // Trust in hosts is no cache, and the access log still lacks the rows in the spool.
-    assert_eq!(left, ["mcp_known_hosts", "spool"]);
+    // Trust in hosts is no cache, the access log still lacks the rows in the spool, and other commands wait for the lock.
+    assert_eq!(left, ["mcp_known_hosts", "spool", "token.lock"]);
 }
 
 /// Disables the entity of the user that is logged in at this workstation.
