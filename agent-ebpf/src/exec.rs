@@ -14,7 +14,6 @@ use vctl_common::wire::{self, ARGV_MAX, Exec, PATH_MAX};
 
 use crate::copies;
 use crate::kernel::{Kernel, load};
-use crate::late;
 use crate::maps::{EXEC_SCRATCH, ExecScratch};
 use crate::path::{self, LEN_MASK, Path, Walk};
 use crate::phase::{self, Step};
@@ -26,12 +25,7 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
     let task: *const Kernel = ctx.arg(0);
     let tgid = session::current_tgid();
     // SAFETY: the tracepoint's first argument is the task.
-    let owner = match unsafe { session::owner(task, tgid) } {
-        Some(owner) if owner.session != 0 => Some(owner),
-        // SAFETY: as above.
-        unmarked => unsafe { late::owner(task, tgid) }.or(unmarked),
-    };
-    if let Some(mut owner) = owner {
+    if let Some(mut owner) = unsafe { session::owner_or_late(task, tgid) } {
         // SAFETY: as above.
         if !unsafe { copies::takes_exec(task, tgid) } {
             return 0;

@@ -3,29 +3,27 @@
 //! Writes no record: the exit record of a process also shows that it was forked. A parent without a
 //! mark may be a login that was not stamped. So may a marked one: an sshd that was started inside a
 //! session has that session's mark, and each login inherits it. A
-//! parent of a login that was stamped late gets the mark here ([`late`]).
+//! parent of a login that was stamped late gets the mark here ([`crate::late`]).
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use vctl_common::layout::Field;
 use vctl_common::wire::ROLE_USER;
 
 use crate::kernel::{Kernel, load};
-use crate::{copies, late, login, phase, session};
+use crate::{copies, login, phase, session};
 
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     let parent: *const Kernel = ctx.arg(0);
     let parent_tgid = session::current_tgid();
     // SAFETY: the tracepoint's first argument is the parent, which is the running task.
-    let marked = match unsafe { session::owner(parent, parent_tgid) } {
-        Some(owner) if owner.session != 0 => Some(owner),
-        // SAFETY: as above.
-        _ => unsafe { late::owner(parent, parent_tgid) },
-    };
-    let Some(mut owner) = marked else {
-        // SAFETY: as above.
-        unsafe { login::note(parent, parent_tgid) };
-        return 0;
+    let mut owner = match unsafe { session::owner_or_late(parent, parent_tgid) } {
+        Some(owner) if owner.session != 0 => owner,
+        _ => {
+            // SAFETY: as above.
+            unsafe { login::note(parent, parent_tgid) };
+            return 0;
+        }
     };
     if owner.role == ROLE_USER {
         // SAFETY: as above.

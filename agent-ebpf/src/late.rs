@@ -11,21 +11,26 @@ use crate::kernel::{Kernel, load};
 use crate::maps::{LATE_MARKS, SESSIONS};
 use crate::session::{self, Owner};
 
-/// Marks `task`, which has no mark, if its login was stamped late. Returns its owner from now on.
+/// Marks `task`, which has no mark, if its login was stamped late. Returns whether it did.
 ///
 /// # Safety
 /// `task` is a `struct task_struct` the verifier trusts.
 #[inline(always)]
-pub unsafe fn owner(task: *const Kernel, tgid: u32) -> Option<Owner> {
+pub unsafe fn mark(task: *const Kernel, tgid: u32) -> bool {
     // SAFETY: the caller guarantees it.
     let audit_session: u32 = unsafe { load(task, Field::TaskSessionid) };
     if audit_session == UNSET {
-        return None;
+        return false;
     }
+    let Some(session) = LATE_MARKS.get_ptr(audit_session) else {
+        return false;
+    };
     // SAFETY: a live map value, which the agent replaces as a whole.
-    let session = unsafe { *LATE_MARKS.get_ptr(audit_session)? };
+    let session = unsafe { *session };
     // The agent makes the entry first, and removes it last.
-    SESSIONS.get_ptr(session)?;
+    if SESSIONS.get_ptr(session).is_none() {
+        return false;
+    }
     let owner = Owner {
         session,
         marked: MARKED_AUDIT_SESSION,
@@ -36,5 +41,5 @@ pub unsafe fn owner(task: *const Kernel, tgid: u32) -> Option<Owner> {
         start: unsafe { session::process_start(task) },
     };
     session::inherit(&owner, owner.role, owner.groups, tgid, owner.start);
-    Some(owner)
+    true
 }

@@ -8,6 +8,7 @@ use vctl_common::layout::Field;
 use vctl_common::wire::{self, Exec, Header, Mark, SessionCounters, TaskMark};
 
 use crate::kernel::{Kernel, load};
+use crate::late;
 use crate::maps::{COUNTERS, CPU_SEQ, Counter, NO_WAKEUP, RING, SESSIONS, TASKS};
 
 /// Not 0 to record the whole host; set by the agent before the object is loaded.
@@ -45,20 +46,55 @@ pub fn current_tgid() -> u32 {
 #[inline(always)]
 pub unsafe fn owner(task: *const Kernel, tgid: u32) -> Option<Owner> {
     let Some(mark) = TASKS.get_ptr_mut(tgid) else {
-        if !capture_all() {
-            return None;
-        }
         // SAFETY: the caller guarantees it.
-        let start = unsafe { process_start(task) };
-        return Some(Owner {
-            session: 0,
-            marked: wire::MARKED_NOT,
-            role: wire::ROLE_USER,
-            groups: 0,
-            tgid,
-            start,
-        });
+        return unsafe { unmarked(task, tgid) };
     };
+    // SAFETY: the caller guarantees it.
+    unsafe { marked(mark, task, tgid) }
+}
+
+/// Like [`owner`], but first marks a process of a login that was stamped late.
+///
+/// # Safety
+/// `task` is a `struct task_struct` the verifier trusts.
+#[inline(always)]
+pub unsafe fn owner_or_late(task: *const Kernel, tgid: u32) -> Option<Owner> {
+    let mut mark = TASKS.get_ptr_mut(tgid);
+    // SAFETY: the caller guarantees it.
+    if mark.is_none() && unsafe { late::mark(task, tgid) } {
+        mark = TASKS.get_ptr_mut(tgid);
+    }
+    let Some(mark) = mark else {
+        // SAFETY: the caller guarantees it.
+        return unsafe { unmarked(task, tgid) };
+    };
+    // SAFETY: the caller guarantees it.
+    unsafe { marked(mark, task, tgid) }
+}
+
+/// # Safety
+/// As [`owner`].
+#[inline(always)]
+unsafe fn unmarked(task: *const Kernel, tgid: u32) -> Option<Owner> {
+    if !capture_all() {
+        return None;
+    }
+    // SAFETY: the caller guarantees it.
+    let start = unsafe { process_start(task) };
+    Some(Owner {
+        session: 0,
+        marked: wire::MARKED_NOT,
+        role: wire::ROLE_USER,
+        groups: 0,
+        tgid,
+        start,
+    })
+}
+
+/// # Safety
+/// As [`owner`]; `mark` is a live map value.
+#[inline(always)]
+unsafe fn marked(mark: *mut TaskMark, task: *const Kernel, tgid: u32) -> Option<Owner> {
     // SAFETY: the caller guarantees it.
     let start = unsafe { process_start(task) };
     // SAFETY: a live map value; the fields are plain integers.
