@@ -110,12 +110,11 @@ async fn prune(pool: &Pool, periods: Periods, screen: &mut Screen) -> Result<(),
     let mut rows = Rows::default();
     let mut busy = 0;
     loop {
-        let step = async {
-            let client = pool.get().await?;
-            let pruned = crate::retention::store::prune(&client, periods).await;
+        let step = async |client: &Client| {
+            let pruned = crate::retention::store::prune(client, periods).await;
             pruned.map_err(PgError::from)
         };
-        let step = match step.await {
+        let step = match pool.with(step).await {
             Ok(step) => step,
             // A reader locks the oldest day, or Postgres is away. A wait for that lock would also block ingest, so it is tried again.
             Err(error) if error.is_retryable() && busy < BUSY_TRIES => {

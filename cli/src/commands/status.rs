@@ -238,11 +238,9 @@ impl StatusReport {
 async fn hosts(token: &token::OpenToken, db: &DbSettings) -> Result<Vec<FleetHost>, PgError> {
     let (vault, logins) = (token.vault.clone(), token.logins.clone());
     let pool = Pool::with_logins(vault, db, DbRole::Ro, PoolLimits::default(), logins)?;
-    let found = async {
-        let client = pool.get().await?;
-        Ok(fleet::store::hosts(&client).await?)
-    };
-    let found = found.await;
+    let found = pool
+        .with(async |client| Ok(fleet::store::hosts(client).await?))
+        .await;
     // An error here does not change the result.
     let _: Result<(), _> = timeout(FAREWELL, pool.close()).await;
     found

@@ -144,7 +144,7 @@ async fn states(
 }
 
 impl Ended {
-    /// Counts a session whose request was answered, or is not answered in time.
+    /// Counts a session: its request was answered, or its time is over.
     fn take(&mut self, session: &EndableSession, state: Option<&RequestState>, wait: Duration) {
         let result = match state {
             Some(RequestState {

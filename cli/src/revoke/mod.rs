@@ -28,8 +28,7 @@ async fn patiently<T>(
 ) -> Result<T, PgError> {
     let begun = Instant::now();
     loop {
-        let attempt = async { work(&pool.get().await?).await };
-        match attempt.await {
+        match pool.with(&mut work).await {
             Err(error) if error.is_retryable() && begun.elapsed() < patience => sleep(LOOK).await,
             done => return done,
         }

@@ -178,11 +178,11 @@ impl<'a> Revocation<'a> {
         let pool = self.records.as_ref()?;
         let recorded = match self.context.display_name().await {
             Ok(name) => {
-                let begun = async {
-                    let client = pool.get().await?;
-                    store::begin(&client, &name, &self.user, reason).await
-                };
-                begun.await.map_err(|error| WithCauses(&error).to_string())
+                let begin =
+                    async |client: &_| store::begin(client, &name, &self.user, reason).await;
+                pool.with(begin)
+                    .await
+                    .map_err(|error| WithCauses(&error).to_string())
             }
             Err(error) => Err(error.message),
         };
@@ -225,11 +225,8 @@ impl<'a> Revocation<'a> {
     /// Reads the certificates again: a login may have got one while the question waited. Revoked tokens get no others.
     async fn read_certificates(&mut self) {
         let Some(pool) = &self.records else { return };
-        let read = async {
-            let client = pool.get().await?;
-            store::certificates(&client, &self.user.names).await
-        };
-        match read.await {
+        let read = async |client: &_| store::certificates(client, &self.user.names).await;
+        match pool.with(read).await {
             Ok(serials) => self.serials = serials,
             Err(error) => self
                 .missed
@@ -291,12 +288,9 @@ impl<'a> Revocation<'a> {
         };
         let problem = match &self.records {
             Some(pool) => {
-                let written = async {
-                    let client = pool.get().await?;
-                    sshd_list::write(&client, path, &self.user.names).await
-                };
-                let written: Result<(), CliError> = written.await;
-                written.map_err(|error| error.one_line())
+                let write =
+                    async |client: &_| sshd_list::write(client, path, &self.user.names).await;
+                pool.with(write).await.map_err(|error| error.one_line())
             }
             None => Err("Postgres is away".to_owned()),
         };
@@ -330,11 +324,8 @@ impl<'a> Revocation<'a> {
         let Some(pool) = &self.records else { return };
         let waiting = Waiting::begin();
         let problem = loop {
-            let counted_logins = async {
-                let client = pool.get().await?;
-                store::logins(&client, &self.user.names).await
-            };
-            match counted_logins.await {
+            let count = async |client: &_| store::logins(client, &self.user.names).await;
+            match pool.with(count).await {
                 Ok(0) => break None,
                 Ok(left) if waiting.elapsed() >= DROPPING => {
                     let left = counted(left, "database login");

@@ -25,11 +25,10 @@ pub(crate) async fn record(
     host: &str,
     trusted: &[Fingerprint],
 ) -> Result<Option<String>, Stop> {
-    let recorded = async {
-        let client = pool.get().await?;
-        applied(&client, host, trusted).await
-    };
-    match recorded.await {
+    match pool
+        .with(async |client| applied(client, host, trusted).await)
+        .await
+    {
         Ok(()) => Ok(None),
         Err(Stop::Error(error)) => Ok(Some(format!(
             "the host was changed, but this could not be recorded: {}",

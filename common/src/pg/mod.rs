@@ -123,6 +123,18 @@ impl Pool {
         }
     }
 
+    /// Does a piece of work with a connection, and gives the connection back.
+    ///
+    /// # Errors
+    /// There is no connection, or the work fails.
+    pub async fn with<T, E: From<PgError>>(
+        &self,
+        work: impl AsyncFnOnce(&Client) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let client = self.get().await?;
+        work(&client).await
+    }
+
     /// Closes the connections and revokes their credentials in Vault. A connection that is in use
     /// is closed when it is dropped; its credential then ends when its time is over.
     pub async fn close(&self) {
