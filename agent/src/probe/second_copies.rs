@@ -47,7 +47,7 @@ pub(super) const DOUBLED: [Doubled; 3] = [
 /// A first copy notes its execs for the second one, or does not know of it: so it is loaded only with the first one.
 const EXEC: &str = "process_exec";
 
-/// Attaches and pins all second copies, right after the first ones. Without one, the record states what the kernel skips.
+/// Attaches and pins all second copies, right after the first ones. Without a copy, the record states the skips.
 pub(super) fn attach_new(first: &Unfinished, options: &ProbeOptions) {
     if first.copy == ProgramCopy::First {
         let loaded = load_programs(&first.kernel, options, ProgramCopy::Second);
@@ -60,11 +60,13 @@ pub(super) fn attach_new(first: &Unfinished, options: &ProbeOptions) {
 /// Attaches the second copies that a probe of an earlier agent lacks. Returns how often their first copies had been
 /// skipped by then.
 pub(super) fn attach_missing(options: &ProbeOptions) -> Vec<(&'static str, u64)> {
+    if !preempts_tracepoints(Path::new("/")) {
+        return Vec::new();
+    }
     let dir = &options.pin_dir;
     let lacking = DOUBLED
         .iter()
         .filter(|doubled| !link_path(dir, doubled.second).exists());
-    let mut before = Vec::new();
     let mut absent = Vec::new();
     for doubled in lacking {
         let Doubled {
@@ -74,10 +76,9 @@ pub(super) fn attach_missing(options: &ProbeOptions) -> Vec<(&'static str, u64)>
             warn_of(attach_pinned(dir, second));
         } else if *program != EXEC {
             absent.push(*program);
-            before.push(*program);
         }
     }
-    if !absent.is_empty() && preempts_tracepoints(Path::new("/")) {
+    if !absent.is_empty() {
         let loaded = object(options, ProgramCopy::Second);
         warn_of(loaded.and_then(|mut second| {
             let Unfinished { ebpf, kernel, .. } = &mut second;
@@ -90,7 +91,7 @@ pub(super) fn attach_missing(options: &ProbeOptions) -> Vec<(&'static str, u64)>
         let first = BtfTracePoint::from_pin(program_path(dir, program)).ok()?;
         Some((program, skipped(first.fd().ok()?).ok()?))
     };
-    before.into_iter().filter_map(count).collect()
+    absent.into_iter().filter_map(count).collect()
 }
 
 /// Returns the names of the second copies that are attached.
@@ -99,7 +100,7 @@ pub(super) fn attached(dir: &Path) -> impl Iterator<Item = &'static str> {
     names.filter(|name| link_path(dir, name).exists())
 }
 
-/// Reads the skips of the programs of which there can be two copies, pinned in `dir`. Leaves out what cannot be read.
+/// Reads the skips of the programs that may have two copies, pinned in `dir`. Leaves out a program that cannot be read.
 pub fn copy_skips(dir: &Path) -> Vec<CopySkips> {
     let count = |name: &str| {
         let program = BtfTracePoint::from_pin(dir.join(format!("prog_{name}"))).ok()?;
@@ -141,7 +142,7 @@ fn attach(
     Ok(())
 }
 
-/// Attaches a pinned program whose link was removed while no agent ran.
+/// Attaches a pinned program again, after its link was removed while no agent ran.
 fn attach_pinned(dir: &Path, name: &'static str) -> Result<(), ProbeError> {
     let program = BtfTracePoint::from_pin(program_path(dir, name));
     let mut program = program.map_err(|source| ProbeError::Attach { name, source })?;
