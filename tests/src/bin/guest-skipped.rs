@@ -40,7 +40,7 @@ wait
 const PROGRAM: [&str; 3] = ["/bin/busybox", "true", "counted"];
 const MISSING: &[u8] = b"/no/such/counted";
 
-/// Compare the record of two logins with what they count, where the kernel skips probes
+/// Compare the record of two logins with their own counts, where the kernel skips probes
 #[derive(Debug, Parser)]
 struct Options {
     /// Serial of the certificate; this process becomes its login
@@ -118,8 +118,20 @@ fn compare() -> Result<()> {
         skips.len() == 3 && skips.iter().all(|skips| skips.second.is_some()),
         "a program has no second copy: {skips:?}"
     );
-    let exits = skips.iter().find(|skips| skips.program == "process_exit");
-    let lost = exits.map_or(0, |skips| skips.lost());
+    let lost = |program: &str| {
+        let mut both = skips.iter().filter(|skips| skips.program == program);
+        both.next().map_or(0, |skips| skips.lost())
+    };
+    // Without the record of its fork, a process has no mark, and its exec is missing too.
+    let (missing, most) = (
+        made.execs - found.execs,
+        lost("process_exec") + lost("process_fork"),
+    );
+    ensure!(
+        u64::try_from(missing)? <= most,
+        "{missing} execs are missing, but both copies were skipped at most {most} times"
+    );
+    let lost = lost("process_exit");
     let endless = found.execs + found.failed - found.exits;
     ensure!(
         u64::try_from(endless)? <= lost,
