@@ -27,9 +27,8 @@ const STATED_ONE_BY_ONE: usize = 1024;
 
 /// The numbers of one session that have arrived.
 ///
-/// A session whose records find room in the ring now and then has a run of absent numbers between any two. Beyond [`RUNS`]
-/// the two oldest become one, with their sum. So the count stays exact, but which numbers are absent is known only for the
-/// later runs.
+/// Under a flood the ring takes single records of a session, and a run of numbers is absent between any two. Beyond [`RUNS`]
+/// the two oldest runs become one, with their sum. So the count stays exact, and only the later runs name their numbers.
 ///
 /// Several CPUs take numbers at once, before there is room in the ring, so records arrive a little out of
 /// order. A number that is still absent when the ring has been read past its time is lost.

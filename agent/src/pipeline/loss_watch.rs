@@ -2,7 +2,7 @@
 //!
 //! A number is taken before its record is in the ring, and in between the CPU may be busy with other work. So the numbers
 //! that the kernel had given out at one look are lost if they are absent after [`SETTLE`] looks. This holds also while
-//! more losses follow: a user who fills the ring all the time would else put off every gap.
+//! more losses follow: otherwise a session that keeps the ring full would put off every gap.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! When the loop does what: the next look at the ring, and the next housekeeping.
+//! The times of the next look at the ring and of the next housekeeping.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The probes for failed execs: at the exit of exec where the kernel runs such probes for each exec, else at the end of
 //! system calls.
 //!
-//! Probes on system calls cost every process of the host, so they are attached only while a session is open. Never are
-//! both kinds attached: each would record the same exec.
+//! Probes on system calls cost every process of the host, so they are attached only while a session is open. The
+//! agent never attaches both kinds: each would record the same exec.
 
 use std::error::Error;
 use std::fs;

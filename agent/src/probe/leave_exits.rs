@@ -16,8 +16,8 @@ use super::{ProbeError, exec_exits};
 impl Probe {
     /// Watches failed execs at the end of system calls from now on, if the kernel has skipped a probe at the exit of exec.
     ///
-    /// That is a kernel of which was not known that it is preemptible, or whose mode has changed since. A failed exec of
-    /// the moment between the two is lost: the caller states that.
+    /// Such a kernel was not known to be preemptible, or its mode has changed since. A failed exec between the removal of
+    /// one kind of probe and the attachment of the other is lost: the caller states that.
     pub fn leave_skipped_exits(&mut self) {
         if self.skipped_exits() == 0 || !self.leave_exits(true) {
             return;

@@ -108,7 +108,7 @@ impl<'a> AccessLog<'a> {
         self.unended.borrow_mut().sign(signing.clone());
     }
 
-    /// Commits the row of an attempt whose certificates are signed, in Postgres or on this machine.
+    /// Commits the row of an attempt with signed certificates, in Postgres or on this machine.
     ///
     /// # Errors
     /// The row can be stored in neither place: then no certificate is offered.
@@ -287,8 +287,8 @@ impl<'a> AccessLog<'a> {
         self.settle(Some(deadlines::UNUSED_CERTIFICATE)).await;
     }
 
-    /// Records a failed attempt that has no row yet. That of an attempt whose certificates are being signed is written by
-    /// [`close_rest`](Self::close_rest): it has the serials.
+    /// Records a failed attempt that has no row yet. If Vault is still signing its certificates,
+    /// [`close_rest`](Self::close_rest) writes the row, with the serials.
     pub(crate) async fn record_failure(&self, plan: &RoutePlan, error: &SshError) {
         let end = End::of(error);
         let has_signing = self.unended.borrow_mut().end_signing(&end);

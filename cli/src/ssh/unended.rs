@@ -32,7 +32,7 @@ pub(super) enum Stage {
     Written(Row),
 }
 
-/// An access whose end is known and not stored.
+/// An access with an end that is not stored yet.
 #[derive(Clone, Debug)]
 pub(super) struct EndedAccess {
     pub(super) stage: Stage,

@@ -19,7 +19,7 @@ pub(super) struct Plan {
     /// Removals fail.
     pub(super) keeps_files: bool,
     pub(super) syncs: u64,
-    /// Each sync whose number is a multiple of this fails; 0 is none.
+    /// Every n-th sync fails; 0: no sync fails.
     pub(super) failing_syncs: u64,
     /// Something was written after the last sync, also a failed one.
     pub(super) is_written: bool,
