@@ -1,7 +1,7 @@
 //! A program on its own terminal, with a user in front of it.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +18,25 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn on_one_line(shown: &str) -> String {
     let lines: Vec<&str> = shown.lines().map(str::trim).collect();
     lines.join(" ")
+}
+
+/// Passes on all output of a terminal. Returns when no process has its other end open.
+///
+/// A terminal then returns an error. It also returns this error once if the last output was written and the other end
+/// closed while the kernel moved earlier output: the next read has the output. So only the second error is the end.
+fn read_all(terminal: &mut impl Read, mut show: impl FnMut(&[u8])) {
+    let (mut piece, mut errors) = ([0; 4096], 0);
+    while errors < 2 {
+        match terminal.read(&mut piece) {
+            Ok(0) => return,
+            Ok(length) => {
+                errors = 0;
+                show(&piece[..length]);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => errors += 1,
+        }
+    }
 }
 
 /// One program on a terminal.
@@ -69,13 +88,12 @@ impl Terminal {
         let (mut reader, into) = (ours.try_clone()?, Arc::clone(&shown));
         let now = Arc::clone(&came);
         let reader = thread::spawn(move || {
-            let mut piece = [0; 4096];
-            // A terminal returns an error when the last program on it has ended.
-            while let Ok(length @ 1..) = reader.read(&mut piece) {
-                let mut shown = into.lock().unwrap_or_else(PoisonError::into_inner);
-                shown.extend_from_slice(&piece[..length]);
+            read_all(&mut reader, |piece| {
+                into.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend_from_slice(piece);
                 *now.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-            }
+            });
         });
         Ok(Self {
             child,
@@ -195,5 +213,40 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// A terminal that gives each of these answers once, and then none.
+    struct Answers(Vec<io::Result<&'static [u8]>>);
+
+    impl Read for Answers {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let bytes = self.0.remove(0)?;
+            into[..bytes.len()].copy_from_slice(bytes);
+            Ok(bytes.len())
+        }
+    }
+
+    #[test]
+    fn output_behind_one_error_is_read() {
+        let closed = || Err(io::Error::from_raw_os_error(nix::libc::EIO));
+        let mut answers = Answers(vec![
+            Ok(b"one"),
+            Err(ErrorKind::Interrupted.into()),
+            closed(),
+            Ok(b"two"),
+            closed(),
+            closed(),
+        ]);
+        let mut shown = Vec::new();
+        read_all(&mut answers, |piece| shown.extend_from_slice(piece));
+        assert_eq!(shown, b"onetwo");
+        assert!(answers.0.is_empty());
     }
 }
