@@ -15,7 +15,7 @@ use vctl_common::wire::{self, Exec, PATH_MAX};
 use crate::exec;
 use crate::kernel::{Kernel, layout, peek};
 use crate::maps::{FAILED_SCRATCH, FAILED_TAIL, FailedScratch};
-use crate::path::{self, LEN_MASK, Path};
+use crate::path::{self, First, LEN_MASK, Path};
 use crate::phase::{self, Step};
 use crate::session::{self, Owner};
 use crate::task;
@@ -124,7 +124,8 @@ unsafe fn write(
         // In memory and not in a register, like all data that decides the path: see `path::append`.
         let flags = &raw mut exec.flags;
         flags.write_volatile(phase::of(owner) << wire::EXEC_PHASE_SHIFT);
-        let written = path::append(exec::cwd(task), Path::NONE, tail, walk);
+        let (mnt, dentry) = exec::cwd(task);
+        let written = path::append(First::of(mnt, dentry), Path::NONE, tail, walk);
         let cwd_len = written.first;
         exec.cwd_len = cwd_len as u16;
         exec::add_flag(flags, written.first_truncated, wire::EXEC_CWD_TRUNCATED);

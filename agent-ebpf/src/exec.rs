@@ -15,7 +15,7 @@ use vctl_common::wire::{self, ARGV_MAX, Exec, PATH_MAX};
 use crate::copies;
 use crate::kernel::{Kernel, load};
 use crate::maps::{EXEC_SCRATCH, ExecScratch};
-use crate::path::{self, LEN_MASK, Path, Walk};
+use crate::path::{self, First, LEN_MASK, Path, Walk};
 use crate::phase::{self, Step};
 use crate::session::{self, Owner};
 use crate::task;
@@ -96,9 +96,9 @@ unsafe fn program(
         exec.exe_device = load(superblock, Field::SbDev);
         let dentry: *const Kernel = load(file, Field::FileDentry);
         let mnt: *const Kernel = load(file, Field::FileMnt);
+        let exe = First::of(mnt, dentry);
         if exec.exe_links == 0 {
-            let parent: *const Kernel = load(dentry, Field::DentryParent);
-            let memfd = parent as u64 == dentry as u64;
+            let memfd = exe.is_own_parent();
             let flag = if memfd {
                 wire::EXEC_MEMFD
             } else {
@@ -106,11 +106,12 @@ unsafe fn program(
             };
             flags.write_volatile(flags.read_volatile() | flag);
         }
-        let exe = Path {
+        let (mnt, dentry) = cwd(task);
+        let pwd = Path {
             mnt: mnt as u64,
             dentry: dentry as u64,
         };
-        let written = path::append(exe, cwd(task), tail, walk);
+        let written = path::append(exe, pwd, tail, walk);
         exec.exe_len = written.first as u16;
         exec.cwd_len = written.second as u16;
         add_flag(flags, written.first_truncated, wire::EXEC_EXE_TRUNCATED);
@@ -163,19 +164,16 @@ pub unsafe fn name_len(copied: i64, len: *mut u16) -> usize {
     }
 }
 
-/// Returns the location of a task's working directory.
+/// Returns the mount and the dentry of a task's working directory.
 ///
 /// # Safety
 /// `task` is a `struct task_struct` the verifier trusts.
 #[inline(always)]
-pub unsafe fn cwd(task: *const Kernel) -> Path {
+pub unsafe fn cwd(task: *const Kernel) -> (*const Kernel, *const Kernel) {
     // SAFETY: pointers from such a task.
     unsafe {
         let fs: *const Kernel = load(task, Field::TaskFs);
-        Path {
-            dentry: load::<*const Kernel>(fs, Field::FsPwdDentry) as u64,
-            mnt: load::<*const Kernel>(fs, Field::FsPwdMnt) as u64,
-        }
+        (load(fs, Field::FsPwdMnt), load(fs, Field::FsPwdDentry))
     }
 }
 

@@ -7,7 +7,7 @@ use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_
 use vctl_common::layout::{DentryWindow, Field, MountWindow};
 use vctl_common::wire::PATH_MAX;
 
-use crate::kernel::{layout, read};
+use crate::kernel::{Kernel, layout, load, read};
 
 /// Most names and mounts in one walk up to the root: for the two paths of an exec together, or for
 /// the one of a failed exec. The record says when that was not enough. Each step costs the verifier
@@ -27,6 +27,39 @@ pub struct Path {
 
 impl Path {
     pub const NONE: Self = Self { mnt: 0, dentry: 0 };
+}
+
+/// The path that a walk begins with, and its last name, read through the type of the dentry: without a helper.
+#[derive(Clone, Copy)]
+pub struct First {
+    path: Path,
+    parent: u64,
+    name: u64,
+}
+
+impl First {
+    /// # Safety
+    /// `dentry` is a `struct dentry` the verifier trusts.
+    #[inline(always)]
+    pub unsafe fn of(mnt: *const Kernel, dentry: *const Kernel) -> Self {
+        // SAFETY: the caller guarantees it.
+        unsafe {
+            Self {
+                path: Path {
+                    mnt: mnt as u64,
+                    dentry: dentry as u64,
+                },
+                parent: load(dentry, Field::DentryParent),
+                name: load(dentry, Field::DentryName),
+            }
+        }
+    }
+
+    /// Returns whether the dentry is its own parent, as that of a file without a place in a tree.
+    #[inline(always)]
+    pub fn is_own_parent(&self) -> bool {
+        self.parent == self.path.dentry
+    }
 }
 
 /// State of a walk; it lies in a map, see [`append`].
@@ -64,17 +97,21 @@ pub struct Written {
 /// # Safety
 /// `tail` has `2 * (LEN_MASK + 1)` bytes; `walk` lies in a map.
 #[inline(always)]
-pub unsafe fn append(first: Path, second: Path, tail: *mut u8, walk: *mut Walk) -> Written {
+pub unsafe fn append(first: First, second: Path, tail: *mut u8, walk: *mut Walk) -> Written {
     // SAFETY: the caller guarantees it; volatile, so that the compiler does not keep the values in
     // registers.
     unsafe {
-        (&raw mut (*walk).dentry).write_volatile(first.dentry);
+        let dentry = first.path.dentry;
+        (&raw mut (*walk).dentry).write_volatile(dentry);
         (&raw mut (*walk).next).write_volatile(second);
         (&raw mut (*walk).from).write_volatile(0);
         (&raw mut (*walk).len).write_volatile(0);
         (&raw mut (*walk).truncated).write_volatile(1);
-        enter(walk, mount_of(first.mnt));
-        let mut steps = 0;
+        enter(walk, mount_of(first.path.mnt));
+        // The root of a mount has its name in the mount above: the rounds find it.
+        let is_root = dentry == (&raw const (*walk).above.root).read_volatile();
+        let is_done = !is_root && leave(tail, walk, dentry, first.parent, first.name);
+        let mut steps = if is_done { STEPS } else { 0 };
         while steps < STEPS {
             steps += 1;
             if step(tail, walk) {
@@ -109,7 +146,7 @@ pub unsafe fn append(first: Path, second: Path, tail: *mut u8, walk: *mut Walk) 
 /// As [`append`].
 #[inline(always)]
 unsafe fn step(tail: *mut u8, walk: *mut Walk) -> bool {
-    // SAFETY: the caller guarantees it; `written` is at most `PATH_MAX` before a name is added.
+    // SAFETY: the caller guarantees it.
     unsafe {
         let dentry = (&raw const (*walk).dentry).read_volatile();
         if dentry == (&raw const (*walk).above.root).read_volatile() {
@@ -123,6 +160,18 @@ unsafe fn step(tail: *mut u8, walk: *mut Walk) -> bool {
             return false;
         }
         let window: DentryWindow = read(dentry, layout(Field::DentryParent as usize));
+        leave(tail, walk, dentry, window.parent, window.name)
+    }
+}
+
+/// Writes the name of `dentry` and goes on to its parent; returns true at the end of the last path.
+///
+/// # Safety
+/// As [`append`].
+#[inline(always)]
+unsafe fn leave(tail: *mut u8, walk: *mut Walk, dentry: u64, parent: u64, name: u64) -> bool {
+    // SAFETY: the caller guarantees it; `written` is at most `PATH_MAX` before a name is added.
+    unsafe {
         let written = (&raw const (*walk).len).read_volatile();
         if written > PATH_MAX as u64 {
             return true;
@@ -131,20 +180,16 @@ unsafe fn step(tail: *mut u8, walk: *mut Walk) -> bool {
         let to = tail.add(from + written as usize);
         // Up to its NUL, which is counted: a constant size costs the verifier less than the name's
         // own length. One byte more shows that a name is cut.
-        let name = window.name as *const _;
-        let copied = bpf_probe_read_kernel_str(to.cast(), NAME_MAX as u32 + 2, name) as u64;
+        let copied =
+            bpf_probe_read_kernel_str(to.cast(), NAME_MAX as u32 + 2, name as *const _) as u64;
         // Also an error, which is negative: the path ends here, and counts as truncated.
         if copied > NAME_MAX as u64 + 1 {
             return true;
         }
         (&raw mut (*walk).len).write_volatile(written + (copied & 0x1ff));
-        (&raw mut (*walk).dentry).write_volatile(window.parent);
+        (&raw mut (*walk).dentry).write_volatile(parent);
         // The dentry is its own parent: the root of a tree that is not mounted.
-        if window.parent == dentry {
-            turn(walk)
-        } else {
-            false
-        }
+        if parent == dentry { turn(walk) } else { false }
     }
 }
 
