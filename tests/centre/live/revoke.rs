@@ -201,7 +201,8 @@ fn a_session_of_a_child_token_is_stated() {
         &host.auditor,
         &["session", "--live", "--user", name, "-o", "json"],
     );
-    assert!(said(&listed).contains(&session.id), "{}", said(&listed));
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    assert!(listed.contains(&session.id), "{listed}");
     let ended = host.end(&session.id, &[]);
     assert!(ended.status.success(), "{}", said(&ended));
     assert!(!is_running(host.pid("child")));

@@ -258,7 +258,7 @@ fn a_search_states_the_sessions_without_their_events() {
     assert_eq!(pruned["events_since"].as_str().unwrap().len(), 10);
 
     let shown = reading.shows(&["session", &id]);
-    let verdict = "complete: all 1 event; all were deleted after their retention period";
+    let verdict = "complete: all 1 event; 1 of these was deleted after its retention period";
     assert!(shown.contains(verdict), "{shown}");
     let session = &reading.json(&["session", &id, "--json"])["sessions"][0];
     assert_eq!(session["events_deleted"], 1, "{session}");

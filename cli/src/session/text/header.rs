@@ -102,7 +102,9 @@ pub(crate) fn write_footer(out: &mut dyn Write, session: &Session, deleted: u64)
     let events = counted(stored, "event");
     let deleted = match deleted {
         0 => String::new(),
-        all if all == stored => "; all were deleted after their retention period".to_owned(),
+        all if all == stored && all > 1 => {
+            "; all were deleted after their retention period".to_owned()
+        }
         some => format!(
             "; {some} of these {} deleted after {} retention period",
             form(some, "was", "were"),
