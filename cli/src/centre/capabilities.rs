@@ -31,12 +31,6 @@ impl Need {
         }
     }
 
-    /// Returns the capability for certificates of the configured role.
-    pub(crate) fn certificate(loaded: &Loaded) -> Self {
-        let config = &loaded.config;
-        Self::certificate_of(&config.ssh_mount, &config.ca_role, "vctl-ssh")
-    }
-
     pub(crate) fn certificate_of(mount: &str, role: &str, policy: &str) -> Self {
         Self {
             commands: "ssh",

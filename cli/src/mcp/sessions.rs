@@ -5,6 +5,7 @@ use rmcp::schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use vctl_common::centre::DbRole;
+use vctl_common::id::SessionId;
 
 use super::answer::{self, Answer, Count, internal, wrong_argument};
 use super::open_context::OpenContext;
@@ -28,6 +29,12 @@ const MOST: usize = 200;
 const EVENTS: usize = 200;
 const PAGE_BYTES: usize = 48 << 10;
 
+/// Maximum number of gaps of a session in an answer.
+const GAPS: usize = 20;
+
+/// Size of the JSON of all sessions at which an answer leaves out the rest. A session alone may be larger.
+const ANSWER_BYTES: usize = 384 << 10;
+
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(crate = "rmcp::schemars")]
 #[serde(deny_unknown_fields)]
@@ -41,7 +48,7 @@ pub(super) struct Arguments {
     /// Only sessions of this user
     #[serde(default, deserialize_with = "answer::text_or_empty")]
     user: Option<String>,
-    /// Maximum number of listed sessions, 20 by default, at most 200
+    /// Maximum number of sessions, also of one serial; 20 by default, at most 200
     limit: Option<Count>,
     /// Number of events to skip in each session, for the next page
     offset: Option<Count>,
@@ -53,13 +60,13 @@ pub(super) struct Arguments {
 pub(super) struct SessionsAnswer {
     /// Number of sessions in `sessions`
     count: usize,
-    /// Older sessions match too: give a higher `limit`, up to the maximum
+    /// Older sessions match too: give a higher `limit`, up to the maximum, or ask for those in `notes` by their ids
     more: bool,
-    /// Each with person, host, times, `complete` and `gaps`; with `session`, also its `events`
+    /// Each with person, host, times, `complete` and the first `gaps`, of `gaps_total`; with `session`, also its `events`
     sessions: Vec<Map<String, Value>>,
     /// `offset` of the next page of events; null at the end
     next_offset: Option<usize>,
-    /// Warnings about rows that could not be read
+    /// Warnings about rows that could not be read, and the ids of sessions for which the answer has no space
     notes: Vec<String>,
 }
 
@@ -84,24 +91,70 @@ pub(super) async fn call(open: &OpenContext, wanted: &Arguments) -> Result<Sessi
         user: wanted.user.clone(),
         ..Filter::default()
     };
-    let mut more = false;
-    let (sessions, next_offset) = if let Some(name) = &wanted.session {
+    let limit = Count::limit(wanted.limit, USUAL, MOST);
+    let shown = if let Some(name) = &wanted.session {
         let offset = wanted.offset.map_or(0, Count::index);
-        timelines(&mut store, selector(name)?, &filter, offset).await?
+        timelines(&mut store, selector(name)?, &filter, limit, offset).await?
     } else {
-        let limit = Count::limit(wanted.limit, USUAL, MOST);
-        let (sessions, is_cut) = list(&mut store, &filter, limit).await?;
-        more = is_cut;
-        (sessions, None)
+        list(&mut store, &filter, limit).await?
     };
-    let notes = store.take_notes();
+    let mut notes: Vec<String> = store.take_notes().iter().map(untrusted::line).collect();
+    notes.extend(shown.left_out_note());
     Ok(SessionsAnswer {
-        count: sessions.len(),
-        more,
-        sessions,
-        next_offset,
-        notes: notes.iter().map(untrusted::line).collect(),
+        count: shown.sessions.len(),
+        more: shown.more || !shown.left_out.is_empty(),
+        sessions: shown.sessions,
+        next_offset: shown.next_offset,
+        notes,
     })
+}
+
+/// The sessions of an answer.
+#[derive(Default)]
+struct Shown {
+    sessions: Vec<Map<String, Value>>,
+    /// Size of their JSON.
+    bytes: usize,
+    /// Ids of the sessions within the limit for which the answer has no space.
+    left_out: Vec<SessionId>,
+    /// Sessions beyond the limit match too.
+    more: bool,
+    next_offset: Option<usize>,
+}
+
+impl Shown {
+    fn is_full(&self) -> bool {
+        self.bytes >= ANSWER_BYTES
+    }
+
+    /// Adds a session if there is space for it, or if it is the first.
+    fn add(&mut self, id: SessionId, mut session: Map<String, Value>) {
+        cut_gaps(&mut session);
+        let session = Value::Object(session);
+        let bytes = self.bytes.saturating_add(session.to_string().len());
+        match session {
+            Value::Object(session) if bytes <= ANSWER_BYTES || self.sessions.is_empty() => {
+                self.bytes = bytes;
+                self.sessions.push(session);
+            }
+            // A later session may be small, but the order shows which are left out.
+            _ => {
+                self.bytes = ANSWER_BYTES;
+                self.left_out.push(id);
+            }
+        }
+    }
+
+    fn left_out_note(&self) -> Option<String> {
+        if self.left_out.is_empty() {
+            return None;
+        }
+        let ids: Vec<String> = self.left_out.iter().map(SessionId::to_string).collect();
+        Some(format!(
+            "the answer has no space for these sessions; ask for each by its id: {}",
+            ids.join(", ")
+        ))
+    }
 }
 
 fn selector(name: &str) -> Result<Selector, Stop> {
@@ -116,53 +169,79 @@ fn selector(name: &str) -> Result<Selector, Stop> {
     }
 }
 
-async fn list(
-    store: &mut Store,
-    filter: &Filter,
-    limit: usize,
-) -> Result<(Vec<Map<String, Value>>, bool), Stop> {
+async fn list(store: &mut Store, filter: &Filter, limit: usize) -> Result<Shown, Stop> {
     let mut listed = store.list(filter, list_limit::to_read(limit), true).await?;
-    let more = list_limit::cut(&mut listed, limit);
+    let mut shown = Shown {
+        more: list_limit::cut(&mut listed, limit),
+        ..Shown::default()
+    };
     let mut document = Vec::new();
     records::write(&mut document, OutputFormat::Json, &json::Sessions, &listed)?;
-    Ok((sessions_of(&document)?, more))
+    let sessions = sessions_of(&document)?;
+    for (listed, session) in listed.iter().zip(sessions) {
+        shown.add(listed.session.opened.id, session);
+    }
+    Ok(shown)
 }
 
+/// Reads the newest sessions of a serial or an id, with one page of the events of each.
 async fn timelines(
     store: &mut Store,
     selector: Selector,
     filter: &Filter,
+    limit: usize,
     offset: usize,
-) -> Result<(Vec<Map<String, Value>>, Option<usize>), Stop> {
-    let found = store.find(selector, filter).await?;
+) -> Result<Shown, Stop> {
+    let most = list_limit::to_read(limit);
+    let mut found = store.sessions(Some(selector), filter, most, true).await?;
     if found.is_empty() {
         return Err(store.not_found(selector).await);
     }
-    let mut histories = Vec::with_capacity(found.len());
-    for session in &found {
-        histories.push(store.history(session).await?.of_user());
-    }
-    let mut document = Vec::new();
-    json::write_histories(&mut document, OutputFormat::Json, &histories)?;
-    let mut sessions = sessions_of(&document)?;
-    let next_offset = pages(&mut sessions, offset);
-    Ok((sessions, next_offset))
-}
-
-/// Cuts the events of each session to one page. Returns the offset of the next page, if a session has more events.
-fn pages(sessions: &mut [Map<String, Value>], offset: usize) -> Option<usize> {
+    let mut shown = Shown {
+        more: list_limit::cut(&mut found, limit),
+        ..Shown::default()
+    };
     // Each session has its own part of the space: a long session leaves the others theirs.
-    let space = PAGE_BYTES / sessions.len().max(1);
-    let mut next_offset = None;
-    for session in sessions {
-        let total = page(session, offset, space);
-        let end = offset + events_of(session).map_or(0, |events| events.len());
-        session.insert("events_total".to_owned(), total.into());
-        if end < total {
-            next_offset = Some(next_offset.map_or(end, |other: usize| other.min(end)));
+    let space = PAGE_BYTES / found.len();
+    for session in &found {
+        let id = session.opened().id;
+        if shown.is_full() {
+            shown.left_out.push(id);
+            continue;
+        }
+        // One at a time: a session may have millions of events.
+        let history = store.history(session).await?.of_user();
+        let mut document = Vec::new();
+        json::write_histories(&mut document, OutputFormat::Json, &[history])?;
+        for mut session in sessions_of(&document)? {
+            let next = next_page(&mut session, offset, space);
+            shown.next_offset = earlier(shown.next_offset, next);
+            shown.add(id, session);
         }
     }
-    next_offset
+    Ok(shown)
+}
+
+/// Cuts the events of a session to one page. Returns the offset of the next page, if it has more events.
+fn next_page(session: &mut Map<String, Value>, offset: usize, space: usize) -> Option<usize> {
+    let total = page(session, offset, space);
+    let end = offset.saturating_add(events_of(session).map_or(0, |events| events.len()));
+    session.insert("events_total".to_owned(), total.into());
+    (end < total).then_some(end)
+}
+
+fn earlier(one: Option<usize>, other: Option<usize>) -> Option<usize> {
+    one.into_iter().chain(other).min()
+}
+
+/// Cuts the gaps of a session, and adds their number.
+fn cut_gaps(session: &mut Map<String, Value>) {
+    let Some(gaps) = session.get_mut("gaps").and_then(Value::as_array_mut) else {
+        return;
+    };
+    let total = gaps.len();
+    gaps.truncate(GAPS);
+    session.insert("gaps_total".to_owned(), total.into());
 }
 
 fn events_of(session: &mut Map<String, Value>) -> Option<&mut Vec<Value>> {
@@ -245,12 +324,36 @@ mod tests {
     }
 
     #[test]
-    fn a_long_session_leaves_space_for_another() {
+    fn a_next_page_begins_where_the_shortest_page_ends() {
         let mut both = [session(150, 1000), session(150, 300)];
-        let next = pages(&mut both, 0);
+        let space = PAGE_BYTES / both.len();
+        let ends = both.each_mut().map(|one| next_page(one, 0, space));
         let shown = both.map(|mut one| events_of(&mut one).unwrap().len());
         assert!(shown[0] > 20 && shown[1] > 60, "{shown:?}");
-        assert_eq!(next, Some(shown[0]));
+        assert_eq!(earlier(ends[0], ends[1]), Some(shown[0]));
+        assert_eq!(earlier(None, ends[1]), ends[1]);
+    }
+
+    #[test]
+    fn an_answer_names_the_sessions_that_it_leaves_out() {
+        let mut shown = Shown::default();
+        let ids: Vec<SessionId> = (0..4).map(|_| SessionId::generate()).collect();
+        let sizes = [ANSWER_BYTES + 1, 10, 10, 10];
+        for (id, size) in ids.iter().zip(sizes) {
+            shown.add(*id, session(1, size));
+        }
+        assert_eq!(shown.sessions.len(), 1);
+        assert_eq!(shown.left_out, ids[1..]);
+        let note = shown.left_out_note().unwrap();
+        assert!(note.contains(&ids[3].to_string()), "{note}");
+    }
+
+    #[test]
+    fn gaps_are_cut_and_counted() {
+        let mut one = Map::from_iter([("gaps".to_owned(), json!(vec![0; GAPS + 7]))]);
+        cut_gaps(&mut one);
+        assert_eq!(one["gaps"].as_array().unwrap().len(), GAPS);
+        assert_eq!(one["gaps_total"], GAPS + 7);
     }
 
     #[test]

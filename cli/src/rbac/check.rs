@@ -98,7 +98,17 @@ pub(crate) fn by_grants(
     }
 }
 
-/// Decides by the policies of Vault: asks for each path that the command needs. One of `certificates` is enough.
+/// A certificate that a login needs, and the capabilities for it: one of them is enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CertificateNeed {
+    /// Name of the jump host that it is for; `None` for the target.
+    pub(crate) jump: Option<String>,
+    /// Whether the login may succeed without it, by the direct route.
+    pub(crate) optional: bool,
+    pub(crate) needs: Vec<Need>,
+}
+
+/// Decides by the policies of Vault: asks for each path that the command needs, and for each certificate.
 ///
 /// # Errors
 /// Vault cannot be asked.
@@ -106,24 +116,45 @@ pub(crate) async fn by_policies(
     name: &str,
     context: &Context,
     loaded: &Loaded,
-    certificates: &[Need],
+    certificates: &[CertificateNeed],
 ) -> Result<LayerVerdict, VaultError> {
     let credentials = capabilities::needs_of(name, loaded, context.vault().settings());
-    let needs: Vec<Need> = credentials.iter().chain(certificates).cloned().collect();
+    let of_certificates = certificates.iter().flat_map(|one| &one.needs);
+    let needs: Vec<Need> = credentials.iter().chain(of_certificates).cloned().collect();
     if needs.is_empty() {
         return Ok(allowed("this command needs only a valid token"));
     }
     let held = capabilities::ask(&needs, context.vault()).await?;
-    let (of_credentials, of_certificates) = held.split_at(credentials.len());
-    if !certificates.is_empty() && !of_certificates.contains(&true) {
-        return Ok(denied(certificates));
+    Ok(of_answer(&credentials, certificates, &held))
+}
+
+/// Decides by the capabilities that the token has, in the order of the needs: credentials, then certificates.
+fn of_answer(
+    credentials: &[Need],
+    certificates: &[CertificateNeed],
+    held: &[bool],
+) -> LayerVerdict {
+    let (of_credentials, mut of_certificates) = held.split_at(credentials.len());
+    let mut only_direct = None;
+    for certificate in certificates {
+        let (of_this, rest) = of_certificates.split_at(certificate.needs.len());
+        of_certificates = rest;
+        if of_this.contains(&true) {
+            continue;
+        }
+        let refusal = refusal(&certificate.needs, certificate.jump.as_deref());
+        if !certificate.optional {
+            return denied(refusal, &certificate.needs);
+        }
+        only_direct.get_or_insert(refusal);
     }
     let missing = credentials.iter().zip(of_credentials);
-    let missing = missing.filter(|(_, held)| !**held).map(|(need, _)| need);
-    Ok(match missing.take(1).cloned().collect::<Vec<_>>() {
-        missing if missing.is_empty() => allowed("Vault allows every path that this command needs"),
-        missing => denied(&missing),
-    })
+    let mut missing = missing.filter(|(_, held)| !**held).map(|(need, _)| need);
+    match (missing.next().map(std::slice::from_ref), only_direct) {
+        (Some(need), _) => denied(refusal(need, None), need),
+        (None, Some(refusal)) => allowed(&format!("only the direct route: {refusal}")),
+        (None, None) => allowed("Vault allows every path that this command needs"),
+    }
 }
 
 fn allowed(reason: &str) -> LayerVerdict {
@@ -137,43 +168,57 @@ fn allowed(reason: &str) -> LayerVerdict {
 }
 
 /// Returns the decision of Vault if the token has none of these capabilities, and one would be enough.
-fn denied(needs: &[Need]) -> LayerVerdict {
-    let listed = |text: &dyn Fn(&Need) -> &str| {
-        let texts = needs.iter().map(|need| format!("`{}`", text(need)));
-        texts.collect::<Vec<String>>().join(" or ")
-    };
-    let capability = needs.first().map_or("", |need| need.capability);
+fn denied(reason: String, needs: &[Need]) -> LayerVerdict {
     LayerVerdict {
         layer: "policy",
         allowed: false,
-        reason: format!(
-            "Vault does not allow `{capability}` on {}",
-            listed(&|need| &need.path)
-        ),
+        reason,
         fix: Some(format!(
             "the administrators of Vault can give the policy {}",
-            listed(&|need| &need.policy)
+            alternatives(needs.iter().map(|need| need.policy.as_str()))
         )),
         exit: Exit::Permission,
     }
 }
 
-/// Returns the capabilities for a certificate of `vctl ssh`; one of them is enough. The first is for the role of all
-/// hosts, the others are for the scopes of the user's grants.
-pub(crate) fn certificates_of(grants: &LookedUpGrants, loaded: &Loaded) -> Vec<Need> {
-    let everywhere = Need::certificate(loaded);
+/// Returns which capabilities the token lacks, and for which jump host.
+fn refusal(needs: &[Need], jump: Option<&str>) -> String {
+    let capability = needs.first().map_or("", |need| need.capability);
+    let paths = alternatives(needs.iter().map(|need| need.path.as_str()));
+    let purpose = jump.map_or_else(String::new, |jump| {
+        format!(" for the jump host `{}`", sanitize::text(jump))
+    });
+    format!("Vault does not allow `{capability}` on {paths}{purpose}")
+}
+
+fn alternatives<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let texts: Vec<String> = texts.map(|text| format!("`{text}`")).collect();
+    texts.join(" or ")
+}
+
+/// Returns the capabilities for a certificate of `vctl ssh` to some host. The first is for the role of all hosts, the
+/// others are for the scopes of the user's grants.
+pub(crate) fn certificate_of_any_host(
+    grants: &LookedUpGrants,
+    mount: &str,
+    ca_role: &str,
+) -> CertificateNeed {
+    let mut needs = vec![Need::certificate_of(mount, ca_role, "vctl-ssh")];
     let scopes = grants.iter().flat_map(|grants| {
         let narrowed = grants.narrowed(GatedCommand::Ssh);
         narrowed.map(|one| one.grant.scope.vault_name())
     });
-    let mut needs = vec![everywhere];
     for name in scopes {
-        let need = Need::certificate_of(&loaded.config.ssh_mount, &name, &name);
+        let need = Need::certificate_of(mount, &name, &name);
         if !needs.contains(&need) {
             needs.push(need);
         }
     }
-    needs
+    CertificateNeed {
+        jump: None,
+        optional: false,
+        needs,
+    }
 }
 
 #[cfg(test)]
@@ -236,6 +281,39 @@ mod tests {
                 (false, false) => Exit::Unavailable,
             };
             assert_eq!(verdict.exit, exit, "{name} {policies:?}");
+        }
+    }
+
+    #[test]
+    fn each_hop_needs_one_of_its_roles() {
+        let certificate = |jump: Option<&str>, optional, roles: &[&str]| CertificateNeed {
+            jump: jump.map(str::to_owned),
+            optional,
+            needs: roles
+                .iter()
+                .map(|role| Need::certificate_of("ssh", role, role))
+                .collect(),
+        };
+        let all = "Vault allows every path";
+        let direct = "only the direct route: Vault does not allow";
+        let jump = "on `ssh/sign/a` or `ssh/sign/b` for the jump host `bastion`";
+        let target = "on `ssh/sign/c`";
+        for (optional, held, allowed, reason) in [
+            (false, [false, true, true], true, all),
+            (false, [true, false, true], true, all),
+            (false, [false, false, true], false, jump),
+            (false, [true, true, false], false, target),
+            (true, [false, true, true], true, all),
+            (true, [false, false, true], true, direct),
+            (true, [false, false, false], false, target),
+        ] {
+            let hops = [
+                certificate(Some("bastion"), optional, &["a", "b"]),
+                certificate(None, false, &["c"]),
+            ];
+            let verdict = of_answer(&[], &hops, &held);
+            assert_eq!(verdict.allowed, allowed, "{held:?}");
+            assert!(verdict.reason.contains(reason), "{verdict:?}");
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::files::private_file;
 use crate::files::state_dir::StateDir;
 use crate::inventory::lookup::HostSource;
 use crate::login::Login;
+use crate::ssh_ca;
 use crate::ui::{notice, time};
 
 /// The grants, or the reason why they are not known.
@@ -55,15 +56,40 @@ pub(crate) async fn of_client(context: &Context, client: &Client) -> LookedUpGra
 
 /// Returns the grants through a connection of their own, for a command that needs Postgres for nothing else.
 pub(crate) async fn with_role(context: &Context, role: DbRole) -> LookedUpGrants {
-    let pool: Pool = context.pool(role).map_err(|stop| match stop {
-        Stop::Error(error) => error,
-        _ => CliError::new(Exit::Failure, "cannot connect to Postgres"),
-    })?;
+    let pool = pool_of(context, role)?;
     let answer = async {
         let client = notice::waiting(pool.get()).await?;
         store::caller_grants(&client).await
     };
     of_answer(context, answer.await).await
+}
+
+/// Like [`with_role`], and returns the mount of the CA that signs. It is the configured one if Postgres cannot be asked.
+pub(crate) async fn with_signing_mount(
+    context: &Context,
+    role: DbRole,
+) -> (String, LookedUpGrants) {
+    let configured = context.settings().vault.ssh_mount.clone();
+    let pool = match pool_of(context, role) {
+        Ok(pool) => pool,
+        Err(error) => return (configured, Err(error)),
+    };
+    let client = match notice::waiting(pool.get()).await {
+        Ok(client) => client,
+        Err(error) => return (configured, of_answer(context, Err(error)).await),
+    };
+    let (mount, grants) = tokio::join!(
+        ssh_ca::store::signing_mount(&client, &configured),
+        of_client(context, &client)
+    );
+    (mount.unwrap_or(configured), grants)
+}
+
+fn pool_of(context: &Context, role: DbRole) -> Result<Pool, CliError> {
+    context.pool(role).map_err(|stop| match stop {
+        Stop::Error(error) => error,
+        _ => CliError::new(Exit::Failure, "cannot connect to Postgres"),
+    })
 }
 
 /// Returns the grants that Postgres answered, and caches them. During an outage, returns the cached grants.

@@ -131,6 +131,7 @@ impl<'a> Revocation<'a> {
         self.write_list(krl).await;
         let sessions = self.end_sessions(reason, wait).await;
         self.await_logins().await;
+        self.state_shared_names().await;
         let counts = Counts {
             tokens,
             sessions,
@@ -348,6 +349,26 @@ impl<'a> Revocation<'a> {
         match problem {
             Some(problem) => self.missed.push(problem),
             None => notice::note("no database login of the user is left"),
+        }
+    }
+
+    /// States what is left under the shared names of the tokens: the records of this user there cannot be told from those
+    /// of others, so nothing of them was ended.
+    async fn state_shared_names(&mut self) {
+        for name in &self.user.shared_names {
+            let one = BTreeSet::from([name.clone()]);
+            let read = async |client: &_| {
+                Ok::<_, PgError>(words::SharedAccess {
+                    sessions: store::sessions(client, &one).await?.len(),
+                    certificates: store::certificates(client, &one).await?.len(),
+                    logins: store::logins(client, &one).await?,
+                })
+            };
+            let left = match &self.records {
+                Some(pool) => pool.with(read).await.ok(),
+                None => None,
+            };
+            self.missed.push(words::shared_name(name, left));
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct RevokedUser {
     pub(crate) entity: Option<String>,
     /// Whole display names: `oidc-albert`.
     pub(crate) names: BTreeSet<String>,
+    /// Names of the user's tokens that tokens of other users may have too: `token-ci`.
+    pub(crate) shared_names: BTreeSet<String>,
 }
 
 /// An alias: one login method of one entity.
@@ -29,11 +31,14 @@ struct Alias {
 }
 
 impl RevokedUser {
-    /// Adds a name that a token of the user has. A shared name is left out, because other users have the same name.
+    /// Adds a name that a token of the user has. A shared name is kept apart: its records may be those of other users.
     pub(crate) fn add_name(&mut self, name: &str) {
-        if !is_shared(name) {
-            self.names.insert(name.to_owned());
-        }
+        let names = if is_shared(name) {
+            &mut self.shared_names
+        } else {
+            &mut self.names
+        };
+        names.insert(name.to_owned());
     }
 }
 
@@ -118,10 +123,12 @@ fn chosen(aliases: &[Alias], name: &str) -> Result<RevokedUser, CliError> {
         [] => Ok(RevokedUser {
             entity: None,
             names: BTreeSet::from([name.to_owned()]),
+            shared_names: BTreeSet::new(),
         }),
         [(entity, names)] => Ok(RevokedUser {
             entity: Some((**entity).to_owned()),
             names: (*names).clone(),
+            shared_names: BTreeSet::new(),
         }),
         several => {
             let names = several.iter().flat_map(|(_, names)| names.iter());
@@ -170,5 +177,7 @@ mod tests {
         user.add_name("token-ci");
         user.add_name("oidc-al");
         assert_eq!(user.names.len(), 3, "{user:?}");
+        let shared: Vec<_> = user.shared_names.iter().map(String::as_str).collect();
+        assert_eq!(shared, ["approle", "token-ci"]);
     }
 }

@@ -34,6 +34,9 @@ pub(crate) fn plan(user: &RevokedUser, found: Found<'_>, now: SystemTime) -> Vec
         ),
         None => format!("{}: Vault has no user with this name", names(user)),
     }];
+    lines.extend(user.shared_names.iter().map(|name| {
+        format!("tokens with the shared name {name}: they are revoked, and the records under this name are not searched")
+    }));
     let Some((sessions, certificates)) = found.records else {
         lines.push("live sessions and certificates: not known, Postgres is away".to_owned());
         return lines;
@@ -62,6 +65,33 @@ pub(crate) fn more_sessions(requested: usize) -> String {
     format!("live sessions: the end of {requested} was requested, and more may be open")
 }
 
+/// The access under a shared name: live sessions, certificates of the last day, database logins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SharedAccess {
+    pub(crate) sessions: usize,
+    pub(crate) certificates: usize,
+    pub(crate) logins: i64,
+}
+
+/// Returns the part for a shared name. `None`: Postgres does not say what is left.
+pub(crate) fn shared_name(name: &str, left: Option<SharedAccess>) -> String {
+    let left = left.map_or_else(
+        || "not known".to_owned(),
+        |left| {
+            format!(
+                "{}, {} of the last day, {}",
+                counted(left.sessions, "live session"),
+                counted(left.certificates, "certificate"),
+                counted(left.logins, "database login")
+            )
+        },
+    );
+    format!(
+        "access under the name {name}, which tokens of other users may have: {left}; \
+         `vctl session --live --user {name}` lists the sessions, `vctl session end ID` ends one"
+    )
+}
+
 /// Returns the error for an unknown user.
 pub(crate) fn unknown(name: &str) -> CliError {
     let message = format!("neither Vault nor the central store knows a user `{name}`");
@@ -69,7 +99,7 @@ pub(crate) fn unknown(name: &str) -> CliError {
     CliError::new(Exit::NotFound, message).hint(hint)
 }
 
-/// Returns the error for parts that were not reached.
+/// Returns the error for parts that were not reached. Only those that are not of shared names are reached by another run.
 pub(crate) fn incomplete(user: &RevokedUser, missed: Vec<String>) -> CliError {
     let message = format!(
         "{} of the access of {} not revoked",
@@ -83,9 +113,14 @@ pub(crate) fn incomplete(user: &RevokedUser, missed: Vec<String>) -> CliError {
             if missed.len() == 1 { "is" } else { "are" }
         ),
     );
+    let hint = if missed.len() > user.shared_names.len() {
+        "run the same command again to revoke the rest"
+    } else {
+        "end the sessions of this user under the shared name; certificates expire: docs/live.md"
+    };
     let mut error = CliError::new(Exit::Failure, message);
     error.causes = missed;
-    error.hint("run the same command again to revoke the rest")
+    error.hint(hint)
 }
 
 #[cfg(test)]
@@ -97,6 +132,7 @@ mod tests {
         RevokedUser {
             entity: Some("e1".to_owned()),
             names: BTreeSet::from(["oidc-albert".to_owned(), "userpass-al".to_owned()]),
+            shared_names: BTreeSet::new(),
         }
     }
 

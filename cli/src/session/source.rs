@@ -5,7 +5,7 @@ use vctl_common::session::SessionOpened;
 
 use crate::error::Stop;
 use crate::session::model::ListedSession;
-use crate::session::model::grep::{GrepMatch, Pattern};
+use crate::session::model::grep::{Pattern, SearchResult};
 use crate::session::model::{Filter, History, Prefix, Selector, Update};
 
 pub(crate) trait Source {
@@ -38,14 +38,14 @@ pub(crate) trait Source {
     async fn history(&mut self, found: &Self::SessionRef) -> Result<History, Stop>;
 
     /// Returns the newest sessions that started a program whose arguments or path contain `pattern`, at most `limit`
-    /// of them; 0 is all.
+    /// of them; 0 is all. Counts all selected sessions whose events were deleted, also beyond the limit.
     async fn grep(
         &mut self,
         selector: Option<Selector>,
         filter: &Filter,
         pattern: &Pattern,
         limit: usize,
-    ) -> Result<Vec<GrepMatch>, Stop>;
+    ) -> Result<SearchResult, Stop>;
 
     /// Follows the sessions in `found`, which are those of `selector`, from their beginning. Without a selector it
     /// follows every matching session that is open now or opens later, and with `since` also the earlier ones.

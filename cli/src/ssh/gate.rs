@@ -102,7 +102,7 @@ pub(super) async fn find(
 }
 
 /// Applies the user and the port of the destination, and the grants of the user.
-pub(super) fn complete(
+pub(crate) fn complete(
     plan: &mut RoutePlan,
     destination: &Destination,
     grants: Option<&CallerGrants>,
@@ -131,7 +131,7 @@ pub(super) fn scoped(plan: &RoutePlan) -> Target<'_> {
 
 /// Chooses the roles that may sign for a hop, in order: those of the scopes of the user's grants, then the role of the
 /// host. With a grant for every target, the role of the host is the first. Vault's policies decide which of them sign.
-pub(crate) fn choose_roles(hop: &mut route_plan::Target, grants: &CallerGrants) {
+fn choose_roles(hop: &mut route_plan::Target, grants: &CallerGrants) {
     let target = Target {
         dc: &hop.dc,
         host: &hop.name,

@@ -55,7 +55,7 @@ pub(crate) use error::SshError;
 pub(crate) use exec::{Executed, Places, exec};
 pub(crate) use first_channel::FirstChannel;
 pub(crate) use forward::{Endpoint, Forwards, LocalForward, RemoteForward, SocksForward};
-pub(crate) use gate::{choose_roles, plan};
+pub(crate) use gate::{complete, plan};
 pub(crate) use host_key::{HostKeys, KnownHostsFiles, UnknownKeys};
 pub(crate) use known_hosts::{KnownHosts, key_of_line};
 pub(crate) use route_plan::{RoutePlan, Target};

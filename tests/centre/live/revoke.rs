@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::json;
-use vctl_tests::centre::{Centre, Client};
+use vctl_tests::centre::{Centre, Client, Secret};
 use vctl_tests::lab::{Certificate, Options, PATIENCE, eventually};
 use vctl_tests::terminal::Terminal;
 
@@ -148,6 +148,64 @@ fn a_part_that_is_not_reached_is_stated() {
     host.lab.agent.start().unwrap();
     let pid = host.pid("absent");
     assert!(eventually(PATIENCE, || Ok(!is_running(pid))).unwrap());
+    session.hang_up();
+}
+
+#[test]
+fn a_session_of_a_child_token_is_stated() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let options = Options {
+        trusted: vec![centre.ssh_authority().unwrap()],
+        ..Options::default()
+    };
+    let Some(host) = LiveHost::start("live-child", options) else {
+        return;
+    };
+    let signing = "live-child";
+    make_signing(centre, signing, host.lab.user());
+    let rule = "path \"auth/token/create\" { capabilities = [\"update\"] }";
+    let admin = centre.bao.admin().unwrap();
+    let policy = json!({"policy": rule});
+    admin.post("sys/policies/acl/creates", &policy).unwrap();
+    let policies = ["vctl-user", signing, "creates"];
+    let parent = centre.person("parent", &policies).unwrap();
+    let wish = json!({"display_name": "ci-parent"});
+    let made = parent.post("auth/token/create", &wish).unwrap();
+    let child = Secret::new(made["auth"]["client_token"].as_str().unwrap());
+    let child = parent.with_token(child);
+    let name = "token-ci-parent";
+    let who = signed_for(&host, &child, name, signing);
+    let script = "echo $$ > child; touch token-ci-parent-inside; exec sleep 1000";
+    let session = host.log_in_with(&who, script);
+    let responder = centre.person("child-revoker", &["vctl-revoke"]).unwrap();
+    let plan = host.vctl(&responder, &["revoke", "parent", "--dry-run"]);
+    let shared = format!("tokens with the shared name {name}");
+    assert!(said(&plan).contains(&shared), "{}", said(&plan));
+
+    let output = host.vctl(&responder, &["revoke", "parent", "--yes"]);
+    let stated = words(&said(&output));
+    assert_eq!(output.status.code(), Some(1), "{stated}");
+    assert!(child.get("auth/token/lookup-self").is_err(), "{stated}");
+    let left = format!(
+        "access under the name {name}, which tokens of other users may have: 1 live session, 1 certificate of the \
+         last day, 0 database logins; `vctl session --live --user {name}` lists"
+    );
+    assert!(stated.contains(&left), "{stated}");
+    let recorded = "select outcome -> 'missed' ->> 0 from vctl.revocation where 'userpass-parent' = any(names)";
+    assert!(centre.ask(recorded).unwrap().contains(name));
+
+    // The command that the message names ends it.
+    let listed = host.vctl(
+        &host.auditor,
+        &["session", "--live", "--user", name, "-o", "json"],
+    );
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    assert!(listed.contains(&session.id), "{listed}");
+    let ended = host.end(&session.id, &[]);
+    assert!(ended.status.success(), "{}", said(&ended));
+    assert!(!is_running(host.pid("child")));
     session.hang_up();
 }
 

@@ -142,6 +142,24 @@ fn a_schema_without_grants_never_allows() {
 }
 
 #[test]
+fn a_check_asks_the_mount_that_signs() {
+    let Some(centre) = narrowed() else { return };
+    let db = "check_mount";
+    centre.create_database_with_schema(db).unwrap();
+    // The state after a rotation of the CA.
+    let rotated = "insert into vctl.ca_keys (fingerprint, public_key, mount, state) values
+         ('SHA256:' || repeat('a', 43), 'ssh-ed25519 AAAA', 'ssh', 'retired'),
+         ('SHA256:' || repeat('b', 43), 'ssh-ed25519 BBBB', 'ssh-next', 'active')";
+    centre.postgres.psql(db, rotated).unwrap();
+    let user = User::new(centre, "check-rotated", &["vctl-user"]);
+    let mut command = user.at.command(&["rbac", "check", "ssh"]);
+    let output = command.env("VCTL_DB_NAME", db).output().unwrap();
+    assert_eq!(output.status.code(), Some(77), "{output:?}");
+    let stated = String::from_utf8(output.stdout).unwrap();
+    assert!(stated.contains("`ssh-next/sign/sre-core`"), "{stated}");
+}
+
+#[test]
 fn a_check_names_the_layer_that_denies() {
     let Some(centre) = narrowed() else { return };
     let admin = User::new(centre, "check-admin", ADMIN);

@@ -12,33 +12,33 @@ use crate::login::Said;
 
 /// `yes`: the command runs. `grant`: the gate of vctl refuses it. `policy`: Vault refuses it.
 const WITH_VCTL: &str = "
-| grants                          | policies                         | `ssh web-1` | `ssh db-1` | `ssh -l root web-1` | `ssh ADDRESS` | `proxy web-1` | `exec` | `sync` | `prune` | `trust-ca` | `token` | `list` | `rbac grant` |
-| ------------------------------- | -------------------------------- | ----------- | ---------- | ------------------- | ------------- | ------------- | ------ | ------ | ------- | ---------- | ------- | ------ | ------------ |
-| none                            | vctl-ssh                         | grant       | grant      | grant               | grant         | grant         | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
-| `*`                             | vctl-ssh                         | yes         | yes        | yes                 | yes           | yes           | yes    | yes    | policy  | yes        | yes     | yes    | policy       |
-| `ssh`                           | vctl-ssh                         | yes         | yes        | yes                 | yes           | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
-| `ssh:dc=seoul`                  | vctl-ssh                         | yes         | grant      | yes                 | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
-| `ssh:host=web-*`                | vctl-ssh                         | yes         | grant      | yes                 | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
-| `ssh:user=ACCOUNT`              | vctl-ssh                         | yes         | yes        | grant               | yes           | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
-| `ssh:user=other`                | vctl-ssh                         | grant       | grant      | grant               | grant         | grant         | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
-| `ssh:dc=seoul,host=db-*`        | vctl-ssh                         | grant       | grant      | grant               | grant         | grant         | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
-| `ssh:dc=busan,user=ACCOUNT`     | vctl-ssh                         | grant       | yes        | grant               | grant         | grant         | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
-| `ssh:dc=seoul`                  | vctl-scope-dc-seoul              | yes         | grant      | policy              | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
-| `ssh:host=web-*`                | vctl-scope-host-web-_            | yes         | grant      | policy              | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
-| `ssh:dc=seoul,user=ACCOUNT`     | vctl-scope-dc-seoul.user-ACCOUNT | yes         | grant      | grant               | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
-| `ssh:dc=seoul` + `ssh:dc=busan` | vctl-scope-dc-seoul              | yes         | policy     | policy              | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
-| `ssh:dc=seoul` + `ssh`          | vctl-scope-dc-seoul              | yes         | policy     | policy              | policy        | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
-| `ssh`                           | vctl-scope-dc-seoul              | policy      | policy     | policy              | policy        | policy        | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
-| none                            | vctl-scope-dc-seoul              | grant       | grant      | grant               | grant         | grant         | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
-| `exec`                          | vctl-ssh                         | grant       | grant      | grant               | grant         | grant         | yes    | grant  | policy  | grant      | yes     | yes    | policy       |
-| `sync`                          | vctl-ssh                         | grant       | grant      | grant               | grant         | grant         | grant  | yes    | policy  | grant      | yes     | yes    | policy       |
-| `trust-ca`                      | vctl-ssh                         | grant       | grant      | grant               | grant         | grant         | grant  | grant  | policy  | yes        | yes     | yes    | policy       |
-| `prune`                         | vctl-pruner                      | policy      | policy     | policy              | policy        | policy        | grant  | grant  | yes     | grant      | yes     | yes    | policy       |
-| none                            | vctl-pruner                      | policy      | policy     | policy              | policy        | policy        | grant  | grant  | grant   | grant      | yes     | yes    | policy       |
-| `*`                             |                                  | policy      | policy     | policy              | policy        | policy        | yes    | yes    | policy  | yes        | yes     | yes    | policy       |
-| none                            | vctl-admin                       | policy      | policy     | policy              | policy        | policy        | yes    | yes    | yes     | yes        | yes     | yes    | yes          |
-| none                            | vctl-admin, vctl-ssh             | yes         | yes        | yes                 | yes           | yes           | yes    | yes    | yes     | yes        | yes     | yes    | yes          |
-| none                            | sre-admin, vctl-ssh              | yes         | yes        | yes                 | yes           | yes           | yes    | yes    | policy  | yes        | yes     | yes    | policy       |
+| grants                          | policies                         | `ssh web-1` | `ssh db-1` | `ssh web-2` | `ssh -l root web-1` | `ssh ADDRESS` | `proxy web-1` | `exec` | `sync` | `prune` | `trust-ca` | `token` | `list` | `rbac grant` |
+| ------------------------------- | -------------------------------- | ----------- | ---------- | ----------- | ------------------- | ------------- | ------------- | ------ | ------ | ------- | ---------- | ------- | ------ | ------------ |
+| none                            | vctl-ssh                         | grant       | grant      | grant       | grant               | grant         | grant         | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `*`                             | vctl-ssh                         | yes         | yes        | yes         | yes                 | yes           | yes           | yes    | yes    | policy  | yes        | yes     | yes    | policy       |
+| `ssh`                           | vctl-ssh                         | yes         | yes        | yes         | yes                 | yes           | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:dc=seoul`                  | vctl-ssh                         | yes         | grant      | yes         | yes                 | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:host=web-*`                | vctl-ssh                         | yes         | grant      | yes         | yes                 | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:user=ACCOUNT`              | vctl-ssh                         | yes         | yes        | yes         | grant               | yes           | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:user=other`                | vctl-ssh                         | grant       | grant      | grant       | grant               | grant         | grant         | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:dc=seoul,host=db-*`        | vctl-ssh                         | grant       | grant      | grant       | grant               | grant         | grant         | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:dc=busan,user=ACCOUNT`     | vctl-ssh                         | grant       | yes        | grant       | grant               | grant         | grant         | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:dc=seoul`                  | vctl-scope-dc-seoul              | yes         | grant      | policy      | policy              | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:host=web-*`                | vctl-scope-host-web-_            | yes         | grant      | policy      | policy              | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:dc=seoul,user=ACCOUNT`     | vctl-scope-dc-seoul.user-ACCOUNT | yes         | grant      | policy      | grant               | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:dc=seoul` + `ssh:dc=busan` | vctl-scope-dc-seoul              | yes         | policy     | policy      | policy              | grant         | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh:dc=seoul` + `ssh`          | vctl-scope-dc-seoul              | yes         | policy     | policy      | policy              | policy        | yes           | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `ssh`                           | vctl-scope-dc-seoul              | policy      | policy     | policy      | policy              | policy        | policy        | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| none                            | vctl-scope-dc-seoul              | grant       | grant      | grant       | grant               | grant         | grant         | grant  | grant  | policy  | grant      | yes     | yes    | policy       |
+| `exec`                          | vctl-ssh                         | grant       | grant      | grant       | grant               | grant         | grant         | yes    | grant  | policy  | grant      | yes     | yes    | policy       |
+| `sync`                          | vctl-ssh                         | grant       | grant      | grant       | grant               | grant         | grant         | grant  | yes    | policy  | grant      | yes     | yes    | policy       |
+| `trust-ca`                      | vctl-ssh                         | grant       | grant      | grant       | grant               | grant         | grant         | grant  | grant  | policy  | yes        | yes     | yes    | policy       |
+| `prune`                         | vctl-pruner                      | policy      | policy     | policy      | policy              | policy        | policy        | grant  | grant  | yes     | grant      | yes     | yes    | policy       |
+| none                            | vctl-pruner                      | policy      | policy     | policy      | policy              | policy        | policy        | grant  | grant  | grant   | grant      | yes     | yes    | policy       |
+| `*`                             |                                  | policy      | policy     | policy      | policy              | policy        | policy        | yes    | yes    | policy  | yes        | yes     | yes    | policy       |
+| none                            | vctl-admin                       | policy      | policy     | policy      | policy              | policy        | policy        | yes    | yes    | yes     | yes        | yes     | yes    | yes          |
+| none                            | vctl-admin, vctl-ssh             | yes         | yes        | yes         | yes                 | yes           | yes           | yes    | yes    | yes     | yes        | yes     | yes    | yes          |
+| none                            | sre-admin, vctl-ssh              | yes         | yes        | yes         | yes                 | yes           | yes           | yes    | yes    | policy  | yes        | yes     | yes    | policy       |
 ";
 
 /// Holders of one policy without any grant, with a client of their own.
@@ -66,6 +66,11 @@ fn each_user_may_run_exactly_the_commands_of_the_matrix() {
     let admin = User::new(centre, "matrix-admin", ADMIN);
     adds_host(centre, "web-1", "seoul");
     adds_host(centre, "db-1", "busan");
+    adds_host(centre, "web-2", "seoul");
+    sql(
+        centre,
+        "update vctl.servers set jump_via = 'db-1' where hostname = 'web-2'",
+    );
     admin.ok(&["rbac", "group", "create", "matrix-target"]);
     let host = centre.host.as_ref().unwrap();
     let mut wrong = Vec::new();
@@ -87,7 +92,7 @@ fn each_user_may_run_exactly_the_commands_of_the_matrix() {
             &grants.collect::<Vec<_>>(),
         );
         let address = format!("[127.0.0.1]:{}", host.port());
-        knows(&user, centre, &["web-1", "db-1", &address]);
+        knows(&user, centre, &["web-1", "db-1", "web-2", &address]);
         for (command, expected) in &row.cells[1..] {
             let said = run(&user, host, command);
             let found = match said.code {
@@ -109,6 +114,16 @@ fn each_user_may_run_exactly_the_commands_of_the_matrix() {
                     row.name, row.cells[0].1
                 ));
             }
+            let host = command.strip_prefix("ssh ").unwrap_or_default();
+            if ["web-1", "db-1", "web-2"].contains(&host) {
+                let said = by_jump_host(&user, &["rbac", "check", "ssh", host]);
+                if said.code != if expected == "yes" { 0 } else { 77 } {
+                    wrong.push(format!(
+                        "{} with `{}`: `{command}` is `{expected}`, and `check` says {said:?}",
+                        row.name, row.cells[0].1
+                    ));
+                }
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -122,6 +137,7 @@ fn run(user: &User<'_>, host: &Host, column: &str) -> Said {
     match column {
         "ssh web-1" => user.run(&["ssh", "--server", "web-1", "--", "true"]),
         "ssh db-1" => user.run(&["ssh", "--server", "db-1", "--", "true"]),
+        "ssh web-2" => by_jump_host(user, &["ssh", "--server", "web-2", "--", "true"]),
         "ssh -l root web-1" => user.run(&["ssh", "-l", "root", "--server", "web-1", "--", "true"]),
         "ssh ADDRESS" => user.run(&["ssh", &address, "--", "true"]),
         "proxy web-1" => user.messages(&["proxy", "web-1", &port]),
@@ -135,6 +151,13 @@ fn run(user: &User<'_>, host: &Host, column: &str) -> Said {
         "rbac grant" => user.run(&["rbac", "grant", "matrix-target", "exec"]),
         _ => panic!("no command for `{column}`"),
     }
+}
+
+/// Runs a command that tries no direct route to a host behind a jump host.
+fn by_jump_host(user: &User<'_>, args: &[&str]) -> Said {
+    let mut command = user.at.command(args);
+    command.env("VCTL_SSH_DIRECT_FIRST", "false");
+    command.output().unwrap().into()
 }
 
 #[test]

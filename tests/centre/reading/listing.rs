@@ -196,9 +196,77 @@ fn pruned_events_do_not_make_a_session_incomplete() {
         !shown.contains("long ago") && shown.contains("long gone"),
         "{shown}"
     );
-    assert!(shown.contains("complete: all 2 events"), "{shown}");
+    let verdict = "complete: all 2 events; 1 of these was deleted after its retention period";
+    assert!(shown.contains(verdict), "{shown}");
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("1 of the 2 events"), "{said}");
+}
+
+#[test]
+fn a_search_states_the_sessions_without_their_events() {
+    let Some(mut reading) = Reading::new() else {
+        return;
+    };
+    let ca = unique('r');
+    reading.our_ca(&ca);
+    reading.ship();
+    let opened = reading.log_in(Some(certificate("userpass-pruned", 681, &ca)));
+    reading.exec(opened.id, &[b"cat", b"/etc/shadow"]);
+    reading.log_out(opened.id, 1);
+    reading.wait_for(opened.id, 1);
+    let id = opened.id.to_string();
+    let grep = |more: &[&str]| {
+        let args = ["session", "--user", "pruned", "--grep", "/etc/shadow"];
+        reading.run(&[&args[..], more].concat())
+    };
+    let (text, json) = (grep(&[]), grep(&["--json"]));
+    let said = String::from_utf8(text.stderr).unwrap();
+    assert!(!said.contains("deleted"), "{said}");
+    let document: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(document["pruned"]["sessions"], 0, "{document}");
+    // The day of the events is now beyond their period, and its partition is dropped.
+    let age = "select vctl.ensure_event_day((now() at time zone 'UTC')::date - 40);
+         update vctl.kernel_event set day = (now() at time zone 'UTC')::date - 40 where session_id = '{id}';
+         update vctl.audit_session set first_day = (now() at time zone 'UTC')::date - 40,
+             last_day = (now() at time zone 'UTC')::date - 40 where id = '{id}'";
+    reading.centre.ask(&age.replace("{id}", &id)).unwrap();
+    assert!(String::from_utf8(grep(&[]).stdout).unwrap().contains(&id));
+    let name =
+        "select name from vctl.event_days() where day = (now() at time zone 'UTC')::date - 40";
+    let name = reading.centre.ask(name).unwrap();
+    let drop = format!("drop table vctl.{name}");
+    reading.centre.ask(&drop).unwrap();
+
+    let note = "events of 1 session were not searched, because they were deleted after their retention period; \
+                events are stored since 2";
+    for condition in [&[][..], &["--path", "*"], &["--failed"]] {
+        let output = grep(condition);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains(note), "{condition:?}: {said}");
+        assert!(said.contains("no matching program is stored"), "{said}");
+    }
+    let output = grep(&["--json"]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains(note));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["sessions"], serde_json::json!([]), "{document}");
+    let pruned = &document["pruned"];
+    assert_eq!(
+        (&pruned["sessions"], &pruned["more"]),
+        (&1.into(), &false.into())
+    );
+    assert_eq!(pruned["events_since"].as_str().unwrap().len(), 10);
+
+    let shown = reading.shows(&["session", &id]);
+    let verdict = "complete: all 1 event; 1 of these was deleted after its retention period";
+    assert!(shown.contains(verdict), "{shown}");
+    let session = &reading.json(&["session", &id, "--json"])["sessions"][0];
+    assert_eq!(session["events_deleted"], 1, "{session}");
+    assert_eq!(session["complete"], true, "{session}");
+    let page = reading.dir.path().join("page.html");
+    reading.shows(&["session", &id, "--html", page.to_str().unwrap()]);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains(verdict), "{page}");
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub(super) const CENTRE: &[&str] = &[
     "reading::fleet::",
     "reading::follow::every_short_session_is_followed_once",
     "reading::listing::a_search_finds_arguments_in_the_newest_sessions_first",
+    "reading::listing::a_search_states_the_sessions_without_their_events",
     "reading::listing::pruned_events_do_not_make_a_session_incomplete",
     "reading::listing::sessions_are_found_by_person_time_and_host_newest_first",
     "reading::phase::login_work_is_not_counted_as_commands",

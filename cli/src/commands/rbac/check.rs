@@ -15,11 +15,13 @@ use crate::exit_code::Exit;
 use crate::inventory::lookup::HostLookup;
 use crate::overview;
 use crate::rbac::caller::CallerGrants;
-use crate::rbac::check::{Verdict, by_grants, by_policies, certificates_of};
+use crate::rbac::check::{
+    CertificateNeed, Verdict, by_grants, by_policies, certificate_of_any_host,
+};
 use crate::rbac::command::{CommandClass, GatedCommand, class_of};
 use crate::rbac::scope::Target;
 use crate::rbac::{json, lookup, table};
-use crate::ssh::{self, Destination};
+use crate::ssh::{self, Destination, RoutePlan};
 use crate::ui::ask::Interaction;
 use crate::ui::format::OutputFormat;
 use crate::ui::help::{self, TEMPLATE};
@@ -174,17 +176,10 @@ async fn decide(
         let lookup = HostLookup::new(context)?;
         let wanted = destination.wanted();
         let found = ssh::look_up(&lookup, &loaded.config, &wanted, Interaction::Never).await?;
-        let mut host = found.plan.target;
-        if let Some(user) = destination.user() {
-            user.clone_into(&mut host.user);
-        }
-        if let Ok(grants) = &found.grants {
-            ssh::choose_roles(&mut host, grants);
-        }
-        certificates.extend(host.roles.iter().map(|role| {
-            let policy = role.scope.as_ref().map_or("vctl-ssh", |_| &role.name);
-            Need::certificate_of(&host.mount, &role.name, policy)
-        }));
+        let mut plan = found.plan;
+        ssh::complete(&mut plan, destination, found.grants.as_ref().ok());
+        certificates = certificates_of(&plan);
+        let host = &plan.target;
         let target = Target {
             dc: &host.dc,
             host: &host.name,
@@ -193,12 +188,15 @@ async fn decide(
         by_grants(name, Some(&target), &found.grants, &info)
     } else {
         let grants = match class_of(name) {
+            CommandClass::Gated(GatedCommand::Ssh) => {
+                let (mount, grants) = lookup::with_signing_mount(context, DbRole::Ro).await;
+                let ca_role = &loaded.config.ca_role;
+                certificates.push(certificate_of_any_host(&grants, &mount, ca_role));
+                grants
+            }
             CommandClass::Gated(_) => lookup::with_role(context, DbRole::Ro).await,
             _ => Ok(CallerGrants::default()),
         };
-        if class_of(name) == CommandClass::Gated(GatedCommand::Ssh) {
-            certificates = certificates_of(&grants, loaded);
-        }
         by_grants(name, None, &grants, &info)
     };
     let policy = by_policies(name, context, loaded, &certificates).await?;
@@ -207,4 +205,23 @@ async fn decide(
         display_name: info.display_name,
         layers: vec![grant, policy],
     })
+}
+
+/// Returns the certificates that `vctl ssh` requests: those for jump hosts are optional if it also tries the direct route.
+fn certificates_of(plan: &RoutePlan) -> Vec<CertificateNeed> {
+    let jumps = plan.jumps.iter().map(|jump| (Some(jump), jump));
+    let hops = jumps.chain([(None, &plan.target)]);
+    let certificates = hops.map(|(jump, hop)| CertificateNeed {
+        jump: jump.map(|jump| jump.name.clone()),
+        optional: jump.is_some() && plan.direct,
+        needs: hop
+            .roles
+            .iter()
+            .map(|role| {
+                let policy = role.scope.as_ref().map_or("vctl-ssh", |_| &role.name);
+                Need::certificate_of(&hop.mount, &role.name, policy)
+            })
+            .collect(),
+    });
+    certificates.collect()
 }

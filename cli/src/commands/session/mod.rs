@@ -21,7 +21,7 @@ use crate::exit_code::Exit;
 use crate::session;
 use crate::session::centre::Store;
 use crate::session::local::{Local, TrustedCas};
-use crate::session::model::grep::{GrepMatch, Pattern};
+use crate::session::model::grep::{Pattern, SearchResult};
 use crate::session::model::{Filter, ListedSession, Selector, SessionName, Update};
 use crate::session::source::{Follow as _, Source};
 use crate::session::text::live::Live;
@@ -161,28 +161,37 @@ impl<S: Source> Report<'_, S> {
     async fn search(&mut self, selector: Option<Selector>, pattern: Pattern) -> Result<(), Stop> {
         let pattern = pattern.with_login_work(self.args.login_work);
         let limit = self.limit;
-        let mut matches = self
+        let mut found = self
             .source
             .grep(selector, &self.filter, &pattern, list_limit::to_read(limit))
             .await?;
-        let more = list_limit::cut(&mut matches, limit);
-        self.write_matches(&matches)?;
+        let more = list_limit::cut(&mut found.matches, limit);
+        self.write_matches(&found)?;
         if more {
             list_limit::note_older(&mut self.screen)?;
         }
         Ok(())
     }
 
-    fn write_matches(&mut self, matches: &[GrepMatch]) -> Result<(), Stop> {
+    fn write_matches(&mut self, found: &SearchResult) -> Result<(), Stop> {
         if !self.format.is_for_people() {
             let (screen, format) = (&mut self.screen, self.format);
-            return Ok(session::json::write_matches(screen, format, matches)?);
+            return Ok(session::json::write_matches(screen, format, found)?);
         }
-        if matches.is_empty() {
-            notice::note("no matching program was started in these sessions");
+        if found.matches.is_empty() {
+            let is_whole = found.pruned.as_ref().is_none_or(|one| one.sessions == 0);
+            notice::note(if is_whole {
+                "no matching program was started in these sessions"
+            } else {
+                "no matching program is stored of these sessions"
+            });
         }
         let layout = self.layout();
-        Ok(grep_results::write(&mut self.screen, matches, layout)?)
+        Ok(grep_results::write(
+            &mut self.screen,
+            &found.matches,
+            layout,
+        )?)
     }
 
     async fn show(&mut self, selector: Selector) -> Result<(), Stop> {

@@ -71,6 +71,7 @@ fn history(found: &StoredSession, timeline: Timeline) -> (History, u64) {
         session: found.with(missing_ranges(completeness), stored),
         events: timeline.events.into_iter().map(Event::from).collect(),
         left_out: 0,
+        deleted: gone,
     };
     (history, gone)
 }

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use postgres_types::ToSql;
+use postgres_types::{ToSql, Type};
 
 use uuid::Uuid;
 use vctl_common::id::SessionId;
@@ -10,12 +10,14 @@ use vctl_common::pg::tokio_postgres::{Row, Transaction};
 use vctl_common::spool::Timeline;
 use vctl_common::time::{BootNs, WallOffset};
 
-use super::row::StoredSession;
+use super::row::{StoredSession, unsigned};
 use super::sessions::{SessionQuery, look_up};
 use super::{Store, failed, snapshot};
 use crate::centre::instant::Instant;
 use crate::error::Stop;
-use crate::session::model::grep::{GrepMatch, MOST_LINES, Pattern};
+use crate::session::model::grep::{
+    GrepMatch, MOST_LINES, MOST_PRUNED, Pattern, Pruned, SearchResult,
+};
 use crate::session::model::program_filter::Ending;
 use crate::session::model::{Event, Filter, Selector};
 use crate::ui::time;
@@ -33,7 +35,7 @@ impl Store {
         filter: &Filter,
         pattern: &Pattern,
         limit: usize,
-    ) -> Result<Vec<GrepMatch>, Stop> {
+    ) -> Result<SearchResult, Stop> {
         let mut client = self.client().await?;
         let transaction = snapshot(&mut client).await?;
         let hits = search(&transaction, selector, filter, pattern, limit).await?;
@@ -45,8 +47,22 @@ impl Store {
             ));
         }
         let matches = matches(&transaction, hits.sessions, &mut self.notes).await?;
+        let pruned = pruned(&transaction, selector, filter).await?;
         transaction.commit().await.map_err(failed)?;
-        Ok(matches)
+        self.notes.extend(pruned.note());
+        Ok(SearchResult {
+            matches,
+            pruned: Some(pruned),
+        })
+    }
+}
+
+/// The serial or the id of a selector, as parameters.
+fn selected(selector: Option<Selector>) -> (Option<String>, Option<Uuid>) {
+    match selector {
+        None => (None, None),
+        Some(Selector::Serial(serial)) => (Some(serial.to_string()), None),
+        Some(Selector::Id(id)) => (None, Some(id.as_uuid())),
     }
 }
 
@@ -65,14 +81,7 @@ async fn search(
     pattern: &Pattern,
     limit: usize,
 ) -> Result<Hits, Stop> {
-    let serial = match selector {
-        Some(Selector::Serial(serial)) => Some(serial.to_string()),
-        _ => None,
-    };
-    let id = match selector {
-        Some(Selector::Id(id)) => Some(id.as_uuid()),
-        _ => None,
-    };
+    let (serial, id) = selected(selector);
     let lines = i64::try_from(MOST_LINES + 1).unwrap_or(i64::MAX);
     let forms = pattern.forms();
     let login_work = pattern.has_login_work();
@@ -130,6 +139,35 @@ async fn search(
             return Ok(hits);
         }
     }
+}
+
+/// Counts the selected sessions whose first events were deleted.
+async fn pruned(
+    transaction: &Transaction<'_>,
+    selector: Option<Selector>,
+    filter: &Filter,
+) -> Result<Pruned, Stop> {
+    let (serial, id) = selected(selector);
+    let most = i64::try_from(MOST_PRUNED).unwrap_or(i64::MAX);
+    let parameters: [(&(dyn ToSql + Sync), Type); 7] = [
+        (&filter.host, Type::TEXT),
+        (&filter.user, Type::TEXT),
+        (&filter.since, Type::TIMESTAMPTZ),
+        (&filter.until, Type::TIMESTAMPTZ),
+        (&serial, Type::TEXT),
+        (&id, Type::UUID),
+        (&most, Type::INT8),
+    ];
+    let row = transaction
+        .query_typed_one(include_str!("grep_pruned.sql"), &parameters)
+        .await
+        .map_err(failed)?;
+    let sessions = unsigned(row.get(0));
+    Ok(Pruned {
+        sessions: sessions.min(MOST_PRUNED),
+        more: sessions > MOST_PRUNED,
+        oldest_day: row.get(1),
+    })
 }
 
 fn take_line(lines: &mut Timeline, id: SessionId, row: &Row) {

@@ -13,7 +13,7 @@ use crate::session::model::{Filter, Prefix, Selector};
 
 impl Store {
     /// Returns the sessions that match, newest first; `limit` 0 is no limit.
-    pub(super) async fn sessions(
+    pub(crate) async fn sessions(
         &mut self,
         selector: Option<Selector>,
         filter: &Filter,

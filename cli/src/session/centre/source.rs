@@ -8,7 +8,7 @@ use super::{Follow, Store, StoredSession};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::session::model::ListedSession;
-use crate::session::model::grep::{GrepMatch, Pattern};
+use crate::session::model::grep::{Pattern, SearchResult};
 use crate::session::model::{Filter, History, Prefix, Selector};
 use crate::session::source::Source;
 
@@ -65,7 +65,7 @@ impl Source for Store {
         filter: &Filter,
         pattern: &Pattern,
         limit: usize,
-    ) -> Result<Vec<GrepMatch>, Stop> {
+    ) -> Result<SearchResult, Stop> {
         self.search(selector, filter, pattern, limit).await
     }
 

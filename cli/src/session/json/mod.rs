@@ -17,7 +17,7 @@ use vctl_common::id::SessionId;
 use self::event::EventJson;
 use self::session::{GapJson, SessionJson, gap_json, session_json};
 use crate::session::model::ListedSession;
-use crate::session::model::grep::GrepMatch;
+use crate::session::model::grep::SearchResult;
 use crate::session::model::{Event, History, MissingRange, Session};
 use crate::ui::format::OutputFormat;
 use crate::ui::json::{write, write_as_line, write_yaml};
@@ -30,6 +30,16 @@ const VERSION: u32 = 1;
 struct Document<'a> {
     version: u32,
     sessions: Vec<SessionJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pruned: Option<PrunedJson<'a>>,
+}
+
+/// The selected sessions of which events were deleted before a search.
+#[derive(Serialize)]
+struct PrunedJson<'a> {
+    sessions: u64,
+    more: bool,
+    events_since: Option<&'a str>,
 }
 
 /// One line of `--follow --json`.
@@ -108,14 +118,19 @@ impl Records for Sessions {
 pub(crate) fn write_matches(
     out: &mut dyn Write,
     format: OutputFormat,
-    matches: &[GrepMatch],
+    found: &SearchResult,
 ) -> io::Result<()> {
-    let sessions = matches.iter().map(|found| {
+    let sessions = found.matches.iter().map(|found| {
         session_json(&found.session)
             .with(&found.events)
             .found(found.more)
     });
-    write_sessions(out, format, sessions.collect())
+    let pruned = found.pruned.as_ref().map(|pruned| PrunedJson {
+        sessions: pruned.sessions,
+        more: pruned.more,
+        events_since: pruned.oldest_day.as_deref(),
+    });
+    write_sessions(out, format, sessions.collect(), pruned)
 }
 
 /// Writes sessions with all their events.
@@ -124,10 +139,12 @@ pub(crate) fn write_histories(
     format: OutputFormat,
     histories: &[History],
 ) -> io::Result<()> {
-    let sessions = histories
-        .iter()
-        .map(|history| session_json(&history.session).with(&history.events));
-    write_sessions(out, format, sessions.collect())
+    let sessions = histories.iter().map(|history| {
+        session_json(&history.session)
+            .with(&history.events)
+            .without(history.deleted)
+    });
+    write_sessions(out, format, sessions.collect(), None)
 }
 
 pub(crate) fn write_opened(
@@ -184,14 +201,20 @@ fn write_sessions(
     out: &mut dyn Write,
     format: OutputFormat,
     sessions: Vec<SessionJson>,
+    pruned: Option<PrunedJson>,
 ) -> io::Result<()> {
-    let version = VERSION;
+    let document = Document {
+        version: VERSION,
+        sessions,
+        pruned,
+    };
     match format {
-        OutputFormat::Jsonl => sessions
+        OutputFormat::Jsonl => document
+            .sessions
             .iter()
             .try_for_each(|session| write_as_line(out, session)),
-        OutputFormat::Yaml => write_yaml(out, &Document { version, sessions }),
-        _ => write(out, &Document { version, sessions }),
+        OutputFormat::Yaml => write_yaml(out, &document),
+        _ => write(out, &document),
     }
 }
 
@@ -204,6 +227,7 @@ mod tests {
 
     use super::*;
     use crate::fixture::{Login, assert_golden, rendered, session_id};
+    use crate::session::model::grep::{GrepMatch, Pruned};
     use crate::session::model::provenance::{AccessRequest, AccessRequests, Ca, Provenance};
     use crate::ui::json::schema;
     use crate::ui::records;
@@ -284,8 +308,16 @@ mod tests {
             events: histories[0].events.clone(),
             more: true,
         };
+        let found = SearchResult {
+            matches: vec![found],
+            pruned: Some(Pruned {
+                sessions: 2,
+                more: false,
+                oldest_day: Some("2026-11-16".to_owned()),
+            }),
+        };
         for document in [
-            rendered(|out| write_matches(out, OutputFormat::Json, &[found])),
+            rendered(|out| write_matches(out, OutputFormat::Json, &found)),
             rendered(|out| write_histories(out, OutputFormat::Json, &histories)),
             rendered(|out| records::write(out, OutputFormat::Json, &Sessions, &listed)),
         ] {

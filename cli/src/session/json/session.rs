@@ -72,6 +72,9 @@ pub(crate) struct SessionJson<'a> {
     /// Events of sshd and PAM at login and logout.
     #[serde(skip_serializing_if = "Option::is_none")]
     login_events: Option<Vec<EventJson<'a>>>,
+    /// Events that were stored and then deleted after their retention period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events_deleted: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     more_matches: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,6 +156,12 @@ impl<'a> SessionJson<'a> {
             .partition(|event| event.event.phase.is_users());
         self.events = Some(of_user.into_iter().map(EventJson::new).collect());
         self.login_events = Some(of_login.into_iter().map(EventJson::new).collect());
+        self
+    }
+
+    /// Adds the number of events that were deleted after their retention period.
+    pub(crate) fn without(mut self, deleted: u64) -> Self {
+        self.events_deleted = Some(deleted);
         self
     }
 
@@ -253,6 +262,7 @@ pub(crate) fn session_json(session: &Session) -> SessionJson<'_> {
         commands: None,
         events: None,
         login_events: None,
+        events_deleted: None,
         more_matches: None,
         live: None,
     }

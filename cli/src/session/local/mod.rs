@@ -102,6 +102,7 @@ impl Local {
             session: self.session(record, ranges.collect(), timeline.events.len() as u64),
             events: timeline.events.into_iter().map(Event::from).collect(),
             left_out: 0,
+            deleted: 0,
         }
     }
 

@@ -8,7 +8,7 @@ use super::{Local, SpoolSession};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::session::model::ListedSession;
-use crate::session::model::grep::{GrepMatch, Pattern};
+use crate::session::model::grep::{Pattern, SearchResult};
 use crate::session::model::{Filter, History, Prefix, Selector};
 use crate::session::source::Source;
 
@@ -65,8 +65,12 @@ impl Source for Local {
         filter: &Filter,
         pattern: &Pattern,
         limit: usize,
-    ) -> Result<Vec<GrepMatch>, Stop> {
-        Ok(self.search(selector, filter, pattern, limit)?)
+    ) -> Result<SearchResult, Stop> {
+        Ok(SearchResult {
+            matches: self.search(selector, filter, pattern, limit)?,
+            // A spool that drops events writes a gap.
+            pruned: None,
+        })
     }
 
     async fn follow(

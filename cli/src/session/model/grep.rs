@@ -1,5 +1,6 @@
 //! `--grep`: search for programs that were started with certain bytes, or that match other conditions.
 
+use vctl_common::count::counted;
 use vctl_common::event::{EventKind, KernelEvent};
 
 use super::program_filter::ProgramFilter;
@@ -26,6 +27,46 @@ pub(crate) struct GrepMatch {
     pub(crate) events: Vec<Event>,
     /// More than [`MOST_LINES`] lines match.
     pub(crate) more: bool,
+}
+
+/// The result of a search.
+#[derive(Debug)]
+pub(crate) struct SearchResult {
+    /// The newest first.
+    pub(crate) matches: Vec<GrepMatch>,
+    /// `None`: this source deletes no events of a session that it lists.
+    pub(crate) pruned: Option<Pruned>,
+}
+
+/// Maximum number of sessions without their first events that a search counts.
+pub(crate) const MOST_PRUNED: u64 = 10_000;
+
+/// The selected sessions whose first events, or all of them, were deleted after their retention period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pruned {
+    /// [`MOST_PRUNED`] if there are more.
+    pub(crate) sessions: u64,
+    pub(crate) more: bool,
+    /// The oldest day with events, as `2026-11-16`; `None` without any.
+    pub(crate) oldest_day: Option<String>,
+}
+
+impl Pruned {
+    /// Returns the note for the reader; `None` if the search saw all events.
+    pub(crate) fn note(&self) -> Option<String> {
+        if self.sessions == 0 {
+            return None;
+        }
+        let sessions = counted(self.sessions, "session");
+        let more = if self.more { "more than " } else { "" };
+        let since = self.oldest_day.as_deref();
+        let since = since.map_or_else(String::new, |day| {
+            format!("; events are stored since {day}")
+        });
+        Some(format!(
+            "events of {more}{sessions} were not searched, because they were deleted after their retention period{since}"
+        ))
+    }
 }
 
 impl Pattern {

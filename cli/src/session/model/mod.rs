@@ -77,6 +77,8 @@ pub(crate) struct History {
     pub(crate) events: Vec<Event>,
     /// Number of programs of sshd and PAM that were removed from `events`.
     pub(crate) left_out: u64,
+    /// Number of stored events that were deleted after their retention period. `events` has the others.
+    pub(crate) deleted: u64,
 }
 
 /// An update about a followed session.

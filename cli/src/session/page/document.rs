@@ -131,7 +131,7 @@ pub(super) fn page(history: &History, layout: Layout) -> PageJson {
             env!("CARGO_PKG_VERSION"),
             time::seconds(wall_now())
         ),
-        verdict: verdict(session),
+        verdict: verdict(history),
         facts: facts
             .into_iter()
             .map(|HeaderFact { name, text, warns }| FactJson { name, text, warns })
@@ -147,13 +147,14 @@ fn is_without_end(entry: &Entry) -> bool {
     matches!(&entry.kind, EntryKind::Program(program) if program.end.is_none())
 }
 
-fn verdict(session: &Session) -> VerdictJson {
+fn verdict(history: &History) -> VerdictJson {
+    let session = &history.session;
     let state = match (session.missing(), &session.closed) {
         (Some(_), _) => "incomplete",
         (None, Some(_)) => "complete",
         (None, None) => "open",
     };
-    let text = plain(|out| header::write_footer(out, session));
+    let text = plain(|out| header::write_footer(out, session, history.deleted));
     let text = text.trim_end().to_owned();
     VerdictJson { state, text }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use vctl_common::count::counted;
+use vctl_common::count::{counted, form};
 use vctl_common::session::{Auth, CloseReason, GapCause, Origin, Stamp};
 
 use super::fact::HeaderFact;
@@ -96,14 +96,25 @@ pub(crate) fn end(session: &Session) -> HeaderFact {
     HeaderFact::new("closed", closed(session))
 }
 
-/// Writes the last line: whether the record is complete.
-pub(crate) fn write_footer(out: &mut dyn Write, session: &Session) -> io::Result<()> {
+/// Writes the last line: whether the record is complete, and how many of its events were `deleted` since.
+pub(crate) fn write_footer(out: &mut dyn Write, session: &Session, deleted: u64) -> io::Result<()> {
     let stored = session.stored;
     let events = counted(stored, "event");
+    let deleted = match deleted {
+        0 => String::new(),
+        all if all == stored && all > 1 => {
+            "; all were deleted after their retention period".to_owned()
+        }
+        some => format!(
+            "; {some} of these {} deleted after {} retention period",
+            form(some, "was", "were"),
+            form(some, "its", "their")
+        ),
+    };
     match (session.missing(), session.closed.is_some()) {
         (Some(missing), _) => writeln!(
             out,
-            "{BAD}INCOMPLETE: {}{BAD:#}, {events} stored{}",
+            "{BAD}INCOMPLETE: {}{BAD:#}, {events} stored{}{deleted}",
             missing_with_time(missing, session),
             if session.closed.is_some() {
                 ""
@@ -112,12 +123,12 @@ pub(crate) fn write_footer(out: &mut dyn Write, session: &Session) -> io::Result
             },
         ),
         (None, true) if stored == 0 => writeln!(out, "complete: no events"),
-        (None, true) => writeln!(out, "complete: all {events}"),
+        (None, true) => writeln!(out, "complete: all {events}{deleted}"),
         (None, false) if session.is_unheard() => writeln!(
             out,
-            "no end recorded: {events}, none missing up to the last one"
+            "no end recorded: {events}, none missing up to the last one{deleted}"
         ),
-        (None, false) => writeln!(out, "still open: {events} so far, none missing"),
+        (None, false) => writeln!(out, "still open: {events} so far, none missing{deleted}"),
     }
 }
 

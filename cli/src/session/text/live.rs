@@ -116,7 +116,7 @@ impl Live {
         let lasted = session.duration().unwrap_or(Duration::ZERO);
         let lasted = crate::ui::time::duration(lasted);
         write!(out, "{DIM}closed after {lasted}{DIM:#}, ")?;
-        header::write_footer(out, session)
+        header::write_footer(out, session, 0)
     }
 
     fn announce_session(&mut self, out: &mut dyn Write, session: &Session) -> io::Result<()> {

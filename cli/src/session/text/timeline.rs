@@ -39,7 +39,7 @@ pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> i
         }
     }
     writeln!(out)?;
-    header::write_footer(out, session)?;
+    header::write_footer(out, session, history.deleted)?;
     header::write_left_out(out, history)
 }
 

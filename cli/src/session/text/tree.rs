@@ -31,7 +31,7 @@ pub(crate) fn write(out: &mut dyn Write, history: &History, layout: Layout) -> i
         }
     }
     writeln!(out)?;
-    header::write_footer(out, &history.session)?;
+    header::write_footer(out, &history.session, history.deleted)?;
     header::write_left_out(out, history)
 }
 

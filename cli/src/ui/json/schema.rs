@@ -131,6 +131,7 @@ fn matches(pattern: &str, text: &str) -> bool {
 fn has_format(format: &str, text: &str) -> bool {
     match format {
         "date-time" => text.parse::<jiff::Timestamp>().is_ok() && text.ends_with('Z'),
+        "date" => text.parse::<jiff::civil::Date>().is_ok(),
         "uuid" => text.parse::<vctl_common::id::SessionId>().is_ok(),
         _ => false,
     }
