@@ -2,13 +2,146 @@
 -- a map of the kernel was full, or the disk was slow), and the login went on without its stamp. Then the agent opened the
 -- session again. The central store kept the first end for ever: such a session was in no list of live sessions, no request
 -- could end it, and its own end was left out.
+--
+-- And three limits on what a host can do with its own records:
+-- * An entry with a NUL or half a surrogate pair anywhere stopped every query that looked into it.
+-- * Events were deleted by the day that the host stated, not by that of their arrival.
+-- * A host could hold the lock under which partitions are made, by the name of a day that has none.
+
+-- Returns the entry with its Unicode escapes as plain text, for queries of numbers and plain words in it.
+-- `->` and `->>` decode the whole entry, and fail on `\u0000` or a lone surrogate anywhere in it. `\/` is JSON for `/`,
+-- so the result is JSON also where a backslash is before the escape.
+create function vctl.without_escapes(entry json) returns json
+    language sql immutable parallel safe
+as $$
+    select replace(entry::text, E'\\u', E'\\/u')::json
+$$;
+revoke all on function vctl.without_escapes(json) from public;
+grant execute on function vctl.without_escapes(json) to vctl_audit_ro;
+
+-- As in 0024_host_rename, for each entry.
+create or replace function vctl.login_contradictions(p_session uuid) returns table (words text[])
+    language sql stable rows 1
+as $$
+    select case
+        when s.vault_user is not null then array_remove(array[
+            case when own.count > 0 and not own.host then 'host' end,
+            case when not own.account then 'account' end,
+            case when not own.in_time then 'access_time' end,
+            case when not own.port then 'source_port' end,
+            case when not own.address then 'source_address' end,
+            case when not valid.now then 'validity' end,
+            case when twins.other_host then 'two_hosts' end,
+            case when twins.same_host and own.count > 0 then 'second_session' end,
+            case when twins.other_name then 'serial_reused' end
+        ], null)
+        when s.key_id is not null and (
+            exists (select from vctl.audit_session p where p.vault_user = s.key_id)
+            or exists (select from vctl.audit_session p where vctl.person(p.vault_user) = s.key_id)
+        ) then array['unknown_ca']
+        else '{}'::text[]
+    end
+    from vctl.audit_session s
+    join vctl.audit_host h on h.id = s.host_id
+    cross join lateral (
+        select (vctl.without_escapes(s.opened) -> 'source_port')::text as port,
+            (vctl.without_escapes(s.opened) -> 'auth' -> 'certificate' -> 'valid_after')::text as valid_after,
+            (vctl.without_escapes(s.opened) -> 'auth' -> 'certificate' -> 'valid_before')::text as valid_before
+    ) entry
+    cross join lateral (select case when entry.port ~ '^[0-9]{1,5}$' then entry.port end as port) seen
+    -- Rows of the person alone: any person may name any serial in a row.
+    cross join lateral (
+        select count(*) as count, bool_or(r.host) as host, bool_or(r.account) as account,
+            bool_or(r.in_time) as in_time, bool_or(r.port) as port, bool_or(r.address) as address
+        from (
+            select
+                case when a.hostname = host(a.target_addr) or a.hostname like '[%' then exists (
+                    -- Connected to by address, past the inventory.
+                    select from vctl.servers v
+                    where v.hostname::text = h.hostname
+                      and (v.ip = a.target_addr or a.target_addr = any (v.extra_ips)))
+                else lower(a.hostname) = lower(h.hostname) or exists (
+                    select from vctl.host_former_name f
+                    where f.host_id = h.id and f.hostname = lower(a.hostname)
+                      and (a.replayed or a.opened_at < f.until + interval '5 minutes')) end as host,
+                a.login_user = s.login_user as account,
+                a.replayed or (s.opened_at >= greatest(a.opened_at, '2000-01-01') - interval '5 minutes'
+                    and s.opened_at <= coalesce(a.closed_at, 'infinity') + interval '5 minutes') as in_time,
+                cardinality(a.jump_via) > 0 or seen.port = a.source_port::text or s.source_ip <> a.source_ip as port,
+                cardinality(a.jump_via) > 0 or s.source_ip = a.source_ip as address
+            from vctl.access_log a
+            where a.cert_serial = s.cert_serial and a.ca_fingerprint = s.ca_fingerprint
+              and a.vault_user = s.vault_user
+            union all
+            select lower(hop.hostname) = lower(h.hostname) or exists (
+                    select from vctl.host_former_name f
+                    where f.host_id = h.id and f.hostname = lower(hop.hostname)
+                      and (a.replayed or a.opened_at < f.until + interval '5 minutes')), null,
+                a.replayed or (s.opened_at >= greatest(a.opened_at, '2000-01-01') - interval '5 minutes'
+                    and s.opened_at <= coalesce(a.closed_at, 'infinity') + interval '5 minutes'),
+                hop.hop > 1 or seen.port = a.source_port::text or s.source_ip <> a.source_ip,
+                hop.hop > 1 or s.source_ip = a.source_ip
+            from vctl.access_hop hop join vctl.access_log a on a.id = hop.access_id
+            where hop.cert_serial = s.cert_serial and hop.ca_fingerprint = s.ca_fingerprint
+              and a.vault_user = s.vault_user
+        ) r
+    ) own
+    cross join lateral (
+        select bool_or(t.host_id <> s.host_id) as other_host, bool_or(t.host_id = s.host_id) as same_host,
+            bool_or(t.key_id is distinct from s.key_id) as other_name
+        from vctl.audit_session t
+        where t.cert_serial = s.cert_serial and t.ca_fingerprint = s.ca_fingerprint
+          and t.id <> s.id and t.opened is not null
+    ) twins
+    cross join lateral (
+        select coalesce(s.opened_at >= to_timestamp(
+                case when entry.valid_after ~ '^[0-9]{1,10}$' then entry.valid_after::float8 end) - interval '5 minutes', true)
+           and coalesce(s.opened_at <= to_timestamp(
+                case when entry.valid_before ~ '^[0-9]{1,10}$' then entry.valid_before::float8 end) + interval '5 minutes', true) as now
+    ) valid
+    where s.id = p_session
+$$;
+
+-- As in 0018_unreadable_certificates, for each entry.
+create or replace function vctl.doubtful_logins_v1()
+    returns table (hostname text, contradicted bigint, unknown_ca bigint)
+    language sql stable security definer
+    set search_path = vctl, pg_temp
+as $$
+    select h.hostname,
+        count(*) filter (where s.unreadable or array_remove(doubt.words, 'source_address') <> '{}'),
+        count(*) filter (where s.key_id is not null and s.vault_user is null)
+    from (
+        select id, host_id, vault_user, key_id,
+            coalesce((vctl.without_escapes(opened) -> 'auth' -> 'unreadable_certificate')::text = 'true', false) as unreadable
+        from vctl.audit_session
+        where opened_at > now() - interval '7 days' and opened_at < now() + interval '1 day'
+          and (key_id is not null or (vctl.without_escapes(opened) -> 'auth' -> 'unreadable_certificate')::text = 'true')
+          and opened is not null
+        order by opened_at desc
+        limit 2000
+    ) s
+    join vctl.audit_host h on h.id = s.host_id
+    cross join lateral vctl.login_contradictions(s.id) doubt
+    group by h.hostname
+$$;
+
+-- Returns the number in a field of an entry of a host; null if it is none.
+create function vctl.number_in(entry json, field text) returns numeric
+    language sql immutable parallel safe
+    set search_path = vctl, pg_temp
+as $$
+    select case when number ~ '^[0-9]{1,20}$' then number::numeric end
+    from (select vctl.without_escapes(entry) ->> field) as field (number)
+$$;
+revoke all on function vctl.number_in(json, text) from public;
 
 -- Returns the host's clock until which nothing of a session was recorded, by the entry of its end. Null for another end.
 create function vctl.never_recorded_until(closed json) returns numeric
     language sql immutable parallel safe
     set search_path = vctl, pg_temp
 as $$
-    select case when closed ->> 'reason' = 'never_recorded' then (closed ->> 'at')::numeric end
+    select case when vctl.without_escapes(closed) ->> 'reason' = 'never_recorded' then vctl.number_in(closed, 'at') end
 $$;
 revoke all on function vctl.never_recorded_until(json) from public;
 
@@ -17,12 +150,38 @@ create function vctl.began_after(opened json, closed json) returns boolean
     language sql immutable parallel safe
     set search_path = vctl, pg_temp
 as $$
-    select coalesce((opened ->> 'marked_at')::numeric > vctl.never_recorded_until(closed), false)
+    select coalesce(vctl.number_in(opened, 'marked_at') > vctl.never_recorded_until(closed), false)
 $$;
 revoke all on function vctl.began_after(json, json) from public;
 
+-- Followers and exports take what arrived since their last look (0019_arrivals). A session that is open again arrives
+-- again, and so does one that gets events or its own end after an end.
+drop trigger note_opening on vctl.audit_session;
+create trigger note_opening before update of opened on vctl.audit_session
+    for each row when (new.opened is not null and (old.opened is null or old.closed is not null and new.closed is null))
+    execute function vctl.note_arrival();
+create trigger note_late_event before update of stored on vctl.audit_session
+    for each row when (old.closed is not null and new.stored > old.stored)
+    execute function vctl.note_arrival();
+create trigger note_other_end before update of closed on vctl.audit_session
+    for each row when (old.closed is not null and new.closed is not null and vctl.never_recorded_until(new.closed) is null)
+    execute function vctl.note_arrival();
+
+-- As in 0006_retention, but it gives up when another transaction holds the lock, as prune_v1 does.
+create or replace function vctl.prepare_days_v1(p_days integer) returns void
+    language sql security definer
+    set lock_timeout = '5s'
+    set search_path = vctl, pg_temp
+as $$
+    select vctl.ensure_event_day((now() at time zone 'UTC')::date + d) from generate_series(0, least(p_days, 60)) d
+$$;
+
 -- As in 0030_stream_names, but for such sessions. A batch has several entries of one session in no order: the clock of the
 -- host orders them, and a batch that is sent again changes nothing.
+--
+-- An event that is older than yesterday gets the day of its arrival: prune_v1 deletes whole days, and the time that a host
+-- states must not shorten the life of its record. A day other than today is used only if its partition exists, because the
+-- transaction that makes one holds a lock until its end, and the host decides when that is.
 --
 -- p_address is the address of the host, null if a consumer stores the batch.
 create or replace function vctl.store_batch(
@@ -38,10 +197,13 @@ create or replace function vctl.store_batch(
 as $$
 declare
     host_no integer;
-    today   date := (now() at time zone 'UTC')::date;
+    -- Not now(): a host may have begun the transaction days ago.
+    today   date := (clock_timestamp() at time zone 'UTC')::date;
+    has_yesterday boolean := to_regclass('vctl.kernel_event_' || to_char(today - 1, 'YYYYMMDD')) is not null;
+    has_tomorrow  boolean := to_regclass('vctl.kernel_event_' || to_char(today + 1, 'YYYYMMDD')) is not null;
     -- What is outside of these is stored under the day of its arrival.
-    oldest  timestamptz := (today - 30)::timestamp at time zone 'UTC';
-    newest  timestamptz := (today + 2)::timestamp at time zone 'UTC';
+    oldest  timestamptz := (today - has_yesterday::integer)::timestamp at time zone 'UTC';
+    newest  timestamptz := (today + 1 + has_tomorrow::integer)::timestamp at time zone 'UTC';
     -- Per session of the batch; null is the session of events that have none.
     b_session  uuid[];
     b_events   bigint[];
@@ -53,7 +215,6 @@ declare
     b_last_day  date[];
     mentioned  uuid[];
     foreign_session uuid;
-    missing_day date;
     epoch   constant timestamptz := '1970-01-01 00:00:00+00';
     beyond  constant timestamptz := '2263-01-01 00:00:00+00';
     refused text;
@@ -197,13 +358,7 @@ begin
             using errcode = 'insufficient_privilege';
     end if;
 
-    for missing_day in
-        select generate_series(first_day, last_day, interval '1 day')::date
-        from unnest(b_first_day, b_last_day) as d (first_day, last_day)
-        union select today
-    loop
-        perform vctl.ensure_event_day(missing_day);
-    end loop;
+    perform vctl.ensure_event_day(today);
 
     -- Numbers that the session has had: its rows may have another day, because the day of a time that is far out is the
     -- day of its arrival.

@@ -12,11 +12,18 @@ shift
 # A second run would add lines to a file that this one removes.
 exec 9> archive.lock
 flock --nonblock 9 || { echo "archive.sh: another run uses $PWD" >&2; exit 1; }
+# Half a line of an export that was killed. The export sends its event again.
+if [ -s new.jsonl ] && [ "$(tail -c 1 new.jsonl | wc -l)" -eq 0 ]; then
+    sed -i '$ d' new.jsonl
+fi
 vctl session export --checkpoint session.pos "$@" >> new.jsonl
 [ -s new.jsonl ] || exit 0
 # Left by a run that was killed.
 rm -rf packing
-duckdb -bail -f "$here/pack.sql"
+duckdb -bail -f "$here/pack.sql" || {
+    echo "archive.sh: the lines stay in $PWD/new.jsonl; if one is not JSON, move that line to another file" >&2
+    exit 1
+}
 for directory in packing/*; do
     day=parquet/${directory##*/}
     mkdir -p "$day"

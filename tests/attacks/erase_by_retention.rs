@@ -62,6 +62,33 @@ fn a_stated_time_does_not_shorten_a_life() {
     };
     sql("select count(*) from vctl.prune_v1(14, 365, 1095)");
     assert_eq!(left(), "1|1|1");
+    // So does an event, which a partition holds. A host that was offline for 20 days has nothing else to state.
+    let event = |of_day: &str| {
+        let id = uuid::Uuid::now_v7();
+        sql(&format!(
+            "select from vctl.store_batch('liar', null, '{id}', '{id}', '1', '{id}', '{{1,0,0}}', '{{2,0,0}}', '{{}}', \
+             '{{}}', '{{}}', array['{id}'::uuid], array[1::bigint], array[{of_day}], array[0::bigint], \
+             array[1::smallint], array[1], array[1], array[1::bigint], array[0], array['a'::bytea], array['a'::bytea], \
+             array['a'::bytea], array['a'::bytea], array['a'::bytea])"
+        ));
+        id
+    };
+    let shipped = [
+        "now() - interval '20 days'",
+        "now() - interval '1 day'",
+        "now()",
+    ]
+    .map(event);
+    sql("select count(*) from vctl.prune_v1(14, 365, 1095)");
+    let events = "select count(*) from vctl.kernel_event e join vctl.audit_session s on s.id = e.session_id \
+                  and e.day between s.first_day and s.last_day";
+    assert_eq!(sql(events), "3");
+    let late = format!("session_id = '{}'", shipped[0]);
+    let day = format!(
+        "select day = (now() at time zone 'UTC')::date from vctl.kernel_event where {late}"
+    );
+    assert_eq!(sql(&day), "t");
+    sql("delete from vctl.audit_session where opened_at > 'epoch'");
     // The time of arrival decides when the pruner deletes them.
     sql(
         "update vctl.audit_session set updated_at = now() - interval '366 days';

@@ -283,3 +283,46 @@ fn an_idle_reader_stops_no_day_and_no_batch() {
     centre.postgres.psql_as(pruner.login(), days).unwrap();
     drop(held);
 }
+
+/// A transaction that makes a partition locks out all others that need one, until its end.
+#[test]
+fn a_host_that_holds_a_batch_open_stops_no_new_day() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let [holds, ingests] = ["holds-a-day", "ingests-on-2"].map(|name| {
+        let host = centre.enroll(name).unwrap();
+        let client = centre.as_host(&host).unwrap();
+        client.credential(&host.role("audit-ingest")).unwrap()
+    });
+    let batch = |at: &str| {
+        format!(
+            "select cursor_segment from vctl.ingest_v1(gen_random_uuid(), gen_random_uuid(), '1', gen_random_uuid(), \
+             '{{1,0,0}}', '{{2,0,0}}', '{{}}', '{{}}', '{{}}', array[gen_random_uuid()], array[1::bigint], array[{at}], \
+             array[0::bigint], array[1::smallint], array[1], array[1], array[1::bigint], array[0], array['a'::bytea], \
+             array['a'::bytea], array['a'::bytea], array['a'::bytea], array['a'::bytea])"
+        )
+    };
+    let days = [
+        "now() - interval '25 days'",
+        "now() - interval '1 day'",
+        "now() + interval '1 day'",
+    ];
+    let days = days.map(batch).join("; ");
+    let held = Held::new(
+        centre,
+        &holds,
+        &format!("set idle_in_transaction_session_timeout = 0; begin; {days}"),
+    );
+    let sql = format!(
+        "set statement_timeout = '8s'; {}",
+        batch("now() - interval '24 days'")
+    );
+    let stored = centre.postgres.psql_as(ingests.login(), &sql).unwrap();
+    assert_eq!(stored, "2");
+    let pruner = centre.bao.admin().unwrap().credential("vctl-pruner");
+    let days = "set statement_timeout = '8s'; select vctl.prepare_days_v1(14)";
+    let pruner = pruner.unwrap();
+    centre.postgres.psql_as(pruner.login(), days).unwrap();
+    drop(held);
+}

@@ -31,8 +31,12 @@ left join lateral (
         case when count(*) = 1 then min(own.status) end as status
     from (
         select id, closed_at, first_day, last_day, stored,
-            case when opened ->> 'login_uid' ~ '^[0-9]{1,10}$' then (opened ->> 'login_uid')::bigint end as login_uid
+            case when entry.login_uid ~ '^[0-9]{1,10}$' then entry.login_uid::bigint end as login_uid
         from vctl.audit_session
+        -- As vctl.without_escapes, which an older schema does not have: `->>` fails on a NUL anywhere in the entry.
+        cross join lateral (
+            select replace(opened::text, E'\\u', E'\\/u')::json ->> 'login_uid' as login_uid
+        ) entry
         where cert_serial = a.cert_serial and ca_fingerprint = a.ca_fingerprint and vault_user = a.vault_user
           and opened is not null
         limit 100

@@ -9,7 +9,9 @@ from candidates s
 cross join lateral vctl.login_contradictions(s.id) doubt
 -- A certificate that the agent could not read has no name, so it explains nothing.
 cross join lateral (
-    select coalesce((s.opened -> 'auth' -> 'unreadable_certificate')::text = 'true', false) as certificate
+    -- As vctl.without_escapes, which an older schema does not have: `->` fails on a NUL anywhere in the entry.
+    select coalesce((replace(s.opened::text, E'\\u', E'\\/u')::json
+        -> 'auth' -> 'unreadable_certificate')::text = 'true', false) as certificate
 ) unreadable
 where (s.key_id is not null or unreadable.certificate) and s.opened is not null
   and ($1::text is null or s.host_id in

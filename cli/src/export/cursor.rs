@@ -4,7 +4,7 @@
 //! next poll reads the rows of this transaction and of all later ones, so a batch that commits late is not skipped.
 //! `finished` lists the rows of these that are already exported.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vctl_common::pg::tokio_postgres::Transaction;
 
-use super::numbers::NumberSet;
+use super::exported::{EndedSessions, ExportedParts};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::session::centre::{Store, failed, snapshot};
@@ -55,6 +55,9 @@ pub(crate) struct SessionCursor {
     pub(crate) backlog: Backlog,
     /// Sessions whose end is not exported.
     pub(crate) open: BTreeMap<Uuid, ExportedParts>,
+    /// Sessions whose end was exported lately, and which may get more.
+    #[serde(default, skip_serializing_if = "EndedSessions::is_empty")]
+    pub(crate) ended: EndedSessions,
     /// Sessions that could not be read, with their parts that were exported before. Each start tries them again: a
     /// later version of vctl may read them.
     pub(crate) unreadable: BTreeMap<Uuid, ExportedParts>,
@@ -75,22 +78,13 @@ pub(crate) struct AccessCursor {
     pub(crate) finished: BTreeMap<i64, u64>,
 }
 
-/// The parts of a session that were exported.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ExportedParts {
-    pub(crate) opening: bool,
-    pub(crate) events: NumberSet,
-    /// Words of the contradictions.
-    pub(crate) contradictions: BTreeSet<String>,
-}
-
 impl SessionCursor {
     pub(crate) fn starting_at(arrivals: Arrivals) -> Self {
         Self {
             arrivals,
             backlog: Backlog::After(None),
             open: BTreeMap::new(),
+            ended: EndedSessions::default(),
             unreadable: BTreeMap::new(),
             finished: BTreeMap::new(),
             finished_gaps: BTreeMap::new(),

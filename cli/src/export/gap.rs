@@ -6,7 +6,7 @@ use postgres_types::{ToSql, Type};
 use uuid::Uuid;
 use vctl_common::pg::tokio_postgres::{Row, Transaction};
 
-use super::cursor::{Arrivals, number};
+use super::cursor::{Arrivals, SessionCursor, number};
 use crate::centre::instant::Instant;
 use crate::error::Stop;
 use crate::session::centre::failed;
@@ -38,6 +38,8 @@ pub(crate) struct GapRow {
     pub(crate) sha256: String,
     /// The transaction with which it arrived.
     pub(crate) by: Option<u64>,
+    /// The transaction that stored it; `None` for rows older than the column.
+    pub(crate) stored_by: Option<u64>,
 }
 
 impl GapRow {
@@ -50,6 +52,16 @@ impl GapRow {
             && filter
                 .until
                 .is_none_or(|until| self.from.is_none_or(|from| from < until))
+    }
+
+    /// Returns whether it was exported when its session arrived first. It arrives again with its session.
+    pub(super) fn is_exported(&self, cursor: &SessionCursor) -> bool {
+        let Some(id) = self.session else {
+            return false;
+        };
+        let parts = cursor.open.get(&id).or_else(|| cursor.ended.get(id));
+        let opened_by = parts.and_then(|parts| parts.opened_by);
+        opened_by.is_some_and(|by| by.max(self.stored_by.unwrap_or(0)) < cursor.arrivals.oldest)
     }
 
     fn of(row: &Row) -> Self {
@@ -66,6 +78,7 @@ impl GapRow {
             by: number(row.get(9)),
             host_id: row.get(10),
             is_of_host: row.get(11),
+            stored_by: number(row.get(12)),
         }
     }
 }

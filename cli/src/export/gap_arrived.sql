@@ -1,5 +1,5 @@
 -- Runs as vctl-audit-ro, every second. Gaps that arrived. If a session is stored after its gap, the gap arrives with
--- the session.
+-- the session, and again with a session that arrives again.
 -- $1 a transaction: gaps stored by it or by a later one have arrived; $2 time when the export began; $3 exported gaps;
 -- $4 part of a present or former name of a host, null for any.
 with wanted as (
@@ -16,7 +16,8 @@ select g.id, h.hostname, g.boot_id, g.session_id, left(g.cause, 64), g.events, g
     greatest(g.arrived, s.arrived)::text, g.host_id,
     $4::text is null or g.host_id in
         (select id from vctl.audit_host where position(lower($4) in lower(hostname)) > 0
-         union select host_id from vctl.host_former_name where position(lower($4) in lower(hostname)) > 0)
+         union select host_id from vctl.host_former_name where position(lower($4) in lower(hostname)) > 0),
+    g.arrived::text
 from wanted
 join vctl.audit_gap g using (id)
 join vctl.audit_host h on h.id = g.host_id

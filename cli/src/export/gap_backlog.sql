@@ -5,7 +5,8 @@ select g.id, h.hostname, g.boot_id, g.session_id, left(g.cause, 64), g.events, g
     encode(g.sha256, 'hex'), null::text, g.host_id,
     $5::text is null or g.host_id in
         (select id from vctl.audit_host where position(lower($5) in lower(hostname)) > 0
-         union select host_id from vctl.host_former_name where position(lower($5) in lower(hostname)) > 0)
+         union select host_id from vctl.host_former_name where position(lower($5) in lower(hostname)) > 0),
+    g.arrived::text
 from vctl.audit_gap g
 join vctl.audit_host h on h.id = g.host_id
 left join vctl.audit_session s on s.id = g.session_id

@@ -7,6 +7,7 @@ pub(crate) mod access_feed;
 pub(crate) mod checkpoint;
 pub(crate) mod cursor;
 pub(crate) mod ecs;
+mod exported;
 pub(crate) mod feed;
 mod gap;
 mod numbers;

@@ -7,7 +7,7 @@ use postgres_types::{ToSql, Type};
 use uuid::Uuid;
 use vctl_common::pg::tokio_postgres::{Row, Transaction};
 
-use super::cursor::{Arrivals, Place};
+use super::cursor::{Arrivals, Place, number};
 use crate::error::Stop;
 use crate::session::centre::failed;
 use crate::session::model::Filter;
@@ -74,4 +74,26 @@ pub(super) async fn backlog(
         }),
     };
     Ok(rows.iter().map(pending).collect())
+}
+
+/// A session whose export is not finished or that arrived: its id, the number of its stored events, whether it has
+/// ended, and the transaction with which it arrived.
+pub(super) type ArrivedRow = (Uuid, i64, bool, Option<u64>);
+
+/// Reads the sessions in `open`, and those that arrived since `since`.
+pub(super) async fn arrived(
+    transaction: &Transaction<'_>,
+    open: &[Uuid],
+    since: Arrivals,
+) -> Result<Vec<ArrivedRow>, Stop> {
+    let (oldest, began) = (since.oldest.to_string(), SystemTime::from(since.began));
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+        (&open, Type::UUID_ARRAY),
+        (&oldest, Type::TEXT),
+        (&began, Type::TIMESTAMPTZ),
+    ];
+    let rows = transaction.query_typed(include_str!("arrived.sql"), &parameters);
+    let rows = rows.await.map_err(failed)?;
+    let arrived = |row: &Row| (row.get(0), row.get(1), row.get(2), number(row.get(3)));
+    Ok(rows.iter().map(arrived).collect())
 }

@@ -2,15 +2,16 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::time::SystemTime;
 
-use postgres_types::{ToSql, Type};
+use jiff::Timestamp;
 use uuid::Uuid;
 use vctl_common::pg::tokio_postgres::Transaction;
+use vctl_common::time::wall_now;
 
-use super::cursor::{Arrivals, Backlog, SessionCursor, arrivals, number, store_id};
+use super::cursor::{Arrivals, Backlog, SessionCursor, arrivals, store_id};
 use super::ecs::Record;
 use super::ecs::session::{SessionRecords, host_gap, unreadable_record};
+use super::exported::ExportedEnd;
 use super::feed::{Batch, Feed};
 use super::gap::{self, GapRow};
 use super::pending::{self, Pending, PendingSource, backlog};
@@ -178,6 +179,7 @@ impl Work<'_> {
                 Some(Err(unreadable)) => {
                     self.notes.push(format!("not exported: {unreadable}"));
                     let parts = self.cursor.open.remove(&pending.id);
+                    let parts = parts.or_else(|| self.cursor.ended.remove(pending.id));
                     self.finish(&pending);
                     // Its record is sent once.
                     if let Entry::Vacant(entry) = self.cursor.unreadable.entry(pending.id) {
@@ -208,11 +210,13 @@ impl Work<'_> {
         {
             let host = self.filter.host.as_ref();
             let finished: Vec<i64> = self.cursor.finished_gaps.keys().copied().collect();
-            let gaps = gap::arrived(transaction, self.cursor.arrivals, &finished, host).await?;
-            self.export_gaps(transaction, &gaps, &mut batch).await?;
+            let mut gaps = gap::arrived(transaction, self.cursor.arrivals, &finished, host).await?;
+            let is_last = gaps.is_empty();
             let arrived = gaps.iter().filter_map(|gap| Some((gap.id, gap.by?)));
             self.cursor.finished_gaps.extend(arrived);
-            if gaps.is_empty() {
+            gaps.retain(|gap| !gap.is_exported(&self.cursor));
+            self.export_gaps(transaction, &gaps, &mut batch).await?;
+            if is_last {
                 self.cursor.arrivals = polled;
                 self.cursor.finished.retain(|_, by| *by >= polled.oldest);
                 self.cursor
@@ -275,6 +279,7 @@ impl Work<'_> {
     ) -> Result<bool, Stop> {
         let parts = self.cursor.open.remove(&pending.id);
         let parts = parts.or_else(|| self.cursor.unreadable.remove(&pending.id));
+        let parts = parts.or_else(|| self.cursor.ended.remove(pending.id));
         let mut parts = parts.unwrap_or_default();
         // A session that became readable, and is still open, has more to export.
         self.cursor.finished.remove(&pending.id);
@@ -282,6 +287,10 @@ impl Work<'_> {
         let records = SessionRecords::new(&session);
         if !parts.opening {
             parts.opening = true;
+            parts.opened_by = Some(match pending.source {
+                PendingSource::Backlog(_) => 0,
+                PendingSource::Arrived { by, .. } => by.unwrap_or(0),
+            });
             batch.push(records.opened());
         }
         for contradiction in session.identity.contradicting() {
@@ -301,9 +310,14 @@ impl Work<'_> {
             }
         }
         let is_whole = reader.is_over();
-        if is_whole && session.closed.is_some() {
-            batch.push(records.closed());
+        if is_whole && let Some(closed) = &session.closed {
+            if let Some((end, name)) = ExportedEnd::new(closed.reason, session.stored, parts.end) {
+                parts.end = Some(end);
+                batch.push(records.closed(&name));
+            }
             self.finish(pending);
+            let now = Timestamp::try_from(wall_now()).unwrap_or_default();
+            self.cursor.ended.insert(pending.id, parts, now);
         } else {
             self.cursor.open.insert(pending.id, parts);
             if let PendingSource::Arrived { stored, .. } = pending.source {
@@ -313,7 +327,7 @@ impl Work<'_> {
         Ok(is_whole)
     }
 
-    /// Records that a session needs no export any more.
+    /// Records that a session needs no export until it arrives again.
     fn finish(&mut self, pending: &Pending) {
         self.cursor.open.remove(&pending.id);
         self.counters.remove(&pending.id);
@@ -355,28 +369,19 @@ impl Work<'_> {
         if retries {
             open.extend(self.cursor.unreadable.keys());
         }
-        let Arrivals { oldest, began } = self.cursor.arrivals;
-        let (oldest, began) = (oldest.to_string(), SystemTime::from(began));
-        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
-            (&open, Type::UUID_ARRAY),
-            (&oldest, Type::TEXT),
-            (&began, Type::TIMESTAMPTZ),
-        ];
-        let rows = transaction.query_typed(include_str!("arrived.sql"), &parameters);
-        let rows = rows.await.map_err(failed)?;
+        let now = Timestamp::try_from(wall_now()).unwrap_or_default();
+        self.cursor.ended.forget_old(now);
+        let rows = pending::arrived(transaction, &open, self.cursor.arrivals).await?;
         let mut pending = VecDeque::new();
         let mut left: HashSet<Uuid> = open.into_iter().collect();
-        for row in &rows {
-            let (id, closed): (Uuid, bool) = (row.get(0), row.get(2));
-            let stored: i64 = row.get(1);
+        for (id, stored, closed, by) in rows {
             left.remove(&id);
             let is_unchanged = !closed && self.counters.get(&id) == Some(&stored);
             let is_retried = retries && self.cursor.unreadable.contains_key(&id);
-            let is_finished = self.cursor.finished.contains_key(&id) && !is_retried;
-            if is_unchanged || is_finished {
+            let is_finished = by.is_some() && self.cursor.finished.get(&id).copied() == by;
+            if is_unchanged || is_finished && !is_retried {
                 continue;
             }
-            let by = number(row.get(3));
             let source = PendingSource::Arrived { by, stored };
             pending.push_back(Pending { id, source });
         }

@@ -6,8 +6,10 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use vctl_common::session::{Gap, GapCause, JournalEntry};
+use vctl_common::time::BootNs;
 use vctl_tests::centre::duckdb;
-use vctl_tests::lab::Programs;
+use vctl_tests::lab::{PATIENCE, Programs, eventually};
 
 use super::{Exporting, HOST, all_ids, ids_of, lines_of, vctl};
 
@@ -171,6 +173,55 @@ fn a_killed_archive_run_loses_and_doubles_nothing() {
         stored.trim().parse::<usize>().unwrap() > truth.len(),
         "{stored}"
     );
+}
+
+#[test]
+fn an_archive_drops_no_line_and_no_wrong_time() {
+    let Some(mut archiving) = Archiving::new() else {
+        return;
+    };
+    let id = archiving.exporting.session(1, true);
+    let at = BootNs(archiving.exporting.source.tick());
+    let gap = Gap::new(GapCause::RingFull, Some(id), at, at);
+    let source = &mut archiving.exporting.source;
+    source.note(&JournalEntry::Gap(gap)).unwrap();
+    let centre = archiving.exporting.centre;
+    // The latest time that the store accepts, which is later than a number of nanoseconds can state.
+    let late = format!(
+        "with late as (update vctl.audit_gap set from_at = '2262-12-31', to_at = '2262-12-31' \
+         where session_id = '{id}' returning id) select count(*) from late"
+    );
+    let stored = eventually(PATIENCE, || Ok(centre.ask(&late)? == "1"));
+    assert!(stored.unwrap());
+    let lines = archiving.archive.join("new.jsonl");
+    // A line that is not JSON, as a damaged disk leaves it, and half a line, as a killed export does.
+    fs::write(&lines, "{\"event\": \n{\"event\": {\"id\"").unwrap();
+    let output = archiving.run();
+    assert!(!output.status.success(), "{output:?}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("new.jsonl"), "{error}");
+    assert!(!archiving.archive.join("parquet").exists());
+    let good = fs::read_to_string(&lines).unwrap();
+    assert!(
+        good.lines().skip(1).all(|line| line.ends_with('}')),
+        "{good}"
+    );
+    let (_, good) = good.split_once('\n').unwrap();
+    fs::write(&lines, format!("{good}{{\"event\": {{\"id\"")).unwrap();
+    let output = archiving.run();
+    assert!(output.status.success(), "{output:?}");
+    let query = format!(
+        "select day, time is null, count(*) from events where session = '{id}' group by all order by 1, 2"
+    );
+    let days = String::from_utf8(archiving.ask(&query).stdout).unwrap();
+    let days: Vec<_> = days
+        .lines()
+        .map(|line| line.split_once('|').unwrap().1)
+        .collect();
+    assert_eq!(days, ["false|3", "true|1"]);
+    let query = format!("select event from events where session = '{id}' and day = '2262-12-31'");
+    let gap = lines_of(&archiving.ask(&query));
+    assert_eq!(gap[0]["event"]["action"], "events-missing", "{gap:?}");
 }
 
 #[test]

@@ -4,9 +4,13 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Stdio};
 use std::time::Instant;
 
-use vctl_common::session::{Gap, GapCause, JournalEntry};
+use vctl_common::id::SessionId;
+use vctl_common::session::{
+    CloseReason, Gap, GapCause, JournalEntry, SessionClosed, SessionOpened, Stamp,
+};
 use vctl_common::time::BootNs;
 use vctl_tests::centre::{Centre, DATABASE};
+use vctl_tests::lab::{PATIENCE, eventually};
 
 use super::{Exporter, Exporting, events_of, id_of, ids_of};
 
@@ -135,4 +139,80 @@ fn a_host_that_ships_hours_later_is_exported() {
         .collect();
     ids.sort();
     assert_eq!(ids, super::all_ids(&truth));
+}
+
+/// A map of the kernel was full when the login asked for its stamp. Later it was recorded, and then it got late events.
+#[test]
+fn what_a_host_records_after_an_end_is_exported_once() {
+    let Some(mut exporting) = Exporting::new() else {
+        return;
+    };
+    exporting.ship();
+    let id = SessionId::generate();
+    let began = exporting.source.tick();
+    let opened = |stamp, marked_at| {
+        JournalEntry::Opened(Box::new(SessionOpened {
+            stamp,
+            marked_at: Some(BootNs(marked_at)),
+            ..SessionOpened::unknown(id, BootNs(began))
+        }))
+    };
+    let source = &mut exporting.source;
+    source.sessions.insert(id, 0);
+    source.note(&opened(Stamp::InTime, began)).unwrap();
+    let at = BootNs(source.tick());
+    let gap = Gap::new(GapCause::RingFull, Some(id), at, at);
+    source.note(&JournalEntry::Gap(gap)).unwrap();
+    let never = SessionClosed {
+        id,
+        at: BootNs(source.tick()),
+        reason: CloseReason::NeverRecorded,
+        produced: None,
+        stored: 0,
+        leader_ended_at: None,
+        requested: None,
+    };
+    source.note(&JournalEntry::Closed(never)).unwrap();
+    let checkpoint = exporting.file("position");
+    let mut follower = None;
+    let mut all = Vec::new();
+    // Waits until the store has this, exports what is new, and compares.
+    let mut expect = |exporting: &Exporting, stored: &str, names: &[&str]| {
+        let sql =
+            format!("select closed is null, stored from vctl.audit_session where id = '{id}'");
+        let came = eventually(PATIENCE, || Ok(exporting.centre.ask(&sql)? == stored));
+        assert!(came.unwrap(), "{}", exporting.centre.ask(&sql).unwrap());
+        let new = events_of(exporting.export(&checkpoint, &[]));
+        let mut new = ids_of(&new, &exporting.source.sessions);
+        new.sort();
+        let is_gap = |new: &String| new.starts_with("gap-");
+        let mut expected: Vec<_> = names.iter().map(|name| format!("{id}-{name}")).collect();
+        expected.extend(new.iter().filter(|new| is_gap(new)).cloned());
+        expected.sort();
+        assert_eq!(new, expected);
+        all.extend(new);
+        let file = exporting.file("followed");
+        let exporter =
+            follower.get_or_insert_with(|| Exporter::begin(exporting.export(&file, &["--follow"])));
+        let sessions = &exporting.source.sessions;
+        exporter.until("the follower has the same", |e| {
+            ids_of(&e.lines(), sessions).len() >= all.len()
+        });
+        let mut followed = ids_of(&exporter.lines(), sessions);
+        (followed.sort(), all.sort());
+        assert_eq!(followed, all);
+        all.iter().filter(|id| is_gap(id)).count()
+    };
+    assert_eq!(expect(&exporting, "f|0", &["opened", "never-recorded"]), 1);
+    let marked_at = exporting.source.tick();
+    exporting
+        .source
+        .note(&opened(Stamp::Late, marked_at))
+        .unwrap();
+    exporting.source.work(id, 3).unwrap();
+    expect(&exporting, "t|3", &["1", "2", "3"]);
+    exporting.source.log_out(id).unwrap();
+    expect(&exporting, "f|3", &["closed"]);
+    exporting.source.work(id, 2).unwrap();
+    assert_eq!(expect(&exporting, "f|5", &["4", "5", "closed-5"]), 1);
 }

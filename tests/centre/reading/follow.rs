@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 use vctl_common::id::SessionId;
-use vctl_common::session::{CloseReason, JournalEntry, SessionClosed, SessionOpened};
+use vctl_common::session::{CloseReason, JournalEntry, SessionClosed, SessionOpened, Stamp};
 use vctl_common::time::{BootNs, wall_now};
 use vctl_tests::centre::{Centre, Options, Secret};
 use vctl_tests::lab::{PATIENCE, Programs, eventually};
@@ -188,6 +188,61 @@ fn every_short_session_is_followed_once() {
     let opened = opened.unwrap();
     let late: u64 = opened["late_by_ns"].as_str().unwrap().parse().unwrap();
     assert!(late > 60_000_000_000, "{late}");
+}
+
+/// A map of the kernel was full when the login asked for its stamp. Later it was recorded, and then it got a late event.
+#[test]
+fn what_a_host_records_after_an_end_is_followed() {
+    let Some(mut reading) = Reading::new() else {
+        return;
+    };
+    reading.ship();
+    let follower = Follower::begin(reading.command(&FOLLOW));
+    follower.until("the first look is over", |f| {
+        let said = f.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.iter().any(|line| line.contains("waiting for")) || !f.lines().is_empty()
+    });
+    let mut opened = reading.log_in(None);
+    let id = opened.id;
+    follower.until("the session is shown", |f| f.told(id) == ["opened"]);
+    let name = id.to_string();
+    let of_centre = Follower::begin(reading.command(&[&FOLLOW[..], &[&name]].concat()));
+    let spool = reading.source.dir.to_str().unwrap();
+    let local = [&FOLLOW[..], &["--local", "--spool", spool, &name]].concat();
+    let of_spool = Follower::begin(reading.command(&local));
+    for follower in [&of_centre, &of_spool] {
+        follower.until("the session is shown", |f| f.told(id) == ["opened"]);
+    }
+    let never = SessionClosed {
+        id,
+        at: BootNs(reading.source.tick()),
+        reason: CloseReason::NeverRecorded,
+        produced: None,
+        stored: 0,
+        leader_ended_at: None,
+        requested: None,
+    };
+    reading.record(&JournalEntry::Closed(never));
+    for follower in [&follower, &of_centre, &of_spool] {
+        follower.until("it is shown as not recorded", |f| {
+            f.told(id) == ["opened", "closed"]
+        });
+    }
+    opened.stamp = Stamp::Late;
+    opened.marked_at = Some(BootNs(reading.source.tick()));
+    reading.record(&JournalEntry::Opened(Box::new(opened)));
+    reading.exec(id, &[b"recorded"]);
+    reading.log_out(id, 1);
+    let whole = ["opened", "closed", "opened", "event", "closed"];
+    for follower in [&follower, &of_centre, &of_spool] {
+        follower.until("it is shown again", |f| f.told(id) == whole);
+    }
+    for mut follower in [of_centre, of_spool] {
+        assert!(follower.child.wait().unwrap().success());
+    }
+    reading.exec(id, &[b"late"]);
+    let late = [&whole[..], &["event", "closed"]].concat();
+    follower.until("a late event is shown", |f| f.told(id) == late);
 }
 
 #[test]

@@ -108,6 +108,8 @@ const FUNCTIONS: &str = "
 | `stream_stored_at_v1` |     |     |          |          |              |              |        |        | x        |             |        | x             |
 | `never_recorded_until` |     |     |          |          |              |              |        |        | x        |             |        |               |
 | `began_after` |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `number_in` |     |     |          |          |              |              |        |        | x        |             |        |               |
+| `without_escapes` |     |     |          | x        |              |              |        |        | x        |             |        |               |
 ";
 
 #[test]

@@ -70,6 +70,7 @@ fn gap() -> GapRow {
         to: Some(UNIX_EPOCH),
         sha256: "00".to_owned(),
         by: None,
+        stored_by: None,
     }
 }
 
@@ -99,7 +100,7 @@ fn records() -> Vec<Record> {
         of.opened(),
         of.contradicted(Contradiction::Validity),
         of.gap(&gap),
-        of.closed(),
+        of.closed("closed"),
         host_gap(&gap),
         unreadable_record(id.as_uuid(), &unreadable),
     ];

@@ -89,7 +89,8 @@ impl<'a> SessionRecords<'a> {
         self.record(gap_kind(gap), time, gap_fields(gap))
     }
 
-    pub(crate) fn closed(&self) -> Record {
+    /// Returns the record of the end; `name` keeps it apart from another end of the session.
+    pub(crate) fn closed(&self, name: &str) -> Record {
         let session = self.session;
         let missing = session.missing();
         let nanos = session.duration().unwrap_or_default().as_nanos();
@@ -103,7 +104,7 @@ impl<'a> SessionRecords<'a> {
                 "events_missing_uncounted": missing.is_some_and(|missing| missing.uncounted),
             } },
         });
-        let kind = self.kind("closed", "session-closed", "session", "end");
+        let kind = self.kind(name, "session-closed", "session", "end");
         let closed_at = session.closed_at().unwrap_or_else(|| session.opened_at());
         self.record(kind, closed_at, fields)
     }

@@ -2,7 +2,8 @@
 //!
 //! The cursor is the oldest transaction that was still running at the last poll. Each poll reads again everything
 //! that this or a later transaction stored, so a batch that commits late is not skipped. `settled` holds the sessions
-//! among these that were already shown.
+//! among these that were already shown. A session arrives again, with a later transaction, if its host records more of
+//! it after its end: `ended` knows what was shown of it.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -12,7 +13,7 @@ use postgres_types::{ToSql, Type};
 use uuid::Uuid;
 use vctl_common::pg::tokio_postgres::{Row, Transaction};
 
-use super::reported::{FollowedSession, reported_before};
+use super::reported::{EndedSessions, FollowedSession, reported_before};
 use super::row::{StoredSession, Unreadable};
 use super::sessions::{SessionQuery, look_up};
 use super::{Store, events, failed, snapshot};
@@ -38,6 +39,8 @@ pub(crate) struct Follow {
     known: HashMap<Uuid, FollowedSession>,
     /// Sessions at or after the cursor that are finished or do not match, with their transactions.
     settled: HashMap<Uuid, u64>,
+    /// Sessions whose end was shown lately.
+    ended: EndedSessions,
     /// Updates not yet returned.
     updates: Vec<Update>,
     outage: Outage,
@@ -81,6 +84,7 @@ impl Store {
             cursor: None,
             known: HashMap::new(),
             settled: HashMap::new(),
+            ended: EndedSessions::default(),
             updates: Vec::new(),
             outage: Outage::default(),
         }
@@ -112,6 +116,7 @@ impl source::Follow for Follow {
         self.selector.is_some()
             && self.cursor.is_some()
             && self.known.is_empty()
+            && self.ended.awaited().next().is_none()
             && self.updates.is_empty()
     }
 }
@@ -160,6 +165,7 @@ impl Follow {
             .iter()
             .chain(self.known.keys())
             .copied()
+            .chain(self.ended.awaited())
             .collect();
         let Cursor { oldest, began } = self.cursor.unwrap_or(now);
         // After a restore from a dump, transaction ids start anew.
@@ -200,7 +206,15 @@ impl Follow {
             if is_past && let Some(arrived) = state.arrived {
                 self.settled.insert(state.id, arrived);
             }
-            !is_past && !self.settled.contains_key(&state.id)
+            let settled = self.settled.get(&state.id).copied();
+            let is_settled = settled.is_some() && settled == state.arrived;
+            if is_past || is_settled || self.ended.has(state.id, state.arrived) {
+                return false;
+            }
+            if let Some(ended) = self.ended.remove(state.id) {
+                self.known.insert(state.id, ended);
+            }
+            true
         });
         states
     }
@@ -226,8 +240,10 @@ impl Follow {
             let past = (history.events, history.session.missing_ranges.clone());
             known.report(past, &mut self.updates);
             if state.closed {
+                known.end(&history.session, state.arrived, false);
                 self.updates.push(Update::Closed(Rc::new(history.session)));
                 self.settle(state);
+                self.ended.insert(state.id, known);
                 return Ok(());
             }
         }
@@ -252,14 +268,22 @@ impl Follow {
         let Some(known) = self.known.get_mut(&state.id) else {
             return Ok(());
         };
+        if known.is_recorded_again() {
+            let session = Rc::new(found.session().beginning());
+            self.updates.push(Update::Opened(session.clone(), None));
+            known.begin_again(session);
+        }
         let new = events::after(transaction, found, known.reported.up_to).await?;
         let ranges = known.new_missing_ranges(found);
         let new = new.events.into_iter().map(Event::from).collect();
         known.report((new, ranges), &mut self.updates);
         (known.stored, known.gaps) = (state.stored, state.gaps);
         if let Some(history) = history {
+            if let Some(mut known) = self.known.remove(&state.id) {
+                known.end(&history.session, state.arrived, true);
+                self.ended.insert(state.id, known);
+            }
             self.updates.push(Update::Closed(Rc::new(history.session)));
-            self.known.remove(&state.id);
             self.settle(state);
         }
         Ok(())

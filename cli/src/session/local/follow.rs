@@ -1,13 +1,13 @@
 //! Updates from the spool, by polling.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
 use vctl_common::id::SessionId;
-use vctl_common::session::{GapCause, JournalEntry, SessionClosed};
+use vctl_common::session::{CloseReason, GapCause, JournalEntry, SessionClosed};
 use vctl_common::spool::{Followed, Follower};
 use vctl_common::time::{BootNs, WallOffset};
 use vctl_common::wire::Mark;
@@ -20,6 +20,9 @@ use crate::session::source;
 /// Delay between two polls. Five directory listings a second cost almost nothing, and the delay is not noticeable.
 const POLL: Duration = Duration::from_millis(200);
 
+/// Ended sessions that are remembered. Late events follow the end within seconds.
+const REMEMBERED: usize = 1_000;
+
 /// Updates of sessions in the spool.
 pub(crate) struct Follow {
     follower: Follower,
@@ -27,6 +30,10 @@ pub(crate) struct Follow {
     trusted: Rc<TrustedCas>,
     /// Open sessions, by their mark.
     open: HashMap<Mark, OpenSession>,
+    /// Sessions whose end was shown lately, oldest first.
+    ended: VecDeque<(Mark, Rc<Session>)>,
+    /// Sessions that the agent could not record, and may still record.
+    awaited: HashSet<Mark>,
     /// Condition for the sessions to show.
     wanted: Filter,
     /// Whether following ends when all these sessions are closed.
@@ -49,6 +56,8 @@ impl Local {
             dir: self.reader.dir().to_owned(),
             trusted: self.trusted.clone(),
             open: HashMap::new(),
+            ended: VecDeque::new(),
+            awaited: HashSet::new(),
             wanted: wanted.clone(),
             ends_when_closed: selector.is_some(),
             first: None,
@@ -128,7 +137,10 @@ impl source::Follow for Follow {
     }
 
     fn is_over(&self) -> bool {
-        self.ends_when_closed && self.open.is_empty() && self.first.is_none()
+        self.ends_when_closed
+            && self.open.is_empty()
+            && self.awaited.is_empty()
+            && self.first.is_none()
     }
 }
 
@@ -139,6 +151,8 @@ impl Follow {
                 if let Some(open) = self.open.get_mut(&mark) {
                     open.last_at = open.last_at.max(stored.event.at);
                     updates.push(Update::Event(open.session.clone(), stored.into()));
+                } else if let Some((_, session)) = self.ended.iter().find(|(of, _)| *of == mark) {
+                    updates.push(Update::Event(session.clone(), stored.into()));
                 }
             }
             Followed::Journal { entry, wall, .. } => match entry {
@@ -175,6 +189,8 @@ impl Follow {
         {
             return Ok(());
         }
+        self.awaited.remove(&id.mark());
+        self.ended.retain(|(of, _)| *of != id.mark());
         let open = OpenSession::new(session.clone(), None);
         if self.open.insert(id.mark(), open).is_none() {
             updates.push(Update::Opened(session, None));
@@ -191,6 +207,14 @@ impl Follow {
         let Some(known) = self.open.remove(&closed.id.mark()) else {
             return Ok(());
         };
+        if closed.reason == CloseReason::NeverRecorded && self.ends_when_closed {
+            self.awaited.insert(closed.id.mark());
+        }
+        let remembered = (closed.id.mark(), known.session.clone());
+        self.ended.push_back(remembered);
+        if self.ended.len() > REMEMBERED {
+            self.ended.pop_front();
+        }
         // Completeness can be judged only from the whole session.
         let session = match self.read_again(closed.id)? {
             Some(history) if history.session.closed.is_some() => history.session,
