@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
@@ -17,6 +16,7 @@ use vctl_common::id::ProcessId;
 use vctl_common::session::GapCause;
 use vctl_common::spool::Filter;
 use vctl_common::status;
+use vctl_common::time::wall_now;
 use vctl_tests::lab::{PATIENCE, Recorded, eventually, read};
 use vctl_tests::load::guest::{PINS, await_failed_execs, log_in, start_agent};
 
@@ -229,7 +229,7 @@ fn counted(session: &Recorded) -> Result<Counts> {
 
 /// Returns how often a probe was skipped so that an event is lost, by a status that is written from now on.
 fn skipped_by_now() -> Result<u64> {
-    let now = SystemTime::now();
+    let now = wall_now();
     let mut skipped = None;
     let is_written = eventually(PATIENCE, || {
         let status = status::read(Path::new(RUN))?;
