@@ -60,6 +60,8 @@ pub struct CollectorStatus {
     pub pins_restored: u64,
     /// Calls of the probe that the kernel skipped, as far as they are reported, and the boot time of that look.
     pub probe_skipped: Option<(u64, BootNs)>,
+    /// What a later collector needs to count them in the same way.
+    pub skip_bases: SkipBases,
     /// The probes that watch failed execs.
     pub failed_execs: FailedExecs,
     /// Failed execs, all or those of the table of 32-bit system calls, cannot be recorded.
@@ -77,6 +79,17 @@ pub struct CollectorStatus {
     pub shipping: Option<Shipping>,
     /// `None` without `local_log`.
     pub local_log: Option<LocalLogStatus>,
+}
+
+/// Programs of the probe whose second copy was attached later than the first one, by name.
+pub type SkipBases = BTreeMap<String, SkipBase>;
+
+/// Skips of the two copies of a program when the second one was attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SkipBase {
+    pub first: u64,
+    pub second: u64,
 }
 
 /// Lines for journald or syslog.

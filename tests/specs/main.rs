@@ -7,6 +7,7 @@ mod attribution;
 mod exec;
 mod exit;
 mod fork_chain;
+mod late_marks;
 mod compat_exec;
 mod stamp;
 mod second_stamp;

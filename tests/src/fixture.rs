@@ -157,9 +157,9 @@ pub const UNUSED_MARK: TaskMark = TaskMark {
 };
 
 /// A script that fills the ring: execs of a missing program with 15 KiB of argv, as fast as they fail. It ends when the
-/// file `flood-on` is gone, at the latest after a minute.
+/// file `flood-on` is gone, at the latest after two minutes.
 pub const FLOOD: &str = "cat > flood.pl <<'END'\n\
     my @argv = ('/nowhere/flood', map { 'x' x 1000 } 1..15);\n\
-    while (time < $^T + 60 && -e 'flood-on') { exec { $argv[0] } @argv for 1..200 }\n\
+    while (time < $^T + 120 && -e 'flood-on') { exec { $argv[0] } @argv for 1..200 }\n\
     END\n\
     touch flood-on; perl flood.pl";

@@ -75,7 +75,7 @@ impl Collector {
             start_probe(config)?;
         }
         let (writer, recovered) = spool?;
-        let probe = start_probe(config)?;
+        let mut probe = start_probe(config)?;
         let before = status::resume(&config.run_dir, boot_id);
         let log = LocalLog::open(config.local_log, before.local_log);
         let ring = (Rc::clone(&probe.maps.ring), probe.maps.state().ring_id);
@@ -92,10 +92,16 @@ impl Collector {
             captures_all: config.capture == Capture::All,
             spool_cap_bytes: config.spool_cap.bytes(),
             boot_id,
-            drain: RingDrain::new(redactor, logins.clone(), &probe, config.probe_log, &before),
+            drain: RingDrain::new(
+                redactor,
+                logins.clone(),
+                &mut probe,
+                config.probe_log,
+                &before,
+            ),
             out,
             sessions: Sessions::new(config, logins.clone(), &before),
-            housekeeping: Housekeeping::new(config, logins, &probe, &before),
+            housekeeping: Housekeeping::new(config, logins, &before),
             shipping: Shipping::new(config, boot_id, &before),
             desk: None,
             agent_version: before.agent_version,
@@ -162,6 +168,20 @@ impl Collector {
         self.drain_within(DRAIN_WHOLE);
     }
 
+    /// Ends the recording of this agent, not that of the probe: all that is in the ring or lost by now goes to the record.
+    pub(super) fn finish(&mut self) {
+        let Self {
+            drain,
+            probe,
+            sessions,
+            out,
+            ..
+        } = self;
+        drain.finish(DRAIN_WHOLE, probe, sessions, out);
+        drain.note_skipped(probe, out);
+        self.write_status();
+    }
+
     fn drain_within(&mut self, within: Duration) -> Drained {
         let drained = self
             .drain
@@ -186,6 +206,7 @@ impl Collector {
     pub(super) fn housekeeping(&mut self) -> bool {
         let Self {
             probe,
+            drain,
             out,
             sessions,
             housekeeping,
@@ -200,7 +221,7 @@ impl Collector {
         is_all_done &= sessions.mark_again(until, probe, out);
         sessions.find_ended(probe);
         housekeeping.look_at_pins(probe, out);
-        housekeeping.note_skipped(probe, out);
+        drain.note_skipped(probe, out);
         sessions.watch_or_rest(probe);
         sessions.refresh_budgets();
         out.note_shipped();

@@ -36,6 +36,10 @@ pub(super) struct LossWatch {
     is_any_new: bool,
     suspects: Option<Suspects>,
     stated_at: Option<Instant>,
+    /// When losses are due that a session could not state yet.
+    deferred_to: Option<Instant>,
+    /// The next statement is the last one of this agent.
+    is_last: bool,
 }
 
 /// Numbers that are lost if they are absent after some more looks.
@@ -46,19 +50,43 @@ struct Suspects {
 }
 
 impl LossWatch {
-    pub(super) fn new(counters: HostCounters) -> Self {
+    /// Events of a probe that ran without an agent may be lost already.
+    pub(super) fn new(counters: HostCounters, was_alone: bool) -> Self {
         Self {
             counters,
-            is_any_new: false,
+            is_any_new: was_alone,
             suspects: None,
             stated_at: None,
+            deferred_to: None,
+            is_last: false,
         }
     }
 
     /// Returns whether a look that begins now needs the counters of all sessions.
     pub(super) fn needs_all(&self, now: Instant) -> bool {
         let is_due = |at: Instant| now.duration_since(at) >= STATED_EVERY;
-        self.is_any_new && self.suspects.is_none() && self.stated_at.is_none_or(is_due)
+        let is_any = self.is_any_new || self.deferred_to.is_some_and(|at| now >= at);
+        is_any && self.suspects.is_none() && self.stated_at.is_none_or(is_due)
+    }
+
+    /// Notes that losses of a session are not stated before `at`.
+    pub(super) fn defer_to(&mut self, at: Instant) {
+        self.deferred_to = Some(at);
+    }
+
+    /// Begins the last statement of this agent, if there are losses to state. It waits for no interval.
+    pub(super) fn begin_last(&mut self) {
+        self.is_last = self.is_settling() || self.deferred_to.is_some();
+        if self.is_last {
+            self.is_any_new = true;
+            self.suspects = None;
+            self.stated_at = None;
+        }
+    }
+
+    /// Returns whether the last statement of this agent is still to come.
+    pub(super) fn is_last(&self) -> bool {
+        self.is_last
     }
 
     /// Returns whether losses wait for further looks.
@@ -84,6 +112,7 @@ impl LossWatch {
                 looks: SETTLE - 1,
             });
             self.is_any_new = has_lost;
+            self.deferred_to = None;
             return Vec::new();
         }
         self.is_any_new |= has_lost;
@@ -95,6 +124,7 @@ impl LossWatch {
             return Vec::new();
         }
         self.stated_at = Some(now);
+        self.is_last = false;
         self.suspects
             .take()
             .map_or_else(Vec::new, |suspects| suspects.produced)
@@ -108,7 +138,7 @@ mod tests {
     /// A ring that is full at each look but the last ones. Returns at which looks, of 100 ms each, losses are stated.
     fn stated_at(full: u64, looks: u64) -> Vec<(u64, u64)> {
         let begun = Instant::now();
-        let mut watch = LossWatch::new(HostCounters::default());
+        let mut watch = LossWatch::new(HostCounters::default(), false);
         let mut stated = Vec::new();
         for look in 1..=looks {
             let now = begun + Duration::from_millis(100 * look);
@@ -147,5 +177,55 @@ mod tests {
         // At most once a second, and each time for numbers that are three looks old.
         assert!(stated.windows(2).all(|two| two[1].0 - two[0].0 >= 10));
         assert!(stated.iter().all(|(look, seq)| look - seq == 2));
+    }
+
+    /// Looks without a new loss. Returns at which of them losses are stated.
+    fn stated_in(watch: &mut LossWatch, looks: std::ops::Range<u64>, begun: Instant) -> Vec<u64> {
+        let mut stated = Vec::new();
+        for look in looks {
+            let now = begun + Duration::from_millis(100 * look);
+            let has_all = watch.needs_all(now);
+            let over = Look {
+                end: look,
+                produced: if has_all {
+                    vec![(7, SessionCounters::default())]
+                } else {
+                    vec![]
+                },
+                has_all,
+            };
+            let lost = watch.looked(over, HostCounters::default(), now);
+            stated.extend(lost.iter().map(|_| look));
+        }
+        stated
+    }
+
+    #[test]
+    fn losses_while_no_agent_ran_are_stated_at_the_start() {
+        let begun = Instant::now();
+        let mut watch = LossWatch::new(HostCounters::default(), true);
+        assert_eq!(stated_in(&mut watch, 1..20, begun), [3]);
+    }
+
+    #[test]
+    fn deferred_losses_are_stated_without_a_new_one() {
+        let begun = Instant::now();
+        let mut watch = LossWatch::new(HostCounters::default(), false);
+        watch.defer_to(begun + Duration::from_secs(5));
+        assert_eq!(stated_in(&mut watch, 1..100, begun), [52]);
+    }
+
+    #[test]
+    fn the_last_statement_waits_for_no_interval() {
+        let begun = Instant::now();
+        let mut watch = LossWatch::new(HostCounters::default(), true);
+        assert_eq!(stated_in(&mut watch, 1..4, begun), [3]);
+        watch.begin_last();
+        assert!(!watch.is_last(), "there is nothing to state");
+        watch.defer_to(begun + Duration::from_hours(1));
+        watch.begin_last();
+        assert!(watch.is_last());
+        assert_eq!(stated_in(&mut watch, 4..9, begun), [6]);
+        assert!(!watch.is_last());
     }
 }

@@ -16,6 +16,7 @@ mod pace;
 mod collector;
 mod ring_drain;
 mod loss_watch;
+mod skip_watch;
 mod sessions;
 mod spool_out;
 mod outbox;
@@ -172,8 +173,7 @@ async fn run(config: Config, route: Option<Route>) -> anyhow::Result<()> {
     }
     server.abort();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    collector.drain_whole();
-    collector.write_status();
+    collector.finish();
     if collector.sessions() > 0 {
         warn!(
             sessions = collector.sessions(),

@@ -1,5 +1,6 @@
 //! The way out of the ring: decode, attribute, redact, append to the batch, and count what is missing.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use aya_log::EbpfLogger;
@@ -21,10 +22,14 @@ use vctl_redact::Redactor;
 
 use super::loss_watch::{Look, LossWatch};
 use super::sessions::Sessions;
+use super::skip_watch::SkipWatch;
 use super::spool_out::SpoolOut;
 
 /// Bytes of the ring that go into one batch.
 const BATCH_BYTES: u64 = 1 << 20;
+/// Pause between two looks at the ring before the agent ends.
+const BETWEEN_LAST_LOOKS: Duration = Duration::from_millis(25);
+
 /// Reads records from the ring and turns them into events of the spool.
 pub(super) struct RingDrain {
     redactor: Redactor,
@@ -32,6 +37,7 @@ pub(super) struct RingDrain {
     /// One exec record while it is prepared for the spool.
     scratch: Vec<u8>,
     losses: LossWatch,
+    skips: SkipWatch,
     /// The look that the last drain had no time to finish.
     look: Option<Look>,
     /// The probe's own diagnostics, if `probe_log` is set.
@@ -61,15 +67,17 @@ impl RingDrain {
     pub(super) fn new(
         redactor: Redactor,
         logins: LoginReader,
-        probe: &Probe,
+        probe: &mut Probe,
         wants_log: bool,
         before: &CollectorStatus,
     ) -> Self {
+        let counters = probe.maps.host_counters();
         Self {
             redactor,
             logins,
             scratch: Vec::new(),
-            losses: LossWatch::new(probe.maps.host_counters()),
+            losses: LossWatch::new(counters, probe.taken_over),
+            skips: SkipWatch::new(probe, before),
             look: None,
             probe_log: if wants_log { probe_log(probe) } else { None },
             events_captured: before.events_captured,
@@ -114,13 +122,8 @@ impl RingDrain {
             is_any_read |= to != from;
             // Behind a record that is still being written, the awaited ones may wait: the look is not over.
             if part.is_all {
-                sessions.close_ended(&look.produced, probe, out);
-                let lost = self
-                    .losses
-                    .looked(look, probe.maps.host_counters(), Instant::now());
-                for (mark, counters) in &lost {
-                    sessions.report_missing(*mark, counters, out);
-                }
+                sessions.close_ended(&look.produced, probe, &mut self.skips, out);
+                self.state_losses(look, probe, sessions, out);
             } else {
                 self.look = Some(look);
             }
@@ -137,6 +140,61 @@ impl RingDrain {
                     is_cut_short,
                 };
             }
+        }
+    }
+
+    fn state_losses(
+        &mut self,
+        look: Look,
+        probe: &Probe,
+        sessions: &mut Sessions,
+        out: &mut SpoolOut,
+    ) {
+        let is_last = self.losses.is_last();
+        let (instant, now) = (Instant::now(), boot_now());
+        let lost = self
+            .losses
+            .looked(look, probe.maps.host_counters(), instant);
+        let mut next: Option<BootNs> = None;
+        for (mark, counters) in &lost {
+            if is_last {
+                sessions.report_missing(*mark, counters, now, out);
+            } else if let Some(due) = sessions.state_losses(*mark, counters, now, out) {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            }
+        }
+        if let Some(due) = next {
+            self.losses.defer_to(instant + due.since(now));
+        }
+    }
+
+    /// Drains until the losses up to now are stated, for some seconds at most.
+    pub(super) fn finish(
+        &mut self,
+        within: Duration,
+        probe: &mut Probe,
+        sessions: &mut Sessions,
+        out: &mut SpoolOut,
+    ) {
+        let until = Instant::now() + within;
+        self.drain(within, probe, sessions, out);
+        self.losses.begin_last();
+        while self.losses.is_last() && out.problem().is_none() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            // A record may be some milliseconds behind its number.
+            thread::sleep(left.min(BETWEEN_LAST_LOOKS));
+            self.drain(left, probe, sessions, out);
+        }
+    }
+
+    /// States programs of the probe that the kernel has skipped.
+    pub(super) fn note_skipped(&mut self, probe: &mut Probe, out: &mut SpoolOut) {
+        if self.skips.look(probe, out) {
+            // Before the status, from which the next agent knows that this is stated.
+            out.flush();
         }
     }
 
@@ -213,6 +271,7 @@ impl RingDrain {
     }
 
     pub(super) fn report(&self, status: &mut CollectorStatus) {
+        self.skips.report(status);
         status.events_captured = self.events_captured;
         status.execs_cut = self.execs_cut;
     }

@@ -12,6 +12,7 @@ use aya::programs::{BtfTracePoint, FExit, ProgramInfo};
 use nix::fcntl::{Flock, FlockArg};
 use tracing::{info, warn};
 use uuid::Uuid;
+use vctl_common::status::SkipBases;
 use vctl_common::wire;
 
 use super::exec_exits::{self, ExecExits};
@@ -100,6 +101,8 @@ impl Probe {
             } else {
                 None
             };
+            let captures_all = maps.state().capture_all;
+            let attached = second_copies::attach_missing(&options);
             return Ok(Self {
                 maps,
                 taken_over: true,
@@ -112,7 +115,7 @@ impl Probe {
                 is_failed_loaded: false,
                 failed_unseen: false,
                 compat_unseen: false,
-                watch: Watch::open(dir, second_copies::attach_missing(&options))?,
+                watch: Watch::open(dir, captures_all, attached)?,
                 options,
                 _lock: lock,
             });
@@ -210,6 +213,16 @@ impl Probe {
         count
     }
 
+    /// Counts skips of programs with two copies as the earlier agent did.
+    pub fn continue_skips(&mut self, known: &SkipBases) {
+        self.watch.continue_skips(known);
+    }
+
+    /// Returns what the next agent needs to count skips in the same way.
+    pub fn skip_bases(&self) -> SkipBases {
+        self.watch.skip_bases()
+    }
+
     /// Returns how often the kernel skipped a probe at the exit of exec.
     pub(super) fn skipped_exits(&self) -> u64 {
         let programs = self.exits.iter().map(FExit::fd);
@@ -230,7 +243,7 @@ fn proven(options: &ProbeOptions) -> Result<(Maps, Watch, Unfinished), ProbeErro
         complete: true,
         ..maps.state()
     })?;
-    let watch = Watch::open(&options.pin_dir, Vec::new())?;
+    let watch = Watch::open(&options.pin_dir, options.capture_all, Vec::new())?;
     Ok((maps, watch, unfinished))
 }
 

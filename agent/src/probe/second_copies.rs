@@ -11,6 +11,7 @@ use aya::programs::links::FdLink;
 use aya::{Btf, Ebpf};
 use tracing::warn;
 use vctl_common::causes::WithCauses;
+use vctl_common::status::SkipBase;
 
 use super::kernel::preempts_tracepoints;
 use super::object::{ProgramCopy, Unfinished, load_programs, object};
@@ -23,6 +24,9 @@ pub(super) struct Doubled {
     tracepoint: &'static str,
     /// Name in the pins of the second copy.
     pub(super) second: &'static str,
+    /// Writes a record also for processes without a mark, with `capture: all`. The second copy does not: such an event
+    /// leaves no trace by which it would know that the first one has handled it.
+    pub(super) records_unmarked: bool,
 }
 
 /// Exit comes first, so that no mark outlives its process.
@@ -31,16 +35,19 @@ pub(super) const DOUBLED: [Doubled; 3] = [
         program: "process_exit",
         tracepoint: "sched_process_exit",
         second: "process_exit_second",
+        records_unmarked: true,
     },
     Doubled {
         program: "process_fork",
         tracepoint: "sched_process_fork",
         second: "process_fork_second",
+        records_unmarked: false,
     },
     Doubled {
         program: EXEC,
         tracepoint: "sched_process_exec",
         second: "process_exec_second",
+        records_unmarked: true,
     },
 ];
 
@@ -57,9 +64,9 @@ pub(super) fn attach_new(first: &Unfinished, options: &ProbeOptions) {
     }
 }
 
-/// Attaches the second copies that a probe of an earlier agent lacks. Returns how often their first copies had been
-/// skipped by then.
-pub(super) fn attach_missing(options: &ProbeOptions) -> Vec<(&'static str, u64)> {
+/// Attaches the second copies that a probe of an earlier agent lacks. Returns how often both copies had been skipped by
+/// then.
+pub(super) fn attach_missing(options: &ProbeOptions) -> Vec<(&'static str, SkipBase)> {
     if !preempts_tracepoints(Path::new("/")) {
         return Vec::new();
     }
@@ -67,13 +74,14 @@ pub(super) fn attach_missing(options: &ProbeOptions) -> Vec<(&'static str, u64)>
     let lacking = DOUBLED
         .iter()
         .filter(|doubled| !link_path(dir, doubled.second).exists());
-    let mut absent = Vec::new();
+    let (mut absent, mut linked) = (Vec::new(), Vec::new());
     for doubled in lacking {
         let Doubled {
             program, second, ..
         } = doubled;
         if program_path(dir, second).exists() {
             warn_of(attach_pinned(dir, second));
+            linked.push(*program);
         } else if *program != EXEC {
             absent.push(*program);
         }
@@ -87,11 +95,14 @@ pub(super) fn attach_missing(options: &ProbeOptions) -> Vec<(&'static str, u64)>
             })
         }));
     }
-    let count = |program| {
-        let first = BtfTracePoint::from_pin(program_path(dir, program)).ok()?;
-        Some((program, skipped(first.fd().ok()?).ok()?))
+    let attached = absent.into_iter().chain(linked);
+    let skips = copy_skips(dir);
+    let base = |program| {
+        let skips = skips.iter().find(|skips| skips.program == program)?;
+        let (first, second) = (skips.first, skips.second.unwrap_or(0));
+        Some((program, SkipBase { first, second }))
     };
-    absent.into_iter().filter_map(count).collect()
+    attached.filter_map(base).collect()
 }
 
 /// Returns the names of the second copies that are attached.
@@ -111,7 +122,8 @@ pub fn copy_skips(dir: &Path) -> Vec<CopySkips> {
             program: doubled.program,
             first: count(doubled.program)?,
             second: count(doubled.second),
-            before: 0,
+            base: SkipBase::default(),
+            is_first_alone: false,
         })
     });
     both.collect()

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use aya::maps::{MapData, MapInfo};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{BtfTracePoint, ProgramInfo};
+use vctl_common::status::{SkipBase, SkipBases};
 
 use super::ProbeError;
 use super::maps;
 use super::object::PROGRAMS;
-use super::second_copies::{self, DOUBLED};
+use super::second_copies::{self, DOUBLED, Doubled};
 use super::skips::{CopySkips, skipped};
 
 /// Files of the links that are always attached.
@@ -45,8 +46,10 @@ pub(super) struct Watch {
     links: Vec<Link>,
     programs: Vec<(&'static str, BtfTracePoint)>,
     maps: Vec<(&'static str, MapData)>,
-    /// Skips of first copies before their second ones were attached.
-    skipped_before: Vec<(&'static str, u64)>,
+    /// Skips of programs when their second copies were attached.
+    skip_bases: Vec<(&'static str, SkipBase)>,
+    /// Processes without a mark are recorded too.
+    captures_all: bool,
 }
 
 struct Link {
@@ -56,18 +59,20 @@ struct Link {
 }
 
 impl Watch {
-    /// Opens the pins in `dir` that are always attached. `skipped_before` are skips of first copies before their second
-    /// ones were attached.
+    /// Opens the pins in `dir` that are always attached. `skip_bases` are skips of programs when their second copies were
+    /// attached.
     pub(super) fn open(
         dir: &Path,
-        skipped_before: Vec<(&'static str, u64)>,
+        captures_all: bool,
+        skip_bases: Vec<(&'static str, SkipBase)>,
     ) -> Result<Self, ProbeError> {
         let mut watch = Self {
             dir: dir.to_owned(),
             links: Vec::new(),
             programs: Vec::new(),
             maps: Vec::new(),
-            skipped_before,
+            skip_bases,
+            captures_all,
         };
         for name in attached(dir) {
             let program = BtfTracePoint::from_pin(dir.join(format!("prog_{name}")))
@@ -92,16 +97,38 @@ impl Watch {
             let (_, program) = self.programs.iter().find(|(of, _)| *of == name)?;
             skipped(program.fd().ok()?).ok()
         };
-        let before = |name: &str| self.skipped_before.iter().find(|(of, _)| *of == name);
+        let base = |name: &str| self.skip_bases.iter().find(|(of, _)| *of == name);
         PROGRAMS.iter().filter_map(move |(program, _)| {
             let doubled = DOUBLED.iter().find(|doubled| doubled.program == *program);
             Some(CopySkips {
                 program,
                 first: count(program)?,
                 second: doubled.and_then(|doubled| count(doubled.second)),
-                before: before(program).map_or(0, |(_, before)| *before),
+                base: base(program).map_or_else(SkipBase::default, |(_, base)| *base),
+                is_first_alone: self.captures_all
+                    && doubled.is_some_and(|doubled| doubled.records_unmarked),
             })
         })
+    }
+
+    /// Takes over the counts of an earlier agent, except for second copies that this one has attached.
+    pub(super) fn continue_skips(&mut self, known: &SkipBases) {
+        for (name, base) in known {
+            let doubled = DOUBLED.iter().find(|doubled| doubled.program == name);
+            let Some(Doubled { program, .. }) = doubled else {
+                continue;
+            };
+            if self.skip_bases.iter().all(|(of, _)| of != program) {
+                self.skip_bases.push((program, *base));
+            }
+        }
+    }
+
+    pub(super) fn skip_bases(&self) -> SkipBases {
+        let bases = self.skip_bases.iter();
+        bases
+            .map(|(program, base)| ((*program).to_owned(), *base))
+            .collect()
     }
 
     /// Closes the links: without their pins, the kernel detaches them.

@@ -7,6 +7,7 @@ pub mod login;
 pub mod server;
 pub mod session_record;
 pub mod registry;
+pub mod stated_losses;
 
 mod cert_blob;
 mod boot_clock;

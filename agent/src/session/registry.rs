@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use vctl_common::id::{AuditSessionId, CgroupId, ProcessId, SessionId};
-use vctl_common::session::{InferredLink, Origin, RequestedEnd, SessionOpened};
+use vctl_common::session::{Gap, InferredLink, Origin, RequestedEnd, SessionOpened};
 use vctl_common::time::BootNs;
 use vctl_common::wire::Mark;
 
 use super::protocol::StampRequest;
+use super::stated_losses::StatedLosses;
 
 /// The parts of a session's execs that are cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,14 +32,21 @@ pub struct LiveSession {
     pub spent: u64,
     /// The part of its execs that is left out, once it is over its budget.
     pub cut: Cut,
-    /// Forks whose child the kernel could not mark, as far as they are reported.
-    pub unmarked_forks: u64,
+    /// The losses that are stated in the record.
+    pub losses: StatedLosses,
     /// End of the login's own process; the session continues with its background work.
     pub leader_ended_at: Option<BootNs>,
     /// Its first events were in a spool that is gone.
     pub spool_lost: bool,
     /// The request that ends it.
     pub requested_end: Option<RequestedEnd>,
+}
+
+impl LiveSession {
+    /// Returns since when its processes are marked, as far as known.
+    pub fn begin(&self) -> BootNs {
+        self.opened.marked_at.unwrap_or(self.opened.opened_at)
+    }
 }
 
 /// The open sessions.
@@ -82,7 +90,9 @@ impl Registry {
                 stored: before.as_ref().map_or(0, |session| session.stored),
                 spent: before.as_ref().map_or(0, |session| session.spent),
                 cut: before.as_ref().map_or(Cut::Nothing, |session| session.cut),
-                unmarked_forks: before.as_ref().map_or(0, |session| session.unmarked_forks),
+                losses: before
+                    .as_ref()
+                    .map_or_else(StatedLosses::default, |session| session.losses),
                 leader_ended_at: before.as_ref().and_then(|session| session.leader_ended_at),
                 spool_lost: before.as_ref().is_some_and(|session| session.spool_lost),
                 requested_end: before.and_then(|session| session.requested_end),
@@ -149,6 +159,13 @@ impl Registry {
     pub fn add_stored(&mut self, mark: Mark, events: u64) {
         if let Some(session) = self.live.get_mut(&mark) {
             session.stored = session.stored.saturating_add(events);
+        }
+    }
+
+    /// Continues behind the losses of a session that an earlier agent stated.
+    pub fn continue_losses(&mut self, mark: Mark, gaps: &[Gap]) {
+        if let Some(session) = self.live.get_mut(&mark) {
+            session.losses = StatedLosses::after(session.begin(), gaps);
         }
     }
 

@@ -205,7 +205,7 @@ pub enum CloseReason {
 }
 
 /// Missing events, with the cause.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Gap {
     /// `None` when the session is unknown: the gap then counts for every session that was open at
     /// that time.

@@ -225,7 +225,7 @@ impl SpoolReader {
                 let damaged = damaged.into_iter().map(|gap| (boot_id, gap));
                 drafts.host_wide.extend(damaged);
             } else {
-                draft.gaps.append(&mut damaged);
+                draft.gaps.extend(damaged);
             }
         }
         Ok(())

@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use indexmap::IndexSet;
+
 use super::block::{BlockEntry, BlockKind};
 use super::segment::Segment;
 use crate::id::{BootId, CertSerial};
@@ -83,9 +85,7 @@ impl From<Kept> for SessionRecord {
         };
         for mut gap in kept.gaps {
             gap.session = Some(kept.opened.id);
-            if !draft.gaps.contains(&gap) {
-                draft.gaps.push(gap);
-            }
+            draft.gaps.insert(gap);
         }
         let closed = kept.closed.map(|closed| {
             // A later boot found the session closed; its clock does not apply to this boot.
@@ -122,7 +122,9 @@ pub(super) struct Draft {
     closed: Option<(SessionClosed, BootId, WallOffset)>,
     host: String,
     pub(super) serial: Option<CertSerial>,
-    pub(super) gaps: Vec<Gap>,
+    /// Each once, in order: every segment repeats those of the open sessions. Not a `Vec`, because a session may have
+    /// many thousands, and the agent reads them before it is ready.
+    pub(super) gaps: IndexSet<Gap>,
     pub(super) stored: u64,
     pub(super) last_at: Option<BootNs>,
     last_seq: u64,
@@ -180,9 +182,7 @@ impl Draft {
             }
             JournalEntry::Closed(closed) => self.closed = Some((closed, boot_id, wall)),
             JournalEntry::Gap(gap) => {
-                if !self.gaps.contains(&gap) {
-                    self.gaps.push(gap);
-                }
+                self.gaps.insert(gap);
             }
         }
     }
@@ -204,10 +204,9 @@ impl Draft {
         wall: WallOffset,
         closed: Option<(SessionClosed, Option<WallOffset>)>,
     ) -> SessionRecord {
-        let mut gaps = self.gaps;
-        for gap in &mut gaps {
-            gap.session = Some(opened.id);
-        }
+        let session = Some(opened.id);
+        let gaps = self.gaps.into_iter();
+        let gaps = gaps.map(|gap| Gap { session, ..gap }).collect();
         let (closed, closed_wall) = closed.unzip();
         SessionRecord {
             opened,
@@ -235,5 +234,36 @@ impl SessionRecord {
                 && gap.to >= opened
         });
         self.gaps.extend(mine.map(|(_, gap)| gap.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::SessionId;
+    use crate::session::GapCause;
+
+    /// Takes seconds. If each gap were compared with all others, it would take many minutes.
+    #[test]
+    fn a_hundred_thousand_gaps_are_read_once_and_in_order() {
+        const GAPS: u64 = 100_000;
+        let id = SessionId::generate();
+        let once =
+            || (1..=GAPS).map(|n| Gap::new(GapCause::MarksFull, id, BootNs(n), BootNs(n + 1)));
+        let kept = Kept {
+            opened: SessionOpened::unknown(id, BootNs(1)),
+            wall: WallOffset::from_ns(0),
+            closed: None,
+            closed_wall: None,
+            boot_id: BootId::from_uuid(uuid::Uuid::from_u128(1)),
+            host: "web-1".to_owned(),
+            gaps: once().chain(once()).collect(),
+            host_wide: Vec::new(),
+            stored: 0,
+            last_at: None,
+            last_seq: 0,
+        };
+        let record = SessionRecord::from(kept);
+        assert!(record.gaps.into_iter().eq(once()));
     }
 }

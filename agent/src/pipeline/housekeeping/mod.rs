@@ -1,4 +1,4 @@
-//! Work without an event to start it: late logins, pins, skipped probes, the status file.
+//! Work without an event to start it: late logins, pins, the status file.
 
 mod pins;
 
@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use tracing::warn;
 use vctl_common::causes::WithCauses;
-use vctl_common::session::{Gap, GapCause};
 use vctl_common::status::CollectorStatus;
 use vctl_common::time::BootNs;
 
@@ -27,30 +26,16 @@ pub(super) struct Housekeeping {
     late_logins: LateLoginDir,
     logins: LoginReader,
     pins: PinWatch,
-    /// Calls of the probe that the kernel has skipped, and when that was read, by this collector or the one before.
-    skipped: u64,
-    skipped_at: BootNs,
     looked_at: BootNs,
     status_file: StatusFile,
 }
 
 impl Housekeeping {
-    pub(super) fn new(
-        config: &Config,
-        logins: LoginReader,
-        probe: &Probe,
-        before: &CollectorStatus,
-    ) -> Self {
-        let loaded_at = BootNs(probe.maps.state().loaded_at);
-        let known = before.probe_skipped.filter(|_| probe.taken_over);
-        let known = known.and_then(|known| reported(known, loaded_at, probe.skipped()));
-        let (skipped, skipped_at) = known.unwrap_or_else(|| (probe.skipped(), boot_now()));
+    pub(super) fn new(config: &Config, logins: LoginReader, before: &CollectorStatus) -> Self {
         Self {
             late_logins: LateLoginDir::new(&config.pending_dir),
             logins,
             pins: PinWatch::new(before.pins_restored),
-            skipped,
-            skipped_at,
             looked_at: boot_now(),
             status_file: StatusFile::new(config),
         }
@@ -96,21 +81,9 @@ impl Housekeeping {
     }
 
     pub(super) fn look_at_pins(&mut self, probe: &mut Probe, out: &mut SpoolOut) {
+        let now = boot_now();
         self.pins.look(self.looked_at, probe, out);
-    }
-
-    /// Counts skipped probes against every session: the session of a skipped event is not known.
-    pub(super) fn note_skipped(&mut self, probe: &mut Probe, out: &mut SpoolOut) {
-        let mut now = boot_now();
-        let mut skipped = probe.skipped();
-        if skipped > self.skipped {
-            probe.leave_skipped_exits();
-            (skipped, now) = (probe.skipped(), boot_now());
-            out.gap(Gap::new(GapCause::ProbeSkipped, None, self.skipped_at, now));
-            // Before the status, from which the next agent knows that this is reported.
-            out.flush();
-        }
-        (self.skipped, self.skipped_at, self.looked_at) = (skipped, now, now);
+        self.looked_at = now;
     }
 
     pub(super) fn write_status(&mut self, status: &CollectorStatus) {
@@ -119,28 +92,5 @@ impl Housekeeping {
 
     pub(super) fn report(&self, status: &mut CollectorStatus) {
         status.pins_restored = self.pins.restored_count();
-        status.probe_skipped = Some((self.skipped, self.skipped_at));
-    }
-}
-
-/// Returns up to which count the collector before has reported skipped probes, and when. `None` if it ran another probe.
-fn reported((count, at): (u64, BootNs), loaded_at: BootNs, now: u64) -> Option<(u64, BootNs)> {
-    // A lower count is one of two copies since the second was attached. All of it may be new.
-    let count = if count > now { 0 } else { count };
-    (at >= loaded_at).then_some((count, at))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn skips_that_the_collector_before_reported_are_not_new() {
-        let loaded_at = BootNs(100);
-        let known = |count, at, now| reported((count, BootNs(at)), loaded_at, now);
-        assert_eq!(known(5, 200, 5), Some((5, BootNs(200))));
-        assert_eq!(known(5, 200, 7), Some((5, BootNs(200))));
-        assert_eq!(known(5, 200, 2), Some((0, BootNs(200))));
-        assert_eq!(known(5, 99, 7), None);
     }
 }

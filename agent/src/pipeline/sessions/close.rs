@@ -6,6 +6,7 @@ use vctl_common::session::{CloseReason, Gap, GapCause, SessionClosed};
 use vctl_common::time::BootNs;
 use vctl_common::wire::{Exit, Header, Mark, SessionCounters};
 
+use crate::pipeline::skip_watch::SkipWatch;
 use crate::pipeline::spool_out::SpoolOut;
 use crate::probe::Probe;
 use crate::session::boot_now;
@@ -60,8 +61,10 @@ impl Sessions {
         &mut self,
         produced: &[(Mark, SessionCounters)],
         probe: &mut Probe,
+        skips: &mut SkipWatch,
         out: &mut SpoolOut,
     ) {
+        let mut whole = Vec::new();
         for mut ending in std::mem::take(&mut self.endings) {
             let Ending { mark, at, .. } = ending;
             let reason = CloseReason::LastProcessEnded;
@@ -86,12 +89,22 @@ impl Sessions {
             let sequence = self.sequences.get(&mark);
             let is_whole = sequence.is_some_and(|sequence| sequence.is_whole(counters.seq));
             if is_whole || ending.patience == 0 {
-                self.report_missing(mark, counters, out);
-                self.close(mark, at, reason, Some(counters.seq), probe, out);
+                whole.push((mark, at, *counters));
             } else {
                 ending.patience -= 1;
                 self.endings.push(ending);
             }
+        }
+        if whole.is_empty() {
+            return;
+        }
+        // Behind its end, a session would look complete until the gap follows.
+        skips.look(probe, out);
+        let now = boot_now();
+        for (mark, at, counters) in whole {
+            self.report_missing(mark, &counters, now, out);
+            let reason = CloseReason::LastProcessEnded;
+            self.close(mark, at, reason, Some(counters.seq), probe, out);
         }
     }
 
@@ -149,12 +162,35 @@ impl Sessions {
         self.close(id.mark(), to, reason, None, probe, out);
     }
 
+    /// States the losses of a session, unless its last statement is too short ago. Returns when they are due then.
+    pub(in crate::pipeline) fn state_losses(
+        &mut self,
+        mark: Mark,
+        counters: &SessionCounters,
+        now: BootNs,
+        out: &mut SpoolOut,
+    ) -> Option<BootNs> {
+        let losses = self.registry.get(mark)?.losses;
+        let due_at = losses.due_at();
+        if now >= due_at {
+            self.report_missing(mark, counters, now, out);
+            return None;
+        }
+        let sequence = self.sequences.get(&mark);
+        let is_whole = sequence.map_or(counters.seq == 0, |sequence| {
+            sequence.is_whole(counters.seq)
+        });
+        let is_any = !is_whole || losses.lacks_forks(counters.unmarked_forks);
+        is_any.then_some(due_at)
+    }
+
     /// Writes gaps for the numbers of a session that did not arrive: one for each run of numbers, as long as these are
-    /// few.
+    /// few. And one for the children without a mark.
     pub(in crate::pipeline) fn report_missing(
         &mut self,
         mark: Mark,
         counters: &SessionCounters,
+        now: BootNs,
         out: &mut SpoolOut,
     ) {
         let Some(session) = self.registry.get_mut(mark) else {
@@ -162,15 +198,19 @@ impl Sessions {
         };
         let id = session.opened.id;
         let spool_lost = session.spool_lost;
-        let now = boot_now();
-        if counters.unmarked_forks > session.unmarked_forks {
-            session.unmarked_forks = counters.unmarked_forks;
-            let opened = &session.opened;
-            let from = opened.marked_at.unwrap_or(opened.opened_at);
+        let begin = session.begin();
+        let forks = counters.unmarked_forks;
+        let lacks_forks = session.losses.lacks_forks(forks);
+        if lacks_forks {
+            let from = session.losses.state_forks(forks, begin, now);
             out.gap(Gap::new(GapCause::MarksFull, id, from, now));
         }
         let sequence = self.sequences.entry(mark).or_default();
-        for run in sequence.give_up(counters.seq, now) {
+        let missing = sequence.give_up(counters.seq, now);
+        if lacks_forks || !missing.is_empty() {
+            session.losses.note_statement(now);
+        }
+        for run in missing {
             // The numbers before the first event of the ring were in the spool that is gone.
             let cause = if spool_lost && run.first_seq == 1 {
                 GapCause::SpoolDamaged
@@ -186,6 +226,7 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::rc::Rc;
 
     use vctl_common::id::BootId;
@@ -199,11 +240,10 @@ mod tests {
     use crate::session::login::LoginReader;
     use crate::spool::{SpoolConfig, SpoolWriter};
 
-    #[test]
-    fn one_look_with_many_losses_drops_no_gap_and_no_end() {
-        let dir = tempfile::tempdir().unwrap();
+    /// Sessions that begin at 1, and a new spool in `dir`.
+    fn opened<const N: usize>(dir: &Path) -> (Sessions, SpoolOut, [SessionId; N]) {
         let (writer, _) = SpoolWriter::open(&SpoolConfig {
-            dir: dir.path().to_owned(),
+            dir: dir.to_owned(),
             cap_bytes: 64 << 20,
             segment_bytes: 16 << 20,
             host: "web-1".to_owned(),
@@ -214,25 +254,69 @@ mod tests {
         let ring = (Rc::new(ring_of(&[])), 1);
         let mut out = SpoolOut::new(writer, None, ring, &before, None);
         let mut sessions = Sessions::new(&Config::default(), LoginReader::host(), &before);
-        let [flood, unmarked, over] = [0; 3].map(|_| {
+        let ids = [0; N].map(|_| {
             let id = SessionId::generate();
             let opened = SessionOpened::unknown(id, BootNs(1));
             out.push_entry(&JournalEntry::Opened(Box::new(opened.clone())));
             sessions.registry.open(opened);
             id
         });
+        (sessions, out, ids)
+    }
+
+    fn counted(seq: u64, unmarked_forks: u64) -> SessionCounters {
+        SessionCounters {
+            seq,
+            unmarked_forks,
+            ..SessionCounters::default()
+        }
+    }
+
+    #[test]
+    fn losses_of_each_second_of_a_day_are_few_gaps_in_a_row() {
+        const SECOND: u64 = 1_000_000_000;
+        const DAY: u64 = 86_400;
+        let dir = tempfile::tempdir().unwrap();
+        let (mut sessions, mut out, [id]) = opened(dir.path());
+        let mark = id.mark();
+        for second in 1..=DAY {
+            let now = BootNs(second * SECOND);
+            let sequence = sessions.sequences.entry(mark).or_default();
+            sequence.see(second * 2, now);
+            let due = sessions.state_losses(mark, &counted(second * 2, second), now, &mut out);
+            assert!(due.is_none_or(|due| due > now && due.0 <= now.0 + 3600 * SECOND));
+        }
+        let end = BootNs((DAY + 1) * SECOND);
+        sessions.report_missing(mark, &counted(DAY * 2, DAY), end, &mut out);
+        out.flush();
+
+        let stored = SpoolReader::open(dir.path()).unwrap();
+        let stored = stored.sessions_of(vec![mark]).unwrap().remove(0);
+        let of = |cause| stored.gaps.iter().filter(move |gap| gap.cause == cause);
+        let unmarked: Vec<_> = of(GapCause::MarksFull)
+            .map(|gap| (gap.from, gap.to))
+            .collect();
+        assert!(unmarked.len() < 200, "{} gaps", unmarked.len());
+        assert_eq!(unmarked[0].0, BootNs(1));
+        assert!(unmarked.windows(2).all(|two| two[0].1 == two[1].0));
+        assert_eq!(unmarked[unmarked.len() - 1].1, end);
+        // Their number is exact all the same.
+        let lost = of(GapCause::RingFull).filter_map(|gap| gap.events);
+        assert_eq!(lost.sum::<u64>(), DAY);
+        assert!(of(GapCause::RingFull).count() < 2000);
+    }
+
+    #[test]
+    fn one_look_with_many_losses_drops_no_gap_and_no_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut sessions, mut out, [flood, unmarked, over]) = opened(dir.path());
         let sequence = sessions.sequences.entry(flood.mark()).or_default();
         for n in 1..=40_000 {
             sequence.see(n * 2, BootNs(n));
         }
 
-        let counted = |seq, unmarked_forks| SessionCounters {
-            seq,
-            unmarked_forks,
-            ..SessionCounters::default()
-        };
-        sessions.report_missing(flood.mark(), &counted(80_000, 0), &mut out);
-        sessions.report_missing(unmarked.mark(), &counted(0, 1), &mut out);
+        sessions.report_missing(flood.mark(), &counted(80_000, 0), BootNs(9), &mut out);
+        sessions.report_missing(unmarked.mark(), &counted(0, 1), BootNs(9), &mut out);
         out.end(SessionClosed {
             id: over,
             at: BootNs(9),

@@ -84,6 +84,7 @@ impl Sessions {
         let reported = session.gaps.iter().filter(|gap| gap.session.is_some());
         let reported = reported.filter_map(|gap| gap.last_seq).max().unwrap_or(0);
         self.registry.open(session.opened);
+        self.registry.continue_losses(mark, &session.gaps);
         self.registry.add_stored(mark, session.stored);
         if not_begun {
             // The hook may still hold its login and ask again.
