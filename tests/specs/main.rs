@@ -9,6 +9,7 @@ mod exit;
 mod fork_chain;
 mod compat_exec;
 mod stamp;
+mod late;
 mod second_stamp;
 mod sshd_in_session;
 mod restart;
