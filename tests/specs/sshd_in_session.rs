@@ -4,9 +4,11 @@
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use nix::unistd::User;
 use vctl_common::session::{GapCause, Stamp};
+use vctl_common::time::BootNs;
 use vctl_tests::centre::free_port;
 use vctl_tests::lab::{Certificate, Lab, Options, Recorded};
 
@@ -128,10 +130,19 @@ fn an_sshd_from_before_the_probe_mixes_no_logins() {
     // Without a hook: one through the sshd, and then a usual one, which the agent knows later.
     lab.set_pam_lines("").unwrap();
     let of_alice = inside(&lab, &alice, port);
+    let before_bob = boot_now();
     let of_bob = inside(&lab, &bob, lab.port());
+    let without_hook = || {
+        let mut sessions = lab.sessions().unwrap().into_iter();
+        sessions.find(|one| {
+            let opened = &one.session.opened;
+            opened.service == lab.service() && opened.opened_at > before_bob
+        })
+    };
     await_that("the usual login without a stamp is known", || {
-        without_stamp(&lab).is_some_and(|session| session.session.opened.service == lab.service())
+        without_hook().is_some()
     });
+    let known_bob = without_hook().unwrap().session.opened.id;
     goes_on(&lab, &alice, of_alice);
     goes_on(&lab, &bob, of_bob);
     // Two logins that are stamped late.
@@ -157,7 +168,7 @@ fn an_sshd_from_before_the_probe_mixes_no_logins() {
         let holders = sessions.iter().filter(|one| exec_of(one, truth).is_some());
         let holders: Vec<_> = holders.map(|one| one.session.opened.id).collect();
         let wanted = match truth.case.as_str() {
-            "bob" => without_stamp(&lab).unwrap().session.opened.id,
+            "bob" => known_bob,
             "carol" => known[0].session.opened.id,
             "dave" => known[1].session.opened.id,
             // The probe does not see this login: its sshd has the audit session before.
@@ -177,11 +188,12 @@ fn start_with_login_uid(lab: &Lab) -> (u16, u32) {
     let pid_file = lab.root().join("second.pid");
     let uid = User::from_name(lab.user()).unwrap().unwrap().uid;
     let script = format!(
-        "echo {uid} > /proc/self/loginuid && exec {} -f {} -o ListenAddress=127.0.0.1:{port} -o PidFile={}",
+        "echo {uid} > /proc/self/loginuid && {} -f {} -o ListenAddress=127.0.0.1:{port} -o PidFile={}; exit $?",
         lab.root().join(lab.service()).display(),
         lab.root().join("sshd_config").display(),
         pid_file.display()
     );
+    // The sshd has a parent in its audit session, as in a login.
     let status = Command::new("sh").arg("-c").arg(script).status().unwrap();
     assert!(status.success());
     await_that("the second sshd listens", || {
@@ -198,6 +210,11 @@ fn without_stamp(lab: &Lab) -> Option<Recorded> {
         gaps.iter()
             .any(|gap| gap.cause == GapCause::LoginWithoutStamp)
     })
+}
+
+fn boot_now() -> BootNs {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
+    BootNs(u64::try_from(Duration::from(now).as_nanos()).unwrap())
 }
 
 /// The account of the logins through the second sshd. A login to the account of the session that started it would keep
