@@ -74,7 +74,7 @@ impl Sessions {
                 warn!(session = %id, processes, "Continued a session that was not recorded for a while.");
             }
             _ => {
-                info!(session = %id, processes, cause = ?behind.cause, "Opened a session behind a gap.")
+                info!(session = %id, processes, cause = ?behind.cause, "Opened a session behind a gap.");
             }
         }
     }
