@@ -10,6 +10,7 @@ mod fork_chain;
 mod late_marks;
 mod compat_exec;
 mod stamp;
+mod late;
 mod second_stamp;
 mod sshd_in_session;
 mod restart;

@@ -213,12 +213,12 @@ impl Collector {
             shipping,
             ..
         } = self;
-        // All of it together has a time: each login costs a write to the disk and several reads of all of /proc.
+        // All of it together has a time: each login costs a write to the disk.
         let until = Instant::now() + HOUSEKEEPING_TURN;
         let mut is_all_done = housekeeping.take_late_logins(until, sessions, probe, out);
-        is_all_done &= sessions.decide_unconfirmed(until, probe, out);
+        sessions.decide_unconfirmed(probe, out);
         is_all_done &= sessions.find_unstamped(until, housekeeping.looked_at(), probe, out);
-        is_all_done &= sessions.mark_again(until, probe, out);
+        sessions.mark_again(probe, out);
         sessions.find_ended(probe);
         housekeeping.look_at_pins(probe, out);
         drain.note_skipped(probe, out);

@@ -17,7 +17,7 @@ use vctl_common::wire;
 
 use super::exec_exits::{self, ExecExits};
 use super::failed_links::{FAILED_CALLS, each_loaded, failed_links, is_loaded};
-use super::maps::{LATE_MARKS, Maps, PINNED, PinnedState, remove_pins};
+use super::maps::{LATE_MARKS, Maps, PINNED, PinnedState};
 use super::object::{PROGRAMS, ProgramCopy, Unfinished, object};
 use super::preemption::preemptible_by;
 use super::second_copies;
@@ -122,7 +122,7 @@ impl Probe {
         }
         let (maps, watch, unfinished) = proven(&options).or_else(|error| {
             // No probe is better than one that writes wrong or incomplete data.
-            remove_pins(dir).map_err(|source| ProbeError::Pins {
+            pin_dir::remove(dir).map_err(|source| ProbeError::Pins {
                 dir: dir.clone(),
                 source,
             })?;

@@ -1,7 +1,6 @@
 //! The probe's maps on the agent's side: newly created, or opened from their pins.
 
 use std::collections;
-use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -30,6 +29,8 @@ pub(super) fn names(dir: &Path) -> impl Iterator<Item = &'static str> {
 
 /// `BPF_NOEXIST`.
 const IF_NEW: u64 = 1;
+/// `BPF_EXIST`.
+const IF_KNOWN: u64 = 2;
 
 /// Most steps of one listing: four times the entries of the largest map. When a key is removed while the kernel looks
 /// for the next one, it begins again.
@@ -170,9 +171,30 @@ impl Maps {
 
     /// Marks a process as one of a session.
     pub fn mark_task(&mut self, tgid: u32, mark: TaskMark) -> Result<(), ProbeError> {
+        self.insert_task(tgid, mark, 0)
+    }
+
+    /// Marks a process that has no mark. Returns false when the probe has marked it meanwhile: that mark stays, with what
+    /// the probe has noted in it.
+    pub fn mark_new_task(&mut self, tgid: u32, mark: TaskMark) -> Result<bool, ProbeError> {
+        match self.insert_task(tgid, mark, IF_NEW) {
+            Err(_) if self.task(tgid).is_some() => Ok(false),
+            added => added.map(|()| true),
+        }
+    }
+
+    /// Replaces the mark of a process. Returns false when it has none any more: after its exit nothing would remove a mark.
+    pub fn replace_task(&mut self, tgid: u32, mark: TaskMark) -> Result<bool, ProbeError> {
+        match self.insert_task(tgid, mark, IF_KNOWN) {
+            Err(_) if self.task(tgid).is_none() => Ok(false),
+            replaced => replaced.map(|()| true),
+        }
+    }
+
+    fn insert_task(&mut self, tgid: u32, mark: TaskMark, flags: u64) -> Result<(), ProbeError> {
         let raw: [u64; 4] = transmute!(mark);
         self.tasks
-            .insert(tgid, raw, 0)
+            .insert(tgid, raw, flags)
             .map_err(|source| ProbeError::Map {
                 name: "tasks",
                 source,
@@ -370,22 +392,4 @@ pub fn note_refused(dir: &Path, audit_session: AuditSessionId) -> Result<(), Pro
     logins
         .insert(audit_session.get(), refused, 0)
         .map_err(in_map)
-}
-
-/// Removes a pin directory and everything in it. Links go first, so that no probe runs without its
-/// maps.
-///
-/// # Errors
-/// Those of unlink(2), except for a missing name.
-pub fn remove_pins(dir: &Path) -> io::Result<()> {
-    let mut names: Vec<_> = match std::fs::read_dir(dir) {
-        Ok(entries) => entries.collect::<Result<Vec<_>, _>>()?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    names.sort_by_key(|entry| !entry.file_name().to_string_lossy().starts_with("link_"));
-    for entry in names {
-        std::fs::remove_file(entry.path())?;
-    }
-    std::fs::remove_dir(dir)
 }

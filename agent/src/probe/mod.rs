@@ -183,7 +183,7 @@ pub fn detach(dir: &Path) -> Result<bool, ProbeError> {
         return Ok(false);
     }
     let _lock = load::lock(dir)?;
-    maps::remove_pins(dir).map_err(|source| ProbeError::Pins {
+    pin_dir::remove(dir).map_err(|source| ProbeError::Pins {
         dir: dir.to_owned(),
         source,
     })?;

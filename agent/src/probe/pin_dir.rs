@@ -47,3 +47,21 @@ pub(super) fn prepare(dir: &Path) -> Result<(), ProbeError> {
     }
     Ok(())
 }
+
+/// Removes a pin directory and everything in it. Links go first, so that no probe runs without its
+/// maps.
+///
+/// # Errors
+/// Those of unlink(2), except for a missing name.
+pub(super) fn remove(dir: &Path) -> io::Result<()> {
+    let mut names: Vec<_> = match fs::read_dir(dir) {
+        Ok(entries) => entries.collect::<Result<Vec<_>, _>>()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    names.sort_by_key(|entry| !entry.file_name().to_string_lossy().starts_with("link_"));
+    for entry in names {
+        fs::remove_file(entry.path())?;
+    }
+    fs::remove_dir(dir)
+}

@@ -10,6 +10,8 @@ use vctl_common::id::{AuditSessionId, BootId, CgroupId, ProcessId};
 use vctl_common::time::BootNs;
 use vctl_common::wire::{SSHD, UNSET};
 
+use super::process_table::{Listed, ProcessTable};
+
 /// The kernel's facts about a login's own process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginFacts {
@@ -38,13 +40,20 @@ pub enum LoginError {
     NoLogin { parent: u32 },
 }
 
-/// The two fields of `/proc/<pid>/stat` that are needed here.
+/// The facts of `/proc/<pid>/stat` that are needed here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     pub ppid: u32,
     /// In clock ticks after boot.
     pub start_ticks: u64,
+    /// Its last thread has ended, and its parent has not waited for it.
+    pub is_zombie: bool,
+    /// Its last thread ends now or has ended: the probe at its exit has run, or is about to.
+    pub is_exiting: bool,
 }
+
+/// `PF_EXITING` of the kernel.
+const EXITING: u32 = 4;
 
 /// Reads all of `/proc/<pid>/stat`.
 ///
@@ -54,10 +63,21 @@ pub fn parse_stat(stat: &[u8]) -> Option<Stat> {
     let after_comm = memchr::memrchr(b')', stat)? + 1;
     let text = std::str::from_utf8(stat.get(after_comm..)?).ok()?;
     let mut fields = text.split_ascii_whitespace();
-    // Field 3 is the first here; ppid is field 4, starttime field 22.
-    let ppid = fields.nth(1)?.parse().ok()?;
-    let start_ticks = fields.nth(17)?.parse().ok()?;
-    Some(Stat { ppid, start_ticks })
+    // Field 3, the state, is the first here; then ppid 4, flags 9, num_threads 20, starttime 22.
+    let state = fields.next()?;
+    let ppid = fields.next()?.parse().ok()?;
+    let flags: u32 = fields.nth(4)?.parse().ok()?;
+    let threads: u32 = fields.nth(10)?.parse().ok()?;
+    let start_ticks = fields.nth(1)?.parse().ok()?;
+    // State and flags are of the first thread. It may have ended while others run.
+    let is_last = threads <= 1;
+    let is_zombie = is_last && matches!(state, "Z" | "X" | "x");
+    Some(Stat {
+        ppid,
+        start_ticks,
+        is_zombie,
+        is_exiting: is_zombie || is_last && flags & EXITING != 0,
+    })
 }
 
 /// Reads the login uid or the audit session id, which write "not set" as 4294967295.
@@ -200,18 +220,41 @@ impl LoginReader {
     /// which is exact to the nanosecond, and one from /proc.
     pub fn is_alive(&self, process: ProcessId) -> bool {
         self.stat(process.tgid)
-            .is_ok_and(|stat| self.is_started(stat, process))
+            .is_ok_and(|stat| !stat.is_zombie && self.is_started(stat, process))
     }
 
     fn is_started(&self, stat: Stat, process: ProcessId) -> bool {
-        let tick = u128::from(process.start.0) * u128::from(self.ticks_per_second) / 1_000_000_000;
-        u128::from(stat.start_ticks) == tick
+        stat.start_ticks == self.ticks(process.start)
     }
 
-    /// Returns whether the process is certain to have ended: it is not there, or its pid has another one.
+    /// Returns the clock tick of a time, as /proc has it.
+    pub fn ticks(&self, at: BootNs) -> u64 {
+        let ticks = u128::from(at.0) * u128::from(self.ticks_per_second) / 1_000_000_000;
+        u64::try_from(ticks).unwrap_or(u64::MAX)
+    }
+
+    /// Returns whether the process is certain to have ended: it is not there, is a zombie, or its pid has another one.
     pub fn has_ended(&self, process: ProcessId) -> bool {
-        match self.stat(process.tgid) {
-            Ok(stat) => !self.is_started(stat, process),
+        self.is_gone_or(process.tgid, |stat| {
+            stat.is_zombie || !self.is_started(stat, process)
+        })
+    }
+
+    /// Returns whether the pid certainly has no process, or only a zombie.
+    pub fn is_free(&self, tgid: u32) -> bool {
+        self.is_gone_or(tgid, |stat| stat.is_zombie)
+    }
+
+    /// Returns whether the process that was listed exits or has ended. After that the probe at its exit removes no mark.
+    pub fn is_exiting(&self, listed: &Listed) -> bool {
+        self.is_gone_or(listed.tgid, |stat| {
+            stat.is_exiting || stat.start_ticks != listed.stat.start_ticks
+        })
+    }
+
+    fn is_gone_or(&self, tgid: u32, is_over: impl FnOnce(Stat) -> bool) -> bool {
+        match self.stat(tgid) {
+            Ok(stat) => is_over(stat),
             // ESRCH: it ended between open and read.
             Err(LoginError::Gone { source, .. }) => {
                 source.kind() == io::ErrorKind::NotFound
@@ -219,6 +262,21 @@ impl LoginReader {
             }
             Err(_) => false,
         }
+    }
+
+    /// Reads all processes.
+    pub fn processes(&self) -> ProcessTable {
+        let entries = fs::read_dir(&self.proc).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name());
+        let tgids = names.filter_map(|name| name.to_str()?.parse().ok());
+        let listed = tgids.filter_map(|tgid| {
+            Some(Listed {
+                tgid,
+                stat: self.stat(tgid).ok()?,
+                audit_session: self.id(tgid, "sessionid").and_then(AuditSessionId::new),
+            })
+        });
+        listed.collect()
     }
 
     /// Returns whether the program is sshd: `sshd`, or `sshd-session` since OpenSSH 9.8.
@@ -282,10 +340,9 @@ mod tests {
         }
 
         fn process(self, pid: u32, ppid: u32, start_ticks: u64) -> Self {
-            let zeros = "0 ".repeat(17);
             self.write(
                 &format!("{pid}/stat"),
-                &format!("{pid} (sshd: a) R x) S {ppid} {zeros}{start_ticks} 0 0\n"),
+                &stat(pid, "S", ppid, 0, 1, start_ticks),
             );
             self.write(&format!("{pid}/loginuid"), "1000");
             self.write(&format!("{pid}/sessionid"), "3");
@@ -305,6 +362,52 @@ mod tests {
         fn reader(&self) -> LoginReader {
             LoginReader::new(self.0.path())
         }
+    }
+
+    fn stat(pid: u32, state: &str, ppid: u32, flags: u32, threads: u32, start: u64) -> String {
+        let [four, ten] = [4, 10].map(|count| "0 ".repeat(count));
+        format!("{pid} (sshd: a) R x) {state} {ppid} {four}{flags} {ten}{threads} 0 {start} 0 0\n")
+    }
+
+    #[test]
+    fn a_process_has_ended_with_its_last_thread() {
+        let of = |state, flags, threads| {
+            let text = stat(7, state, 1, flags, threads, 500);
+            let stat = parse_stat(text.as_bytes()).unwrap();
+            assert_eq!((stat.ppid, stat.start_ticks), (1, 500));
+            (stat.is_zombie, stat.is_exiting)
+        };
+        assert_eq!(of("S", 0x40_0000, 1), (false, false));
+        assert_eq!(of("R", 0x40_0004, 1), (false, true));
+        assert_eq!(of("Z", 0x40_0004, 1), (true, true));
+        assert_eq!(of("X", 0x40_0004, 0), (true, true));
+        // The first thread has ended, and another one runs.
+        assert_eq!(of("Z", 0x40_0004, 2), (false, false));
+        assert_eq!(of("R", 0x40_0004, 2), (false, false));
+    }
+
+    #[test]
+    fn a_zombie_has_ended_and_an_exiting_process_has_not() {
+        let proc = FakeProc::new()
+            .process(70, 1, 500)
+            .process(71, 1, 500)
+            .process(72, 1, 500);
+        proc.write("71/stat", &stat(71, "R", 1, 4, 1, 500));
+        proc.write("72/stat", &stat(72, "Z", 1, 4, 1, 500));
+        let reader = proc.reader();
+        let start = BootNs(5_000_000_000);
+        let of = |tgid| {
+            let listed = reader.processes().get(70).copied().unwrap();
+            (
+                reader.is_exiting(&Listed { tgid, ..listed }),
+                reader.has_ended(ProcessId { tgid, start }),
+                reader.is_free(tgid),
+            )
+        };
+        assert_eq!(of(70), (false, false, false));
+        assert_eq!(of(71), (true, false, false));
+        assert_eq!(of(72), (true, true, true));
+        assert_eq!(of(73), (true, true, true));
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod auth_info;
 pub mod protocol;
 pub mod late_login;
 pub mod login;
+pub mod process_table;
 pub mod server;
 pub mod session_record;
 pub mod registry;

@@ -127,9 +127,9 @@ impl Lab {
         if let Some(bytes) = options.spool_bytes {
             mounts::small(journal, &root.join("spool"), bytes)?;
         }
-        // Other labs also have logins, but their hooks do not ask this agent.
+        // Other labs also have logins, but their hooks do not ask this agent. The options may set other names.
         let service = id.replace("vctl-lab-", "sshd");
-        keys.push(("sshd_names", format!("[{service}]")));
+        keys.insert(0, ("sshd_names", format!("[{service}]")));
         let agent = Agent::prepare(journal, &programs.agent, &root, &pins, &keys)?;
         let mut hooks = String::new();
         if options.cgroup_per_login {

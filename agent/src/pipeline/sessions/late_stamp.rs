@@ -2,17 +2,21 @@
 
 use std::time::Instant;
 
-use tracing::{info, warn};
-use vctl_common::id::{ProcessId, SessionId};
-use vctl_common::session::{Gap, GapCause};
+use tracing::warn;
+use vctl_common::id::{AuditSessionId, ProcessId, SessionId};
+use vctl_common::session::{CloseReason, GapCause};
 
 use crate::pipeline::spool_out::SpoolOut;
 use crate::probe::Probe;
 use crate::session::boot_now;
 use crate::session::late_login::LateLogin;
+use crate::session::login::LoginFacts;
+use crate::session::process_table::ProcessTable;
 use crate::session::session_record::session_record;
 
 use super::Sessions;
+use super::behind_gap::BehindGap;
+use super::members::owns;
 
 /// Leader, service and user of a login; two files with the same ones are of one login.
 type LoginKey = (ProcessId, String, String);
@@ -31,6 +35,9 @@ impl Sessions {
         // Two PAM lines leave two files of one login: the first is its session.
         logins.sort_by_key(|login| login.request.hook_started);
         let mut taken: Vec<LoginKey> = Vec::new();
+        let (mut opened, mut known) = (Vec::new(), Vec::new());
+        let mut is_all_done = true;
+        let mut table = None;
         for login in logins {
             let request = &login.request;
             let id = request.session_id;
@@ -38,7 +45,8 @@ impl Sessions {
             let key = (leader, request.service.clone(), request.user.clone());
             // Two files of one login belong to one look.
             if Instant::now() >= until && !taken.is_empty() && !taken.contains(&key) {
-                return false;
+                is_all_done = false;
+                break;
             }
             // After a stamp with an answer that came too late there is also a file: the login is marked
             // already.
@@ -47,13 +55,20 @@ impl Sessions {
                 || self.is_second_stamp(request, leader)
                 || self.is_second_file(&taken, &key, id);
             taken.push(key);
-            if !is_recorded && let Err(error) = self.open_late(&login, probe, out) {
-                warn!(session = %id, error, "A late login could not be opened; its file stays.");
-                continue;
+            if !is_recorded {
+                match self.open_late(&login, &mut table, out) {
+                    Ok(session) => opened.push(session),
+                    Err(error) => {
+                        warn!(session = %id, error, "A late login could not be opened; its file stays.");
+                        continue;
+                    }
+                }
             }
-            done(id);
+            known.push(id);
         }
-        true
+        self.record_behind_gaps(opened, probe, out);
+        known.into_iter().for_each(done);
+        is_all_done
     }
 
     /// Returns whether this scan had another file of the login; the login may be over.
@@ -66,34 +81,55 @@ impl Sessions {
         is_second
     }
 
+    /// Opens the session, which is recorded later.
     fn open_late(
         &mut self,
         login: &LateLogin,
-        probe: &mut Probe,
+        table: &mut Option<ProcessTable>,
         out: &mut SpoolOut,
-    ) -> Result<(), String> {
+    ) -> Result<BehindGap, String> {
         let request = &login.request;
-        let now = boot_now();
-        let marked_at = login.alive.then_some(now);
-        let mut session = session_record(request, &login.login, login.stamp(), marked_at);
+        let LoginFacts {
+            leader,
+            audit_session,
+            ..
+        } = login.login;
+        // The login's own process may have ended before its background work.
+        let runs = login.alive || {
+            let table = table.get_or_insert_with(|| self.logins.processes());
+            self.has_work(leader, audit_session, table)
+        };
+        let marked_at = runs.then(boot_now);
+        let mut session = session_record(request, &login.login, login.stamp(runs), marked_at);
         self.link_if_detached(&mut session);
-        let (id, audit_session) = (session.id, session.audit_session);
+        let id = session.id;
         self.store_opened(session, out)?;
         self.unconfirmed.remove(&id.mark());
-        if !login.alive {
-            self.never_recorded(id, now, probe, out);
-            return Ok(());
-        }
-        let from = request.hook_started;
-        out.gap(Gap::new(GapCause::StampedLate, id, from, now));
-        let leader = Some(login.login.leader.tgid);
-        // Before the kernel knows the session: after a kill in between, the next agent would find no gap.
-        out.flush();
-        let marking = self.mark_tree(id.mark(), leader, audit_session, probe);
-        // A write to a slow disk and the marking take time, and the processes run.
-        out.gap(Gap::new(GapCause::StampedLate, id, now, boot_now()));
-        let marked = self.note_marking(id.mark(), now, marking);
-        info!(session = %id, processes = marked, "Opened a session that was stamped late.");
-        Ok(())
+        Ok(BehindGap {
+            mark: id.mark(),
+            cause: if runs {
+                GapCause::StampedLate
+            } else {
+                GapCause::ProbeAway
+            },
+            from: request.hook_started,
+            or_close: CloseReason::NeverRecorded,
+        })
+    }
+
+    /// Returns whether a process of the login runs in its own audit session.
+    pub(super) fn has_work(
+        &self,
+        leader: ProcessId,
+        audit_session: Option<AuditSessionId>,
+        table: &ProcessTable,
+    ) -> bool {
+        let Some(audit_session) = audit_session else {
+            return false;
+        };
+        let members = table.of_audit_session(audit_session).iter();
+        let mut members = members.filter_map(|tgid| table.get(*tgid));
+        members.any(|member| !member.stat.is_exiting)
+            && owns(leader, audit_session, table, &self.logins)
     }
 }

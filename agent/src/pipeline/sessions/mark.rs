@@ -1,18 +1,18 @@
-//! Marks the processes of a session that runs already.
+//! Marks the processes of sessions that run already.
 
-use std::collections::HashSet;
-use std::fs;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
 use vctl_common::causes::WithCauses;
-use vctl_common::id::AuditSessionId;
+use vctl_common::id::{AuditSessionId, ProcessId};
+use vctl_common::time::BootNs;
 use vctl_common::wire::{self, Mark, SessionCounters, TaskMark};
 
-use crate::probe::Probe;
-use crate::session::login;
+use crate::probe::{Probe, ProbeError};
+use crate::session::process_table::{Listed, ProcessTable};
 
 use super::Sessions;
+use super::members::{Login, members, owns};
 
 /// Start of the count of processes, where it is known only roughly because some end while they are marked. It never
 /// comes down to 0, so housekeeping looks for the end of such a session.
@@ -34,6 +34,38 @@ pub(super) struct Marking {
     pub(super) problem: Option<String>,
 }
 
+/// A session whose processes are marked.
+struct Target {
+    mark: Mark,
+    login: Login,
+    /// The role of the login's own process.
+    role: u32,
+    /// The kernel has the session.
+    is_open: bool,
+    /// Why the probe does not know the audit session.
+    unnoted: Option<String>,
+    /// The result of the last round.
+    marking: Marking,
+}
+
+impl Target {
+    fn result(self) -> Marking {
+        Marking {
+            problem: self.marking.problem.or(self.unnoted),
+            ..self.marking
+        }
+    }
+}
+
+/// The mark of a process after a try to set it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Marked {
+    Before,
+    Now,
+    /// It belongs to another session, or has ended.
+    Not,
+}
+
 impl Sessions {
     /// Notes a session of which the agent marks or has marked processes that the kernel has not counted.
     pub(super) fn note_counted(&mut self, mark: Mark, counters: SessionCounters) {
@@ -43,107 +75,164 @@ impl Sessions {
         }
     }
 
-    /// Marks all processes below `leader` and all of the audit session, in at least two rounds: the second one finds the
-    /// children that were forked in the first one before their parent had its mark. No list has the processes of a chain
-    /// that forks and exits, so from the beginning the probe marks those of the audit session that fork or execute.
-    pub(super) fn mark_tree(
-        &mut self,
-        mark: Mark,
-        leader: Option<u32>,
-        audit_session: Option<AuditSessionId>,
-        probe: &mut Probe,
-    ) -> Marking {
-        // Before the session is opened: after a kill in between, the next agent begins again.
-        let noted = audit_session.map(|audit_session| probe.maps.note_late(audit_session, mark));
-        let noted = noted.transpose().map_err(|error| {
-            warn!(error = %WithCauses(&error), "The kernel has no room for the audit session of a late login.");
-            WithCauses(&error).to_string()
-        });
-        // Once the kernel has the session, only the kernel may change the numbers.
-        if let Some(counters) = probe.maps.session(mark) {
-            self.note_counted(mark, counters);
-        } else {
-            let mut user_began = false;
-            each_member(leader, audit_session, |tgid, _| {
-                // A process that runs already counts as the user's; the probe decides for the later ones.
-                user_began |= Some(tgid) != leader;
-            });
-            if let Err(error) = probe.maps.open_session(mark, ROUGHLY, user_began) {
-                warn!(error = %WithCauses(&error), "The kernel does not accept a session.");
-                return Marking {
-                    problem: Some(WithCauses(&error).to_string()),
-                    ..Marking::default()
-                };
-            }
+    /// Marks the processes of open sessions: all below the login's own process, and all of its audit session if that is
+    /// its own ([`owns`]). In at least two rounds: the second one finds the children that were forked in the first one
+    /// before their parent had its mark. No list has the processes of a chain that forks and exits, so from the beginning
+    /// the probe marks those of the audit session that fork or execute.
+    ///
+    /// Each round reads /proc once for all sessions. Returns the result for each one.
+    pub(super) fn mark_running(&mut self, marks: &[Mark], probe: &mut Probe) -> Vec<Marking> {
+        if marks.is_empty() {
+            return Vec::new();
         }
+        let mut table = self.logins.processes();
+        let mut targets: Vec<Target> = marks
+            .iter()
+            .map(|mark| self.target(*mark, &table, probe))
+            .collect();
         probe.watch_failed_execs();
         let begun = Instant::now();
-        let (mut rounds, mut is_any_new) = (0, false);
+        let mut rounds = 0;
         loop {
             rounds += 1;
-            let marking = self.mark_round(mark, leader, audit_session, probe);
-            is_any_new |= marking.is_any_new;
-            let goes_on = marking.is_any_new && marking.problem.is_none();
-            if rounds > 1 && (!goes_on || begun.elapsed() >= ROUNDS) {
-                return Marking {
-                    is_any_new,
-                    problem: marking.problem.or(noted.err()),
-                    ..marking
-                };
+            let mut goes_on = false;
+            for target in targets.iter_mut().filter(|target| target.is_open) {
+                goes_on |= self.mark_round(target, &table, probe);
             }
+            if rounds > 1 && (!goes_on || begun.elapsed() >= ROUNDS) {
+                return targets.into_iter().map(Target::result).collect();
+            }
+            // Read after the kernel has all of the sessions: a process that is not in it has forked since.
+            table = self.logins.processes();
         }
     }
 
-    /// Marks each process as soon as it is found.
-    fn mark_round(
-        &self,
-        mark: Mark,
-        leader: Option<u32>,
-        audit_session: Option<AuditSessionId>,
-        probe: &mut Probe,
-    ) -> Marking {
-        let mut marked = HashSet::new();
-        let mut marking = Marking::default();
-        each_member(leader, audit_session, |tgid, how| {
-            let role = match leader {
-                Some(leader) if leader == tgid => self.role_of_login(leader),
-                _ => wire::ROLE_USER,
-            };
-            let before = probe.maps.task(tgid);
-            if let Some(task) = before.filter(|task| task.session == mark) {
-                marked.insert(tgid);
-                // The login's own process forked after `note_late`, and the probe knows no role.
-                if Some(tgid) == leader && task.role != role {
-                    let _ = probe.maps.mark_task(tgid, TaskMark { role, ..task });
+    /// Opens a session in the kernel.
+    fn target(&mut self, mark: Mark, table: &ProcessTable, probe: &mut Probe) -> Target {
+        let opened = self.registry.get(mark).map(|live| &live.opened);
+        let leader = opened.map_or(NO_PROCESS, |opened| opened.leader);
+        let audit_session = opened.and_then(|opened| opened.audit_session);
+        let mut target = Target {
+            mark,
+            login: Login {
+                tgid: leader.tgid,
+                start_ticks: self.logins.ticks(leader.start),
+                audit_session: audit_session
+                    .filter(|audit_session| owns(leader, *audit_session, table, &self.logins)),
+            },
+            role: self.role_of_login(leader.tgid),
+            is_open: true,
+            unnoted: None,
+            marking: Marking::default(),
+        };
+        if let Some(audit_session) = target.login.audit_session
+            // Before the session is opened: after a kill in between, the next agent begins again.
+            && let Err(error) = probe.maps.note_late(audit_session, mark)
+        {
+            warn!(error = %WithCauses(&error), "The kernel has no room for the audit session of a late login.");
+            target.unnoted = Some(WithCauses(&error).to_string());
+        }
+        // Once the kernel has the session, only the kernel may change the numbers.
+        if let Some(counters) = probe.maps.session(mark) {
+            self.note_counted(mark, counters);
+            return target;
+        }
+        // A process that runs already counts as the user's; the probe decides for the later ones.
+        let user_began = members(target.login, table)
+            .iter()
+            .any(|(process, _)| process.tgid != leader.tgid);
+        if let Err(error) = probe.maps.open_session(mark, ROUGHLY, user_began) {
+            warn!(error = %WithCauses(&error), "The kernel does not accept a session.");
+            target.is_open = false;
+            target.marking.problem = Some(WithCauses(&error).to_string());
+        }
+        target
+    }
+
+    /// Marks each process as soon as it is found. Returns whether one had no mark, and the kernel has room for more.
+    fn mark_round(&self, target: &mut Target, table: &ProcessTable, probe: &mut Probe) -> bool {
+        let (mut processes, mut is_any_new, mut problem) = (0, false, None);
+        for (process, how) in members(target.login, table) {
+            match self.mark_process(target, process, how, probe) {
+                Ok(Marked::Not) => {}
+                Ok(what) => {
+                    processes += 1;
+                    is_any_new |= what == Marked::Now;
                 }
-                return;
+                Err(error) => {
+                    warn!(error = %WithCauses(&error), tgid = process.tgid, "A process could not be marked.");
+                    problem = Some(WithCauses(&error).to_string());
+                }
             }
-            if let Some(task) = before
-                && !(how == wire::MARKED_AUDIT_SESSION && self.is_foreign(task, audit_session))
-            {
-                return;
-            }
-            let task = TaskMark {
-                session: mark,
-                start: 0,
-                marked: how,
-                noted_exec: 0,
-                role,
-                groups: 0,
-            };
-            if let Err(error) = probe.maps.mark_task(tgid, task) {
-                warn!(error = %WithCauses(&error), tgid, "A process could not be marked.");
-                marking.problem = Some(WithCauses(&error).to_string());
-            // It may have ended in between, with its exit before its mark.
-            } else if fs::exists(format!("/proc/{tgid}")).unwrap_or(true) {
-                marked.insert(tgid);
-                marking.is_any_new = true;
+        }
+        let goes_on = is_any_new && problem.is_none();
+        target.marking = Marking {
+            processes,
+            is_any_new: is_any_new || target.marking.is_any_new,
+            problem,
+        };
+        goes_on
+    }
+
+    fn mark_process(
+        &self,
+        target: &Target,
+        process: &Listed,
+        how: u16,
+        probe: &mut Probe,
+    ) -> Result<Marked, ProbeError> {
+        let tgid = process.tgid;
+        let is_leader = tgid == target.login.tgid;
+        let mark = TaskMark {
+            session: target.mark,
+            start: 0,
+            marked: how,
+            noted_exec: 0,
+            role: if is_leader {
+                target.role
             } else {
-                probe.maps.unmark_task(tgid);
+                wire::ROLE_USER
+            },
+            groups: 0,
+        };
+        let before = probe.maps.task(tgid);
+        if before.is_none() && probe.maps.mark_new_task(tgid, mark)? {
+            return Ok(self.unless_exiting(process, probe));
+        }
+        // The probe may have marked it just now.
+        let Some(task) = before.or_else(|| probe.maps.task(tgid)) else {
+            return Ok(Marked::Not);
+        };
+        if task.session == target.mark {
+            // The login's own process forked after `note_late`, and the probe knows no role.
+            if is_leader && task.role != mark.role {
+                let role = mark.role;
+                let _ = probe.maps.replace_task(tgid, TaskMark { role, ..task });
             }
-        });
-        marking.processes = marked.len();
-        marking
+            return Ok(Marked::Before);
+        }
+        if how != wire::MARKED_AUDIT_SESSION || !self.is_foreign(task, target.login.audit_session) {
+            return Ok(Marked::Not);
+        }
+        // The second copy of a program must not record an exec once more.
+        let noted_exec = task.noted_exec;
+        if !probe
+            .maps
+            .replace_task(tgid, TaskMark { noted_exec, ..mark })?
+        {
+            return Ok(Marked::Not);
+        }
+        Ok(self.unless_exiting(process, probe))
+    }
+
+    /// Removes the mark of a process that is past the probe at its exit, or soon will be: nothing else would remove it,
+    /// and the next process with the pid would get it.
+    fn unless_exiting(&self, process: &Listed, probe: &mut Probe) -> Marked {
+        if self.logins.is_exiting(process) {
+            probe.maps.unmark_task(process.tgid);
+            return Marked::Not;
+        }
+        Marked::Now
     }
 
     /// Returns whether a process of this audit session has the mark of a session that is in another one: an sshd that
@@ -164,71 +253,8 @@ impl Sessions {
     }
 }
 
-/// Calls `found` for the processes of the audit session, then for those below `leader`, itself included.
-fn each_member(
-    leader: Option<u32>,
-    audit_session: Option<AuditSessionId>,
-    mut found: impl FnMut(u32, u16),
-) {
-    let is_of_session =
-        |tgid: u32| audit_session.is_some() && audit_session_of(tgid) == audit_session;
-    if audit_session.is_some() {
-        // The last one first: it forks next, if it forks and exits all the time.
-        for tgid in all_processes().into_iter().rev() {
-            if is_of_session(tgid) {
-                found(tgid, wire::MARKED_AUDIT_SESSION);
-            }
-        }
-    }
-    let Some(leader) = leader else { return };
-    for tgid in tree(leader) {
-        if is_of_session(tgid) {
-            found(tgid, wire::MARKED_AUDIT_SESSION);
-        } else {
-            found(tgid, wire::MARKED_TREE);
-        }
-    }
-}
-
-/// Returns the audit sessions with a process that has no mark.
-pub(super) fn unmarked_audit_sessions(probe: &Probe) -> HashSet<AuditSessionId> {
-    let unmarked = all_processes().into_iter();
-    let unmarked = unmarked.filter(|tgid| probe.maps.task(*tgid).is_none());
-    unmarked.filter_map(audit_session_of).collect()
-}
-
-fn audit_session_of(tgid: u32) -> Option<AuditSessionId> {
-    let id = login::parse_id(&fs::read(format!("/proc/{tgid}/sessionid")).ok()?)?;
-    AuditSessionId::new(id)
-}
-
-fn all_processes() -> Vec<u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let names = entries.map(|entry| entry.file_name());
-    names
-        .filter_map(|name| name.to_str()?.parse().ok())
-        .collect()
-}
-
-/// Lists a process and those below it.
-fn tree(leader: u32) -> Vec<u32> {
-    let processes: Vec<(u32, u32)> = all_processes()
-        .into_iter()
-        .filter_map(|tgid| {
-            let stat = login::parse_stat(&fs::read(format!("/proc/{tgid}/stat")).ok()?)?;
-            Some((tgid, stat.ppid))
-        })
-        .collect();
-    let mut tree = vec![leader];
-    let mut seen = 0;
-    while let Some(&parent) = tree.get(seen) {
-        seen += 1;
-        let children = processes.iter().filter(|(_, ppid)| *ppid == parent);
-        let children: Vec<u32> = children
-            .map(|(tgid, _)| *tgid)
-            .filter(|tgid| !tree.contains(tgid))
-            .collect();
-        tree.extend(children);
-    }
-    tree
-}
+/// A process that no table has.
+const NO_PROCESS: ProcessId = ProcessId {
+    tgid: 0,
+    start: BootNs(0),
+};

@@ -1,14 +1,17 @@
 //! The open sessions: how each begins, what arrives of it, and how it ends.
 
+mod behind_gap;
 mod budget;
 mod close;
 mod closed;
 mod end_request;
 mod late_stamp;
 mod mark;
+mod members;
 mod processes;
 mod recover;
 mod requested_ending;
+mod sockets;
 mod stamp;
 mod unconfirmed;
 mod unmarked;

@@ -116,12 +116,12 @@ impl Sessions {
         }
     }
 
-    /// Returns whether the marked process is certain to have ended: its pid has no process, or a later one.
+    /// Returns whether the marked process is certain to have ended: its pid has no process, a zombie, or a later process.
     fn has_ended(&self, tgid: u32, task: TaskMark) -> bool {
         let start = (task.start != 0).then_some(BootNs(task.start));
         match start {
             Some(start) => self.logins.has_ended(ProcessId { tgid, start }),
-            None => !std::fs::exists(format!("/proc/{tgid}")).unwrap_or(true),
+            None => self.logins.is_free(tgid),
         }
     }
 }

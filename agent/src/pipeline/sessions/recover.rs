@@ -15,8 +15,18 @@ use crate::session::boot_now;
 use crate::spool::{OpenSession, Recovered};
 
 use super::Sessions;
-use super::mark::unmarked_audit_sessions;
-use super::unconfirmed::has_not_begun;
+use super::members::unmarked_audit_sessions;
+use super::unconfirmed::{has_not_begun, unrecorded};
+
+/// What the kernel has of a session that is open in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// The probe has recorded it without a break.
+    Whole,
+    /// Nothing yet, and its hook may still hold its login.
+    Unconfirmed,
+    Unknown,
+}
 
 impl Sessions {
     /// Continues the sessions of this boot and closes those of earlier ones.
@@ -50,16 +60,22 @@ impl Sessions {
                 requested: None,
             });
         }
-        let mut late = Vec::new();
+        let (mut late, mut again) = (Vec::new(), Vec::new());
         for session in recovered.open {
             let mark = session.opened.id.mark();
             let last_at = session.last_at.unwrap_or(session.opened.opened_at);
             // An adopted session is found by its marks, and has no others.
             let was_late = session.opened.stamp != Stamp::InTime && !session.opened.is_nameless();
-            if self.resume(session, probe, out) && was_late {
-                late.push((mark, last_at));
+            match self.resume(session, probe) {
+                Found::Whole if was_late => late.push((mark, last_at)),
+                Found::Whole | Found::Unconfirmed => {}
+                // This probe is not the one that recorded the session: the time since is unknown.
+                Found::Unknown => {
+                    again.push(unrecorded(mark, last_at, CloseReason::ProbeDetached));
+                }
             }
         }
+        self.record_behind_gaps(again, probe, out);
         self.mark_rest(&late, probe, out);
         let stored = out.bytes_by_session();
         for session in self.registry.iter_mut() {
@@ -69,8 +85,8 @@ impl Sessions {
         self.look_at_budgets();
     }
 
-    /// Continues a session of this boot. Returns whether the probe has recorded it without a break.
-    fn resume(&mut self, session: OpenSession, probe: &mut Probe, out: &mut SpoolOut) -> bool {
+    /// Continues a session of this boot.
+    fn resume(&mut self, session: OpenSession, probe: &mut Probe) -> Found {
         let mark = session.opened.id.mark();
         let last_at = session.last_at.unwrap_or(session.opened.opened_at);
         let kernel = probe.maps.session(mark);
@@ -89,7 +105,7 @@ impl Sessions {
         if not_begun {
             // The hook may still hold its login and ask again.
             self.unconfirmed.insert(mark);
-            false
+            Found::Unconfirmed
         } else if let Some(counters) = kernel {
             if was_marked {
                 self.note_counted(mark, counters);
@@ -98,11 +114,9 @@ impl Sessions {
             self.sequences
                 .insert(mark, Sequence::after(last_seq, last_at));
             probe.watch_failed_execs();
-            true
+            Found::Whole
         } else {
-            // This probe is not the one that recorded the session: the time since is unknown.
-            self.record_again(mark, last_at, CloseReason::ProbeDetached, probe, out);
-            false
+            Found::Unknown
         }
     }
 
@@ -112,21 +126,21 @@ impl Sessions {
         if late.is_empty() {
             return;
         }
-        let unmarked = unmarked_audit_sessions(probe);
-        for &(mark, last_at) in late {
-            let Some(live) = self.registry.get(mark) else {
-                continue;
-            };
-            let id = live.opened.id;
-            let leader = live.opened.leader;
-            let audit_session = live.opened.audit_session;
-            if audit_session.is_some_and(|audit_session| !unmarked.contains(&audit_session)) {
-                continue;
-            }
-            let alive = self.logins.is_alive(leader).then_some(leader.tgid);
-            let marking = self.mark_tree(mark, alive, audit_session, probe);
-            let now = boot_now();
-            if marking.is_any_new {
+        let unmarked = unmarked_audit_sessions(&self.logins.processes(), probe);
+        let mut lacking = late.to_vec();
+        lacking.retain(|(mark, _)| {
+            let live = self.registry.get(*mark);
+            live.is_some_and(|live| {
+                let audit_session = live.opened.audit_session;
+                audit_session.is_none_or(|audit_session| unmarked.contains(&audit_session))
+            })
+        });
+        let marks: Vec<Mark> = lacking.iter().map(|(mark, _)| *mark).collect();
+        let markings = self.mark_running(&marks, probe);
+        let now = boot_now();
+        for ((mark, last_at), marking) in lacking.into_iter().zip(markings) {
+            let id = self.registry.get(mark).map(|live| live.opened.id);
+            if let Some(id) = id.filter(|_| marking.is_any_new) {
                 warn!(session = %id, "Processes of a session had no mark.");
                 out.gap(Gap::new(GapCause::StampedLate, id, last_at, now));
             }

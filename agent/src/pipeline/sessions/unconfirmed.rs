@@ -12,11 +12,9 @@
 //! Marking before journaling would avoid this state, but after a crash a mark without a journal entry could not be
 //! attributed.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tracing::{info, warn};
-use vctl_common::id::ProcessId;
-use vctl_common::session::{CloseReason, Gap, GapCause, Stamp};
+use vctl_common::session::{CloseReason, GapCause, Stamp};
 use vctl_common::time::BootNs;
 use vctl_common::wire::{Mark, SessionCounters, TaskMark};
 
@@ -27,6 +25,7 @@ use crate::session::protocol::HELD_FOR;
 use crate::spool::OpenSession;
 
 use super::Sessions;
+use super::behind_gap::BehindGap;
 
 /// Time from the start of a hook within which it answers the login or leaves its file.
 const DECIDED_AFTER: Duration = HELD_FOR.saturating_add(Duration::from_secs(1));
@@ -53,60 +52,35 @@ pub(super) fn has_not_begun(
 }
 
 impl Sessions {
-    /// Decides on the sessions after the time in which their hook would ask again or leave a file. Returns false when
-    /// some are left at `until`.
+    /// Decides on the sessions after the time in which their hook would ask again or leave a file.
     pub(in crate::pipeline) fn decide_unconfirmed(
         &mut self,
-        until: Instant,
-        probe: &mut Probe,
-        out: &mut SpoolOut,
-    ) -> bool {
-        let now = boot_now();
-        let mut is_any_decided = false;
-        for mark in self.unconfirmed.iter().copied().collect::<Vec<Mark>>() {
-            let opened = self.registry.get(mark).map(|live| live.opened.opened_at);
-            if let Some(opened) = opened.filter(|opened| now.since(*opened) >= DECIDED_AFTER) {
-                if is_any_decided && Instant::now() >= until {
-                    return false;
-                }
-                is_any_decided = true;
-                self.record_again(mark, opened, CloseReason::NeverRecorded, probe, out);
-            }
-        }
-        true
-    }
-
-    /// Records a session again of which nothing is known since `from`; one without a process is closed.
-    pub(super) fn record_again(
-        &mut self,
-        mark: Mark,
-        from: BootNs,
-        or_close: CloseReason,
         probe: &mut Probe,
         out: &mut SpoolOut,
     ) {
-        self.unconfirmed.remove(&mark);
-        let Some(live) = self.registry.get(mark) else {
-            return;
-        };
-        let id = live.opened.id;
-        let ProcessId { tgid, .. } = live.opened.leader;
-        let alive = self.logins.is_alive(live.opened.leader).then_some(tgid);
-        let audit_session = live.opened.audit_session;
         let now = boot_now();
-        out.gap(Gap::new(GapCause::ProbeAway, id, from, now));
-        // Before the kernel knows the session: after a kill in between, the next agent would find no gap and treat
-        // the session as recorded without a break.
-        out.flush();
-        let marking = self.mark_tree(mark, alive, audit_session, probe);
-        let is_marked = self.note_marking(mark, now, marking) > 0;
-        if is_marked || self.unmarked.contains_key(&mark) {
-            warn!(session = %id, "Continued a session that was not recorded for a while.");
-            self.sequences.entry(mark).or_default();
-        } else {
-            info!(session = %id, "A session that was not recorded has no process left.");
-            self.close(mark, now, or_close, None, probe, out);
+        let opened_at = |mark: &Mark| Some(self.registry.get(*mark)?.opened.opened_at);
+        let decided: Vec<BehindGap> = self
+            .unconfirmed
+            .iter()
+            .filter_map(|mark| Some((*mark, opened_at(mark)?)))
+            .filter(|(_, opened_at)| now.since(*opened_at) >= DECIDED_AFTER)
+            .map(|(mark, opened_at)| unrecorded(mark, opened_at, CloseReason::NeverRecorded))
+            .collect();
+        for session in &decided {
+            self.unconfirmed.remove(&session.mark);
         }
+        self.record_behind_gaps(decided, probe, out);
+    }
+}
+
+/// A session of which nothing is known since `from`.
+pub(super) fn unrecorded(mark: Mark, from: BootNs, or_close: CloseReason) -> BehindGap {
+    BehindGap {
+        mark,
+        cause: GapCause::ProbeAway,
+        from,
+        or_close,
     }
 }
 

@@ -1,10 +1,7 @@
 //! Sessions of which the kernel accepted no mark, or not all: one of its maps is full. They are open and not recorded
 //! completely, so marking is tried again until it succeeds, and the gap is as long.
 
-use std::time::Instant;
-
 use tracing::warn;
-use vctl_common::id::ProcessId;
 use vctl_common::session::{Gap, GapCause};
 use vctl_common::time::BootNs;
 use vctl_common::wire::Mark;
@@ -29,46 +26,42 @@ impl Sessions {
         marking.processes
     }
 
-    /// Marks the sessions again that lack marks. Returns false when some are left at `until`.
-    pub(in crate::pipeline) fn mark_again(
-        &mut self,
-        until: Instant,
-        probe: &mut Probe,
-        out: &mut SpoolOut,
-    ) -> bool {
+    /// Marks the sessions again that lack marks.
+    pub(in crate::pipeline) fn mark_again(&mut self, probe: &mut Probe, out: &mut SpoolOut) {
+        let registry = &self.registry;
+        self.unmarked
+            .retain(|mark, _| registry.get(*mark).is_some());
         let mut marks: Vec<Mark> = self.unmarked.keys().copied().collect();
         marks.sort_unstable();
-        // Each look begins with another one: the first that fails ends it.
+        // Each look begins with another one. When the map is still full, it is the only one.
         let first = self.looks as usize % marks.len().max(1);
         marks.rotate_left(first);
-        for (nth, mark) in marks.into_iter().enumerate() {
-            if nth > 0 && Instant::now() >= until {
-                return false;
-            }
-            let Some(live) = self.registry.get(mark) else {
-                self.unmarked.remove(&mark);
-                continue;
-            };
-            let id = live.opened.id;
-            let ProcessId { tgid, .. } = live.opened.leader;
-            let leader = self.logins.is_alive(live.opened.leader).then_some(tgid);
-            let audit_session = live.opened.audit_session;
-            let now = boot_now();
-            let marking = self.mark_tree(mark, leader, audit_session, probe);
-            if let (Some(problem), Some(unmarked)) =
-                (&marking.problem, self.unmarked.get_mut(&mark))
+        let (first, rest) = marks.split_at(marks.len().min(1));
+        if self.mark_once_more(first, probe, out) {
+            self.mark_once_more(rest, probe, out);
+        }
+    }
+
+    /// Returns whether all of them have their marks now.
+    fn mark_once_more(&mut self, marks: &[Mark], probe: &mut Probe, out: &mut SpoolOut) -> bool {
+        let mut are_marked = true;
+        let markings = self.mark_running(marks, probe);
+        let now = boot_now();
+        for (mark, marking) in marks.iter().zip(markings) {
+            if let (Some(problem), Some(unmarked)) = (&marking.problem, self.unmarked.get_mut(mark))
             {
                 unmarked.problem.clone_from(problem);
-                // The map is still full, and each try reads all of /proc.
-                break;
+                are_marked = false;
+                continue;
             }
-            if let Some(unmarked) = self.unmarked.remove(&mark) {
+            let id = self.registry.get(*mark).map(|live| live.opened.id);
+            if let (Some(id), Some(unmarked)) = (id, self.unmarked.remove(mark)) {
                 out.gap(Gap::new(GapCause::MarksFull, id, unmarked.since, now));
+                // One without a process is ended by the proof of `find_ended`.
+                warn!(session = %id, processes = marking.processes, "A session is recorded again: the kernel had no room for its marks.");
             }
-            // One without a process is ended by the proof of `find_ended`.
-            warn!(session = %id, processes = marking.processes, "A session is recorded again: the kernel had no room for its marks.");
         }
-        true
+        are_marked
     }
 
     /// The sentence for the status, while sessions lack marks.

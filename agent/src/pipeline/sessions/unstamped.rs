@@ -7,19 +7,22 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::warn;
 use vctl_common::causes::WithCauses;
 use vctl_common::id::{AuditSessionId, ProcessId, SessionId};
 use vctl_common::session::{Auth, CloseReason, Gap, GapCause, SessionOpened, Stamp};
 use vctl_common::time::BootNs;
-use vctl_common::wire::{LOGIN_REFUSED, SeenLogin};
+use vctl_common::wire::{LOGIN_REFUSED, SSHD, SeenLogin};
 
 use crate::pipeline::spool_out::SpoolOut;
 use crate::probe::Probe;
 use crate::session::boot_now;
+use crate::session::process_table::ProcessTable;
 use crate::session::protocol::{FALLBACK_DEADLINE, HELD_FOR};
 
-use super::Sessions;
+use super::behind_gap::BehindGap;
+use super::members::owns;
+use super::{Sessions, sockets};
 
 /// Time from the fork of a hook within which it asks or leaves a file. The last part is for a machine that starts
 /// it slowly.
@@ -84,7 +87,8 @@ impl Sessions {
         }
         let loaded_at = BootNs(probe.maps.state().loaded_at);
         let now = boot_now();
-        let (mut is_all_done, mut is_any_opened) = (true, false);
+        let (mut is_all_done, mut opened) = (true, Vec::new());
+        let mut table = None;
         for (audit_session, login) in logins {
             let is_recorded = self.registry.has_audit_session(audit_session);
             let circumstances = Circumstances {
@@ -95,33 +99,63 @@ impl Sessions {
             match fate(&login, is_recorded, &circumstances) {
                 Fate::Wait => {}
                 Fate::Forget => probe.maps.forget_login(audit_session),
-                Fate::Unstamped if is_any_opened && Instant::now() >= until => {
+                Fate::Unstamped if !opened.is_empty() && Instant::now() >= until => {
                     is_all_done = false;
                 }
                 Fate::Unstamped => {
-                    is_any_opened = true;
-                    if let Err(error) = self.open_unstamped(audit_session, &login, probe, out) {
-                        warn!(error, "A login without a stamp is not in the spool yet.");
+                    let table = table.get_or_insert_with(|| self.logins.processes());
+                    if self.is_listener(audit_session, &login, table) {
+                        probe.maps.forget_login(audit_session);
+                        continue;
+                    }
+                    match self.open_unstamped(audit_session, &login, table, probe, out) {
+                        Ok(session) => opened.push(session),
+                        Err(error) => {
+                            warn!(error, "A login without a stamp is not in the spool yet.");
+                        }
                     }
                 }
             }
         }
+        self.record_behind_gaps(opened, probe, out);
         is_all_done
+    }
+
+    /// Returns whether the process is an sshd that waits for connections, not the login of one. Started by hand, it has
+    /// the audit session of the login that started it, and to the probe it looks like a login.
+    fn is_listener(
+        &self,
+        audit_session: AuditSessionId,
+        login: &SeenLogin,
+        table: &ProcessTable,
+    ) -> bool {
+        let leader = ProcessId {
+            tgid: login.tgid,
+            start: BootNs(login.start),
+        };
+        if !owns(leader, audit_session, table, &self.logins) {
+            return true;
+        }
+        // The rest of that login may have ended.
+        let is_of_sshd = login.listener.starts_with(&SSHD);
+        !is_of_sshd && self.logins.is_alive(leader) && sockets::is_listener(login.tgid)
     }
 
     fn open_unstamped(
         &mut self,
         audit_session: AuditSessionId,
         login: &SeenLogin,
+        table: &ProcessTable,
         probe: &mut Probe,
         out: &mut SpoolOut,
-    ) -> Result<(), String> {
+    ) -> Result<BehindGap, String> {
         let leader = ProcessId {
             tgid: login.tgid,
             start: BootNs(login.start),
         };
-        let now = boot_now();
         let alive = self.logins.is_alive(leader);
+        // The login's own process may have ended before its background work.
+        let runs = alive || self.has_work(leader, Some(audit_session), table);
         let account = account(login.login_uid);
         let id = SessionId::generate();
         let opened_at = BootNs(login.at);
@@ -138,8 +172,8 @@ impl Sessions {
             login_uid: Some(login.login_uid),
             audit_session: Some(audit_session),
             cgroup: self.logins.cgroup(login.tgid).filter(|_| alive),
-            marked_at: alive.then_some(now),
-            stamp: if alive { Stamp::Late } else { Stamp::Missed },
+            marked_at: runs.then(boot_now),
+            stamp: if runs { Stamp::Late } else { Stamp::Missed },
             ..SessionOpened::unknown(id, opened_at)
         };
         self.store_uncounted(session, out)?;
@@ -154,18 +188,12 @@ impl Sessions {
             sshd_pid = login.tgid,
             "A login has no stamp: its hook did not run."
         );
-        out.gap(Gap::new(GapCause::LoginWithoutStamp, id, opened_at, now));
-        if alive {
-            // As for a late stamp.
-            out.flush();
-            let marking = self.mark_tree(id.mark(), Some(login.tgid), Some(audit_session), probe);
-            let marked = self.note_marking(id.mark(), now, marking);
-            info!(session = %id, processes = marked, "Recording a login that has no stamp.");
-        } else {
-            let reason = CloseReason::NeverRecorded;
-            self.close(id.mark(), now, reason, None, probe, out);
-        }
-        Ok(())
+        Ok(BehindGap {
+            mark: id.mark(),
+            cause: GapCause::LoginWithoutStamp,
+            from: opened_at,
+            or_close: CloseReason::NeverRecorded,
+        })
     }
 
     /// Counts the logins that the probe had no room to note: nothing else is known of them.

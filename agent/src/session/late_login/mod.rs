@@ -57,9 +57,9 @@ pub struct LateLogin {
 }
 
 impl LateLogin {
-    /// Returns the stamp of the session.
-    pub fn stamp(&self) -> Stamp {
-        match (self.alive, self.request.break_glass) {
+    /// Returns the stamp of the session. `runs` says whether a process of it still does, its own one or another.
+    pub fn stamp(&self, runs: bool) -> Stamp {
+        match (runs, self.request.break_glass) {
             (false, _) => Stamp::Missed,
             (true, true) => Stamp::BreakGlass,
             (true, false) => Stamp::Late,
