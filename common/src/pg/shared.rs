@@ -4,6 +4,7 @@
 //! one. Where logins are stored, and which of them are usable, is up to [`SharedLogins`]; this file decides when a
 //! command uses a stored login, creates one, or waits.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,8 +73,10 @@ pub(super) struct Source<'a> {
     vault: &'a Vault,
     role: &'a DbRole,
     number: usize,
-    /// Name of a login that Postgres refused.
-    refused: Option<String>,
+    /// Names of logins that Postgres refused. After a restore of Postgres, it refuses all stored ones.
+    refused: BTreeSet<String>,
+    /// Numbers of logins that were refused and tried again.
+    retried: BTreeSet<usize>,
     /// The last login was in the store.
     was_stored: AtomicBool,
     began: Instant,
@@ -91,7 +94,8 @@ impl<'a> Source<'a> {
             vault,
             role,
             number: 0,
-            refused: None,
+            refused: BTreeSet::new(),
+            retried: BTreeSet::new(),
             was_stored: AtomicBool::new(false),
             began: Instant::now(),
             pauses: Backoff::new(Duration::from_millis(100), Duration::from_secs(1)),
@@ -124,7 +128,7 @@ impl<'a> Source<'a> {
             if self.stored().is_some() {
                 continue;
             }
-            if let Some(refused) = &self.refused {
+            for refused in &self.refused {
                 self.logins.remove(self.role, self.number, refused);
             }
             let lease = self.create().await?;
@@ -154,9 +158,9 @@ impl<'a> Source<'a> {
         match &failure {
             // Revoked, or Postgres was restored from a backup.
             PgError::Login { login, .. } => {
-                let is_first = self.refused.is_none();
-                self.refused = Some(login.clone());
-                if is_first && self.was_stored.load(Ordering::Relaxed) {
+                self.refused.insert(login.clone());
+                // A new login that is refused is an error of the configuration.
+                if self.was_stored.load(Ordering::Relaxed) && self.retried.insert(self.number) {
                     return Ok(());
                 }
                 // With the lock: otherwise a login that another command has just stored could be removed.
