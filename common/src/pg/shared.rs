@@ -39,6 +39,12 @@ pub trait SharedLogins: ShortcutStore {
     /// Takes the right to create or remove the login with this number, without waiting.
     fn try_turn(&self, role: &DbRole, number: usize) -> Turn;
 
+    /// Returns whether the last login of this role lived long enough for other commands.
+    fn may_last(&self, role: &DbRole) -> bool;
+
+    /// Notes how long a new login of this role lives.
+    fn learn(&self, role: &DbRole, lease: &Lease);
+
     /// Stores a new login, and returns whether it was stored.
     fn store(&self, role: &DbRole, number: usize, lease: &Lease) -> bool;
 
@@ -113,6 +119,10 @@ impl<'a> Source<'a> {
                 self.was_stored.store(true, Ordering::Relaxed);
                 return Ok(Found::Shared(adopted.map_err(PgError::Credential)?));
             }
+            // No other command can use the login, so none waits for it.
+            if !self.logins.may_last(self.role) {
+                return Ok(Found::Own(self.create().await?));
+            }
             // Held until the login is stored.
             let turn = self.logins.try_turn(self.role, self.number);
             match &turn {
@@ -141,13 +151,15 @@ impl<'a> Source<'a> {
 
     fn stored(&self) -> Option<StoredLease> {
         let stored = self.logins.read(self.role, self.number)?;
-        (self.refused.as_ref() != Some(&stored.username)).then_some(stored)
+        (!self.refused.contains(&stored.username)).then_some(stored)
     }
 
     async fn create(&self) -> Result<Lease, PgError> {
         self.was_stored.store(false, Ordering::Relaxed);
         let lease = self.vault.db_credentials(self.role).await;
-        lease.map_err(PgError::Credential)
+        let lease = lease.map_err(PgError::Credential)?;
+        self.logins.learn(self.role, &lease);
+        Ok(lease)
     }
 
     /// Decides after a failed connection whether to try again, within `limit` for all attempts.
