@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::state_dir::StateDir;
+use crate::ui::notice;
 
 /// Names of the files that `--register` writes.
 pub(super) const ROLE_ID: &str = "role-id";
@@ -76,12 +77,28 @@ impl AppRoleIds {
         })
     }
 
-    /// Returns the credentials for repeated logins.
-    pub(crate) async fn auth(&self, settings: &VaultSettings, mount: &str) -> Result<Auth, Stop> {
-        Ok(Auth::AppRole {
+    /// Returns the credentials for repeated logins beside a valid token; `None` if they cannot be had now. A wrapped value
+    /// is not opened: Vault opens it once, for the login that got the token.
+    pub(crate) async fn auth(&self, settings: &VaultSettings, mount: &str) -> Option<Auth> {
+        Some(Auth::AppRole {
             mount: mount.to_owned(),
-            role_id: self.role_id.read()?,
-            secret_id: self.opened(settings).await?,
+            role_id: self.role_id.read().ok()?,
+            secret_id: match &self.secret_id {
+                Id::Value(value) if is_wrapped(value) => return None,
+                Id::Value(value) => SecretIdSource::Value(value.clone()),
+                Id::File(path) => {
+                    match open_wrapped(settings, path).await {
+                        Ok(()) => {}
+                        Err(error @ SecretIdError::Unwrap { .. }) => {
+                            notice::note_once(&unusable(&error).one_line());
+                            return None;
+                        }
+                        // The login after the end of the token reports it.
+                        Err(_) => return None,
+                    }
+                    SecretIdSource::File(path.clone())
+                }
+            },
         })
     }
 
@@ -90,12 +107,12 @@ impl AppRoleIds {
         Ok(Login::AppRole {
             mount: mount.to_owned(),
             role_id: self.role_id.read()?,
-            secret_id: self.opened(settings).await?.read()?,
+            secret_id: self.opened(settings).await?,
         })
     }
 
     /// Unwraps the secret id if it is wrapped.
-    async fn opened(&self, settings: &VaultSettings) -> Result<SecretIdSource, Stop> {
+    async fn opened(&self, settings: &VaultSettings) -> Result<Secret<String>, Stop> {
         match &self.secret_id {
             Id::Value(value) if is_wrapped(value) => {
                 let opened = Vault::unwrap(settings, value).await?;
@@ -106,15 +123,13 @@ impl AppRoleIds {
                         "the wrapping token in `VCTL_SECRET_ID` does not contain a secret id",
                     )
                 };
-                Ok(SecretIdSource::Value(Secret::new(
-                    secret_id.ok_or_else(none)?,
-                )))
+                Ok(Secret::new(secret_id.ok_or_else(none)?))
             }
-            Id::Value(value) => Ok(SecretIdSource::Value(value.clone())),
+            Id::Value(value) => Ok(value.clone()),
             Id::File(path) => {
                 let opened = open_wrapped(settings, path).await;
                 opened.map_err(|error| unusable(&error))?;
-                Ok(SecretIdSource::File(path.clone()))
+                Ok(read(path)?)
             }
         }
     }
