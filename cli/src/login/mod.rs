@@ -14,6 +14,7 @@ mod oidc;
 mod register;
 mod renew;
 mod seen_user;
+mod unfinished;
 mod userpass;
 pub(crate) mod db_logins;
 pub(crate) mod own_grants;
