@@ -18,6 +18,10 @@ use crate::ui::notice;
 pub(super) const ROLE_ID: &str = "role-id";
 pub(super) const SECRET_ID: &str = "secret-id";
 
+/// Hint for a wrapping token that was already used.
+const STOLEN: &str =
+    "get a new secret id; if you have not unwrapped this one yourself, it may have been stolen";
+
 /// Role id and secret id, each as a value or a file.
 #[derive(Clone, Debug)]
 pub(crate) struct AppRoleIds {
@@ -115,7 +119,12 @@ impl AppRoleIds {
     async fn opened(&self, settings: &VaultSettings) -> Result<Secret<String>, Stop> {
         match &self.secret_id {
             Id::Value(value) if is_wrapped(value) => {
-                let opened = Vault::unwrap(settings, value).await?;
+                let opened = Vault::unwrap(settings, value).await;
+                let opened = opened.map_err(|error| {
+                    let exit = crate::error::centre::exit_of_vault(&error);
+                    let what = "cannot open the wrapped secret id in `VCTL_SECRET_ID`";
+                    CliError::new(exit, what).caused_by(&error).hint(STOLEN)
+                })?;
                 let secret_id = opened["secret_id"].as_str().map(str::to_owned);
                 let none = || {
                     CliError::new(
@@ -166,9 +175,7 @@ fn unusable(error: &SecretIdError) -> CliError {
         None => new,
     };
     match error {
-        SecretIdError::Unwrap { .. } => new.hint(
-            "get a new secret id; if you have not unwrapped this one yourself, it may have been stolen",
-        ),
+        SecretIdError::Unwrap { .. } => new.hint(STOLEN),
         _ => new.hint("set `VCTL_ROLE_ID_FILE` and `VCTL_SECRET_ID_FILE` to the files of both ids"),
     }
 }
