@@ -358,7 +358,7 @@ impl<'a> AccessLog<'a> {
         let connect = async || self.connection().get_alone().await;
         let replaying = access_replay::replay(&self.outbox, person, connect);
         if let Ok(Err(error)) = timeout(deadlines::ACCESS_ROW, replaying).await
-            && !error.is_away()
+            && access_store::refuses_end(&error)
         {
             notice::note(&format!(
                 "accesses stored on this machine could not be sent to Postgres: {}",
