@@ -274,7 +274,7 @@ impl<'a> HostKeys<'a> {
             return Err(HostKeyError::Declined { host });
         }
         if let Some(path) = &self.files.own {
-            let added = known_hosts::append(path, &line_of(&host, key));
+            let added = known_hosts::append(path, &known_hosts::line_of(&host, key));
             if let Err(error) = added {
                 notice::note(&format!(
                     "the host key could not be added to {}: {error}",
@@ -294,11 +294,6 @@ fn unknown(target: &Target, fingerprint: Fingerprint) -> HostKeyError {
     }
 }
 
-fn line_of(host: &str, key: &KeyData) -> String {
-    let key = russh::keys::PublicKey::from(key.clone());
-    format!("{host} {}", key.to_openssh().unwrap_or_default())
-}
-
 /// Accepts the first key of a host and adds it to the file.
 ///
 /// The file is read again under its lock: of two connections at the same time, only one is the first.
@@ -314,7 +309,7 @@ fn accept(
         known.verdict(host, key)
     };
     let mut verdict = KeyVerdict::Unknown;
-    let added = known_hosts::append_unless(path, &line_of(host, key), |text| {
+    let added = known_hosts::append_unless(path, &known_hosts::line_of(host, key), |text| {
         verdict = verdict_of(text);
         verdict != KeyVerdict::Unknown
     });
