@@ -168,11 +168,8 @@ impl Context {
         Ok(self.connect(&self.pool(role)?).await?)
     }
 
-    fn pool_within(&self, role: DbRole, limits: PoolLimits) -> Result<Pool, Stop> {
-        let limits = PoolLimits {
-            idle: Some(IDLE),
-            ..limits
-        };
+    fn pool_within(&self, role: DbRole, mut limits: PoolLimits) -> Result<Pool, Stop> {
+        limits.idle = Some(IDLE);
         let (vault, logins) = (self.vault.clone(), self.logins.clone());
         let pool = Pool::with_logins(vault, &self.settings.db, role, limits, logins)?;
         self.pools.borrow_mut().push(pool.clone());

@@ -176,7 +176,7 @@ impl<'a> Login<'a> {
             matches!(token, Token::Cached(token) if token.method == Method::AppRole.to_string());
         if ours
             && let Some(ids) = AppRoleIds::find(config, &self.state)
-            && let Some(auth) = ids.auth(vault, &config.approle_mount).await
+            && let Some(auth) = Box::pin(ids.auth(vault, &config.approle_mount)).await
         {
             return Ok(Vault::resume(vault, auth, token.value().clone())?);
         }
