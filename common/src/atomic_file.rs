@@ -95,6 +95,13 @@ pub fn unfinished_name(name: &str) -> String {
     format!(".{name}.new")
 }
 
+/// Returns the name that a file with this name gets when it is complete; `None` for any other file.
+pub fn unfinished_target(name: &str) -> Option<&str> {
+    let (target, id) = name.strip_prefix('.')?.rsplit_once('.')?;
+    let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (!target.is_empty() && (is_id || id == "new")).then_some(target)
+}
+
 /// Makes the new name durable. Directories that cannot be opened for reading, and file systems without a sync of
 /// directories, have no way to do so.
 fn sync_directory(path: &Path) -> io::Result<()> {
@@ -207,6 +214,33 @@ mod tests {
             assert!(!left.exists(), "{attempt}");
         }
         assert_eq!(fs::read(&precious).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn an_unfinished_file_names_its_target() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db-login.vctl-ro");
+        for unfinished in BOTH {
+            let new = NewFile::private(Durability::Unsynced, unfinished);
+            let written = new.replace(&path, |_| {
+                let entry = fs::read_dir(dir.path())?.next().unwrap()?.file_name();
+                let target = entry.to_str().and_then(unfinished_target);
+                assert_eq!(target, Some("db-login.vctl-ro"), "{entry:?}");
+                Ok(())
+            });
+            written.unwrap();
+            fs::remove_file(&path).unwrap();
+        }
+        for other in [
+            "token",
+            ".token",
+            "token.new",
+            "..new",
+            ".token.0123",
+            ".new",
+        ] {
+            assert_eq!(unfinished_target(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -29,6 +29,9 @@ use crate::ui::timing;
 /// need not wait longer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Time after which an unused connection to Postgres is closed: a prompt or `vctl mcp` may wait for hours.
+const IDLE: Duration = Duration::from_secs(10);
+
 /// A read of the record that takes longer is too large to wait for.
 const LONGEST_READ: Duration = Duration::from_mins(2);
 
@@ -165,7 +168,8 @@ impl Context {
         Ok(self.connect(&self.pool(role)?).await?)
     }
 
-    fn pool_within(&self, role: DbRole, limits: PoolLimits) -> Result<Pool, Stop> {
+    fn pool_within(&self, role: DbRole, mut limits: PoolLimits) -> Result<Pool, Stop> {
+        limits.idle = Some(IDLE);
         let (vault, logins) = (self.vault.clone(), self.logins.clone());
         let pool = Pool::with_logins(vault, &self.settings.db, role, limits, logins)?;
         self.pools.borrow_mut().push(pool.clone());

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &ExecArgs, globals: &Globals) -> Result<(), Stop> {
     let status = context::run_to_the_end(async {
         let login = Login::new(&loaded, globals.interaction());
         let (token, secrets) = signals
-            .until_asked_to_stop(notice::waiting(prepare(args, &login)))
+            .until_asked_to_stop(notice::waiting(Box::pin(prepare(args, &login))))
             .await?;
         let mut command = Command::new(program);
         command

@@ -12,10 +12,15 @@ use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::state_dir::StateDir;
+use crate::ui::notice;
 
 /// Names of the files that `--register` writes.
 pub(super) const ROLE_ID: &str = "role-id";
 pub(super) const SECRET_ID: &str = "secret-id";
+
+/// Hint for a wrapping token that was already used.
+const STOLEN: &str =
+    "get a new secret id; if you have not unwrapped this one yourself, it may have been stolen";
 
 /// Role id and secret id, each as a value or a file.
 #[derive(Clone, Debug)]
@@ -76,12 +81,28 @@ impl AppRoleIds {
         })
     }
 
-    /// Returns the credentials for repeated logins.
-    pub(crate) async fn auth(&self, settings: &VaultSettings, mount: &str) -> Result<Auth, Stop> {
-        Ok(Auth::AppRole {
+    /// Returns the credentials for repeated logins beside a valid token; `None` if they cannot be had now. A wrapped value
+    /// is not opened: Vault opens it once, for the login that got the token.
+    pub(crate) async fn auth(&self, settings: &VaultSettings, mount: &str) -> Option<Auth> {
+        Some(Auth::AppRole {
             mount: mount.to_owned(),
-            role_id: self.role_id.read()?,
-            secret_id: self.opened(settings).await?,
+            role_id: self.role_id.read().ok()?,
+            secret_id: match &self.secret_id {
+                Id::Value(value) if is_wrapped(value) => return None,
+                Id::Value(value) => SecretIdSource::Value(value.clone()),
+                Id::File(path) => {
+                    match open_wrapped(settings, path).await {
+                        Ok(()) => {}
+                        Err(error @ SecretIdError::Unwrap { .. }) => {
+                            notice::note_once(&unusable(&error).one_line());
+                            return None;
+                        }
+                        // The login after the end of the token reports it.
+                        Err(_) => return None,
+                    }
+                    SecretIdSource::File(path.clone())
+                }
+            },
         })
     }
 
@@ -90,15 +111,20 @@ impl AppRoleIds {
         Ok(Login::AppRole {
             mount: mount.to_owned(),
             role_id: self.role_id.read()?,
-            secret_id: self.opened(settings).await?.read()?,
+            secret_id: self.opened(settings).await?,
         })
     }
 
     /// Unwraps the secret id if it is wrapped.
-    async fn opened(&self, settings: &VaultSettings) -> Result<SecretIdSource, Stop> {
+    async fn opened(&self, settings: &VaultSettings) -> Result<Secret<String>, Stop> {
         match &self.secret_id {
             Id::Value(value) if is_wrapped(value) => {
-                let opened = Vault::unwrap(settings, value).await?;
+                let opened = Vault::unwrap(settings, value).await;
+                let opened = opened.map_err(|error| {
+                    let exit = crate::error::centre::exit_of_vault(&error);
+                    let what = "cannot open the wrapped secret id in `VCTL_SECRET_ID`";
+                    CliError::new(exit, what).caused_by(&error).hint(STOLEN)
+                })?;
                 let secret_id = opened["secret_id"].as_str().map(str::to_owned);
                 let none = || {
                     CliError::new(
@@ -106,15 +132,13 @@ impl AppRoleIds {
                         "the wrapping token in `VCTL_SECRET_ID` does not contain a secret id",
                     )
                 };
-                Ok(SecretIdSource::Value(Secret::new(
-                    secret_id.ok_or_else(none)?,
-                )))
+                Ok(Secret::new(secret_id.ok_or_else(none)?))
             }
-            Id::Value(value) => Ok(SecretIdSource::Value(value.clone())),
+            Id::Value(value) => Ok(value.clone()),
             Id::File(path) => {
                 let opened = open_wrapped(settings, path).await;
                 opened.map_err(|error| unusable(&error))?;
-                Ok(SecretIdSource::File(path.clone()))
+                Ok(read(path)?)
             }
         }
     }
@@ -151,9 +175,7 @@ fn unusable(error: &SecretIdError) -> CliError {
         None => new,
     };
     match error {
-        SecretIdError::Unwrap { .. } => new.hint(
-            "get a new secret id; if you have not unwrapped this one yourself, it may have been stolen",
-        ),
+        SecretIdError::Unwrap { .. } => new.hint(STOLEN),
         _ => new.hint("set `VCTL_ROLE_ID_FILE` and `VCTL_SECRET_ID_FILE` to the files of both ids"),
     }
 }

@@ -15,6 +15,7 @@ use vctl_common::vault::Granted;
 
 use super::db_login_file;
 use super::life::TokenLifetime;
+use super::unfinished;
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::files::private_file;
@@ -245,6 +246,7 @@ impl TokenCache {
         *self.unwritten() = None;
         // Afterwards: a command that stores a login checks the token after that.
         db_login_file::remove_all_but(&self.dir, Some(&token.accessor));
+        unfinished::remove_abandoned(&self.dir);
         Ok(())
     }
 
@@ -254,6 +256,8 @@ impl TokenCache {
         let had = self.unwritten().take().is_some();
         let removed = private_file::remove(&self.path);
         db_login_file::remove_all_but(&self.dir, None);
+        unfinished::remove_of_login(&self.dir);
+        unfinished::remove_abandoned(&self.dir);
         Ok(removed? || had)
     }
 

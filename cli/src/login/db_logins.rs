@@ -94,6 +94,18 @@ impl DbLogins {
         }
     }
 
+    /// Returns the role's name in Vault, with its server and namespace.
+    fn vault_role(&self, role: &DbRole) -> String {
+        let scope = self.scope(role);
+        let namespace = scope.vault_namespace.unwrap_or_default();
+        format!("{} {namespace} {}", scope.vault_addr, scope.role)
+    }
+
+    /// Returns whether the login lives long enough for another command.
+    fn is_lasting(&self, lease: &Lease) -> bool {
+        !usable(lease.ttl, self.keep).is_zero()
+    }
+
     fn database(&self) -> String {
         let db = &self.settings.db;
         format!("{}:{}/{}", db.host, db.port, db.name)
@@ -172,11 +184,19 @@ impl SharedLogins for DbLogins {
         }
     }
 
+    fn may_last(&self, role: &DbRole) -> bool {
+        db_server_file::may_last(&self.state, &self.vault_role(role))
+    }
+
+    fn learn(&self, role: &DbRole, lease: &Lease) {
+        let is_lasting = self.is_lasting(lease);
+        db_server_file::learn_lasting(&self.state, &self.vault_role(role), is_lasting);
+    }
+
     fn store(&self, role: &DbRole, number: usize, lease: &Lease) -> bool {
-        let is_lasting = !usable(lease.ttl, self.keep).is_zero();
         let is_of_token = lease.is_of_token(&self.token.token);
         let is_ours = is_of_token && self.is_ours(role, &lease.username);
-        if !is_lasting || !is_ours || self.is_taken(role, number) {
+        if !self.is_lasting(lease) || !is_ours || self.is_taken(role, number) {
             return false;
         }
         let now = Timestamp::now();

@@ -1,8 +1,8 @@
-//! Properties of the Postgres server from the last connections: `~/.vctl/db-server`.
+//! Properties of the Postgres server and of its logins from the last connections: `~/.vctl/db-server`.
 //!
 //! The file contains no secret, and a wrong one costs a connection. So it belongs to no token, and is not locked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,11 +20,17 @@ const VERSION: u32 = 2;
 /// Most servers in the file. The one that was learned first makes room.
 const SERVERS: usize = 8;
 
+/// Most roles in the file.
+const ROLES: usize = 16;
+
 #[derive(Debug, Serialize, Deserialize)]
 struct KnownServers {
     version: u32,
     /// By `host:port/database`.
     servers: BTreeMap<String, KnownServer>,
+    /// Roles of Vault whose last login lived too short for another command: `address namespace path`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    short_lived: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -73,8 +79,34 @@ pub(super) fn change(state: &StateDir, database: &str, change: &dyn Fn(Shortcuts
         return;
     }
     known.learn(database, after, now);
+    write(state, &known);
+}
+
+/// Returns whether the last login of this role lived long enough for another command; true if none is known.
+pub(super) fn may_last(state: &StateDir, vault_role: &str) -> bool {
+    !known(state).short_lived.contains(vault_role)
+}
+
+/// Notes whether a new login of this role lives long enough for another command.
+pub(super) fn learn_lasting(state: &StateDir, vault_role: &str, is_lasting: bool) {
+    let mut known = known(state);
+    let is_news = if is_lasting {
+        known.short_lived.remove(vault_role)
+    } else {
+        known.short_lived.insert(vault_role.to_owned())
+    };
+    if is_news {
+        // One entry too few costs a wait.
+        while known.short_lived.len() > ROLES {
+            known.short_lived.pop_first();
+        }
+        write(state, &known);
+    }
+}
+
+fn write(state: &StateDir, known: &KnownServers) {
     let written = private_file::replace_unsynced(&state.file(FILE), |out| {
-        serde_json::to_writer_pretty(&mut *out, &known)?;
+        serde_json::to_writer_pretty(&mut *out, known)?;
         out.write_all(b"\n")
     });
     if let Err(error) = written {
@@ -90,6 +122,7 @@ fn known(state: &StateDir) -> KnownServers {
         .unwrap_or_else(|| KnownServers {
             version: VERSION,
             servers: BTreeMap::new(),
+            short_lived: BTreeSet::new(),
         })
 }
 
@@ -105,6 +138,7 @@ mod tests {
         KnownServers {
             version: VERSION,
             servers: BTreeMap::new(),
+            short_lived: BTreeSet::new(),
         }
     }
 

@@ -14,6 +14,7 @@ mod oidc;
 mod register;
 mod renew;
 mod seen_user;
+mod unfinished;
 mod userpass;
 pub(crate) mod db_logins;
 pub(crate) mod own_grants;
@@ -168,13 +169,15 @@ impl<'a> Login<'a> {
         self.fresh_token().instrument(spans::auth()).await
     }
 
-    /// Returns a client of Vault with this token. With an AppRole, the client can also log in again.
+    /// Returns a client of Vault with this token. With an AppRole whose ids can be read, the client can also log in again.
     pub(crate) async fn vault(&self, token: &Token) -> Result<Vault, Stop> {
         let (vault, config) = (&self.settings.vault, &self.loaded.config);
         let ours =
             matches!(token, Token::Cached(token) if token.method == Method::AppRole.to_string());
-        if ours && let Some(ids) = AppRoleIds::find(config, &self.state) {
-            let auth = ids.auth(vault, &config.approle_mount).await?;
+        if ours
+            && let Some(ids) = AppRoleIds::find(config, &self.state)
+            && let Some(auth) = Box::pin(ids.auth(vault, &config.approle_mount)).await
+        {
             return Ok(Vault::resume(vault, auth, token.value().clone())?);
         }
         Ok(Vault::connect(vault, Auth::Token(token.value().clone()))?)

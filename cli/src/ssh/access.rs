@@ -38,9 +38,6 @@ use crate::inventory::lookup::HostLookup;
 use crate::ssh_ca::user_certificate::Credential;
 use crate::ui::notice;
 
-/// Time after which the connection to Postgres is closed; most commands end earlier.
-const KEEP_CONNECTED: Duration = Duration::from_mins(1);
-
 /// The access log, for one run of `vctl ssh`.
 pub(crate) struct AccessLog<'a> {
     context: &'a Context,
@@ -48,8 +45,9 @@ pub(crate) struct AccessLog<'a> {
     person: OnceCell<String>,
     outbox: Outbox,
     run: RunDescription,
-    /// The pool belongs to the caller, which uses it again.
-    is_shared_pool: bool,
+    /// Time of an access after which its connection is closed. `None`: the pool belongs to the caller, which uses it
+    /// again.
+    keep_connected: Option<Duration>,
     unended: RefCell<Unended>,
     /// A row of this attempt was written, or is being written.
     touched: Cell<bool>,
@@ -60,11 +58,16 @@ pub(crate) struct AccessLog<'a> {
 }
 
 impl<'a> AccessLog<'a> {
-    pub(crate) fn new(context: &'a Context, command: Option<String>) -> Result<Self, Stop> {
+    /// Creates the log with a connection of its own, which an access keeps for `keep_connected`.
+    pub(crate) fn new(
+        context: &'a Context,
+        command: Option<String>,
+        keep_connected: Duration,
+    ) -> Result<Self, Stop> {
         let pool = context.pool(DbRole::AuditWriter)?;
         let log = Self::with_pool(context, pool, command, env!("CARGO_PKG_VERSION").to_owned());
         Ok(Self {
-            is_shared_pool: false,
+            keep_connected: Some(keep_connected),
             ..log
         })
     }
@@ -82,7 +85,7 @@ impl<'a> AccessLog<'a> {
             person: OnceCell::new(),
             outbox: Outbox::in_dir(context.state(), InventoryOrigin::of(context.settings())),
             run: RunDescription { command, version },
-            is_shared_pool: true,
+            keep_connected: None,
             unended: RefCell::default(),
             touched: Cell::new(false),
             stored: Cell::new(false),
@@ -147,13 +150,14 @@ impl<'a> AccessLog<'a> {
         let signed: Vec<_> = credentials.iter().map(Some).collect();
         let access = self.run.describe(attempt, jumps, target, &signed, source);
         self.unended.borrow_mut().write(access.clone(), serials);
-        let written = self.write(access.clone()).await;
+        let written = self.write(access.clone(), access_store::refuses_row).await;
         let row = written.as_ref().ok();
         self.unended.borrow_mut().written(&access, row);
         written
     }
 
-    async fn write(&self, access: Value) -> Result<Row, CliError> {
+    /// Writes a row; after an error that is not `refused`, on this machine.
+    async fn write(&self, access: Value, refused: fn(&PgError) -> bool) -> Result<Row, CliError> {
         let person = self.person().await?;
         let limit = if self.away.get() {
             deadlines::ACCESS_ROW_WHILE_AWAY
@@ -165,7 +169,7 @@ impl<'a> AccessLog<'a> {
                 self.stored.set(true);
                 Row::Stored(id)
             }
-            Ok(Err(error)) if !error.is_away() => {
+            Ok(Err(error)) if refused(&error) => {
                 return Err(CliError::centre(
                     "this access cannot be recorded, so vctl does not connect",
                     &error,
@@ -204,7 +208,8 @@ impl<'a> AccessLog<'a> {
                         .borrow_mut()
                         .signed(&signing, &signed, &self.run)
                 }
-                Stage::Writing(access) => match self.write(access).await {
+                Stage::Writing(access) => match self.write(access, access_store::refuses_end).await
+                {
                     Ok(row) => Some(Stage::Written(row)),
                     Err(error) => {
                         let reason = error.one_line();
@@ -243,7 +248,7 @@ impl<'a> AccessLog<'a> {
         };
         match timeout(deadlines::ACCESS_ROW, closing).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) if !error.is_away() => Err(error.into()),
+            Ok(Err(error)) if access_store::refuses_end(&error) => Err(error.into()),
             Ok(Err(_)) | Err(_) => self.outbox.store_end(person, id, end, Timestamp::now()),
         }
     }
@@ -257,20 +262,20 @@ impl<'a> AccessLog<'a> {
     }
 
     /// Runs `work` for the access with `row`. Meanwhile it ends the accesses of routes that lost to a faster one, and
-    /// after a while closes the connection to Postgres: a long session does not need it, and a new one is opened to close
-    /// the row.
+    /// then closes the connection to Postgres: a long session does not need it, and a new one is opened to close the row.
+    /// All commands of a user share the few connections of their logins, so an idle session would keep others out.
     pub(crate) async fn during<T>(&self, row: &Row, work: impl Future<Output = T>) -> T {
         let why = "another route to the host was faster".to_owned();
         let lost = End::closed(Some(why));
         self.unended.borrow_mut().end_all(Some(row), &lost);
         let beside = async {
             self.settle(None).await;
-            sleep(KEEP_CONNECTED).await;
-            if !self.is_shared_pool
-                && let Ok(next) = self.context.pool(DbRole::AuditWriter)
-            {
-                let old = self.connection.replace(SharedConnection::of(next));
-                old.close().await;
+            if let Some(keep) = self.keep_connected {
+                sleep(keep).await;
+                if let Ok(next) = self.context.pool(DbRole::AuditWriter) {
+                    let old = self.connection.replace(SharedConnection::of(next));
+                    old.close().await;
+                }
             }
             std::future::pending::<Infallible>().await
         };
@@ -353,7 +358,7 @@ impl<'a> AccessLog<'a> {
         let connect = async || self.connection().get_alone().await;
         let replaying = access_replay::replay(&self.outbox, person, connect);
         if let Ok(Err(error)) = timeout(deadlines::ACCESS_ROW, replaying).await
-            && !error.is_away()
+            && access_store::refuses_end(&error)
         {
             notice::note(&format!(
                 "accesses stored on this machine could not be sent to Postgres: {}",

@@ -32,6 +32,15 @@ const MOST: u64 = 1 << 20;
 /// Suffix of the files. Refused accesses are in a subdirectory.
 const SUFFIX: &str = "jsonl";
 
+/// Suffix of a file until its first line is on disk. Before that no certificate is offered.
+const UNFINISHED: &str = "new";
+
+/// Age of a file without an end, on a file system without locks, after which its access is over.
+const LONGEST_ACCESS: Duration = Duration::from_hours(7 * 24);
+
+/// Age of an unfinished file after which its process was killed. A disk takes seconds at most.
+const LONGEST_BEGIN: Duration = Duration::from_hours(1);
+
 /// An access stored on this machine.
 #[derive(Clone, Debug)]
 pub(crate) struct OutboxEntry {
@@ -164,11 +173,15 @@ impl Outbox {
 
     /// Returns the files of stored accesses, the oldest first; reads only the directory.
     pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.with_suffix(SUFFIX)
+    }
+
+    fn with_suffix(&self, wanted: &str) -> Vec<PathBuf> {
         let mut paths: Vec<PathBuf> = fs::read_dir(&self.dir)
             .into_iter()
             .flatten()
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|suffix| suffix == SUFFIX))
+            .filter(|path| path.extension().is_some_and(|suffix| suffix == wanted))
             .collect();
         // The names sort by creation time.
         paths.sort();
@@ -185,22 +198,28 @@ impl Outbox {
     }
 
     fn begin(&self, line: &OutboxLine) -> io::Result<OutboxEntry> {
+        self.create()?.begin(line)
+    }
+
+    fn create(&self) -> io::Result<UnfinishedFile> {
         make_dir(&self.dir)?;
-        let path = self.dir.join(format!("{}.{SUFFIX}", Uuid::now_v7()));
+        let path = self.dir.join(format!("{}.{UNFINISHED}", Uuid::now_v7()));
         let file = OpenOptions::new()
             .read(true)
             .append(true)
             .create_new(true)
             .mode(0o600)
             .open(&path)?;
-        file_lock::exclusive(&file)?;
-        append(&file, line)?;
-        // Without this, a crash of the machine could lose the directory entry.
-        File::open(&self.dir)?.sync_all()?;
-        Ok(OutboxEntry {
-            path,
-            file: Arc::new(file),
-        })
+        Ok(UnfinishedFile { path, file })
+    }
+
+    /// Removes unfinished files of processes that were killed.
+    pub(super) fn remove_unfinished(&self) {
+        for path in self.with_suffix(UNFINISHED) {
+            if File::open(&path).is_ok_and(|file| is_older(&file, LONGEST_BEGIN)) {
+                let _ = fs::remove_file(path);
+            }
+        }
     }
 
     fn cannot_store(&self, error: &io::Error) -> CliError {
@@ -209,6 +228,32 @@ impl Outbox {
             self.dir.display()
         );
         CliError::new(Exit::Unavailable, message).caused_by(error)
+    }
+}
+
+/// A file that no other process reads yet. Another process could lock and remove a file with its final name between its
+/// creation and its lock.
+struct UnfinishedFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl UnfinishedFile {
+    /// Locks the file, writes its first line to disk, and gives it its final name.
+    fn begin(self, line: &OutboxLine) -> io::Result<OutboxEntry> {
+        let Self { path, file } = self;
+        file_lock::exclusive(&file)?;
+        append(&file, line)?;
+        let finished = path.with_extension(SUFFIX);
+        fs::rename(&path, &finished)?;
+        // Without this, a crash of the machine could lose the directory entry.
+        if let Some(dir) = finished.parent() {
+            File::open(dir)?.sync_all()?;
+        }
+        Ok(OutboxEntry {
+            path: finished,
+            file: Arc::new(file),
+        })
     }
 }
 
@@ -247,7 +292,7 @@ pub(super) fn finished(path: PathBuf) -> Option<FinishedFile> {
     let content = content_of(&text);
     let may_go_on = tried == Tried::Unsupported
         && !matches!(&content, FileContent::Lines(lines) if lines.len() > 1)
-        && !is_old(&file);
+        && !is_older(&file, LONGEST_ACCESS);
     (!may_go_on).then_some(FinishedFile {
         path,
         content,
@@ -271,16 +316,66 @@ fn content_of(text: &[u8]) -> FileContent {
     }
 }
 
-/// Returns whether the file was last written days ago.
-fn is_old(file: &File) -> bool {
-    const DAYS: Duration = Duration::from_hours(7 * 24);
+/// Returns whether the file was last written longer ago than this.
+fn is_older(file: &File, limit: Duration) -> bool {
     let written = file.metadata().and_then(|metadata| metadata.modified());
-    written.is_ok_and(|written| written.elapsed().is_ok_and(|age| age > DAYS))
+    written.is_ok_and(|written| written.elapsed().is_ok_and(|age| age > limit))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn outbox(dir: &tempfile::TempDir) -> Outbox {
+        let origin =
+            serde_json::json!({"addr": "https://vault", "namespace": null, "database": "d"});
+        let origin = serde_json::from_value(origin).unwrap();
+        Outbox::in_dir(&StateDir::at(dir.path()), origin)
+    }
+
+    #[test]
+    fn a_file_is_not_removed_before_its_first_line_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let outbox = outbox(&dir);
+        // Another process looks for files at each moment.
+        let other = || outbox.files().into_iter().find_map(finished);
+        let remove_what_is_incomplete = || {
+            outbox.remove_unfinished();
+            if let Some(file) = other() {
+                assert!(matches!(file.content, FileContent::Incomplete));
+                fs::remove_file(file.path).unwrap();
+            }
+        };
+        let created = outbox.create().unwrap();
+        remove_what_is_incomplete();
+        let line = OutboxLine::Stored {
+            person: "p".to_owned(),
+            origin: None,
+            id: 7,
+        };
+        let entry = created.begin(&line).unwrap();
+        remove_what_is_incomplete();
+        let end = serde_json::json!({"result": "ok"});
+        outbox.end(&entry, end, Timestamp::UNIX_EPOCH).unwrap();
+        drop(entry);
+        let Some(FileContent::Lines(lines)) = other().map(|file| file.content) else {
+            panic!("the access is lost");
+        };
+        assert_eq!(lines.len(), 2);
+    }
+
+    #[test]
+    fn an_unfinished_file_of_a_killed_process_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let outbox = outbox(&dir);
+        let UnfinishedFile { path, file } = outbox.create().unwrap();
+        outbox.remove_unfinished();
+        assert!(path.exists());
+        let written = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(written - LONGEST_BEGIN * 2).unwrap();
+        outbox.remove_unfinished();
+        assert!(!path.exists());
+    }
 
     #[test]
     fn only_an_incomplete_first_line_counts_as_nothing() {

@@ -88,6 +88,7 @@ pub(super) async fn replay(
 ) -> Result<(), PgError> {
     let started = Instant::now();
     let mut paths = outbox.files().into_iter();
+    outbox.remove_unfinished();
     let mut batch = next_batch(outbox, person, &mut paths);
     if batch.is_empty() {
         return Ok(());

@@ -49,6 +49,17 @@ pub(crate) async fn close(
     Ok(())
 }
 
+/// Returns whether the row of an access that begins cannot be stored on this machine after this error.
+pub(super) fn refuses_row(error: &PgError) -> bool {
+    !error.is_away()
+}
+
+/// Like [`refuses_row`], for an access that has ended. It grants nothing any more, so it is stored also if the token ended
+/// during the session: the next `vctl ssh` of this person sends it.
+pub(super) fn refuses_end(error: &PgError) -> bool {
+    refuses_row(error) && !matches!(error, PgError::Credential(_))
+}
+
 #[cfg(test)]
 mod tests {
     use super::cut;

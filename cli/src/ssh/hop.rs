@@ -76,7 +76,7 @@ impl Connection {
                 }
                 Some(question) = asked.recv() => {
                     let KeyQuestion { shown, accept } = question;
-                    keys.verify(host, &named, &shown, &context.confirmation).await?;
+                    keys.verify(target, &named, &shown, &context.confirmation).await?;
                     // The user may have taken time to answer.
                     deadline = Instant::now() + deadlines::HANDSHAKE;
                     let _ = accept.send(());

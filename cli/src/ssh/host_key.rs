@@ -47,6 +47,8 @@ pub(crate) enum HostKeyError {
     #[error("the host key of `{host}` is not known: it is {fingerprint}")]
     Unknown {
         host: String,
+        /// The host as an argument of `vctl ssh`.
+        destination: String,
         fingerprint: Fingerprint,
     },
     #[error("the host key of `{host}` was not accepted")]
@@ -77,8 +79,8 @@ impl HostKeyError {
                 "an attacker may intercept the connection. If the host was reinstalled, remove the old key: `ssh-keygen -R {host} -f {}`",
                 place.file.display()
             )),
-            Self::Unknown { host, .. } => Some(format!(
-                "connect once on a terminal to confirm the key, `vctl ssh {host}`, or give the host a certificate"
+            Self::Unknown { destination, .. } => Some(format!(
+                "connect once on a terminal to confirm the key, `vctl ssh {destination}`, or give the host a certificate"
             )),
             Self::Unchecked { .. } => Some(
                 "`RevokedHostKeys` in ssh_config must name a file of keys or a KRL that you can read; OpenSSH \
@@ -180,14 +182,15 @@ impl<'a> HostKeys<'a> {
         known
     }
 
-    /// Verifies that the server with this key or certificate is `host`.
+    /// Verifies that the server with this key or certificate is `target`.
     pub(super) async fn verify(
         &self,
-        host: &str,
+        target: &Target,
         named: &ConfigFiles,
         shown: &PublicKeyOrCertificate,
         confirmation: &Confirmation<'_>,
     ) -> Result<(), HostKeyError> {
+        let host = &*target.name;
         let _turn = self.prompt_lock.lock().await;
         let known = self.known(named);
         let key = shown.public_key();
@@ -232,7 +235,7 @@ impl<'a> HostKeys<'a> {
                 confirmation.wait().await;
                 match &self.unknown {
                     UnknownKeys::Ask(interaction) => {
-                        self.ask(*interaction, host, key, fingerprint).await
+                        self.ask(*interaction, target, key, fingerprint).await
                     }
                     UnknownKeys::AcceptInto(path) => accept(path, host, key, fingerprint),
                 }
@@ -254,13 +257,13 @@ impl<'a> HostKeys<'a> {
     async fn ask(
         &self,
         interaction: Interaction,
-        host: &str,
+        target: &Target,
         key: &KeyData,
         fingerprint: Fingerprint,
     ) -> Result<(), HostKeyError> {
-        let host = host.to_owned();
+        let host = target.name.clone();
         if interaction != Interaction::Allowed {
-            return Err(HostKeyError::Unknown { host, fingerprint });
+            return Err(unknown(target, fingerprint));
         }
         let kind = key.algorithm();
         notice::done(&format!("The host key of `{host}` is not known."));
@@ -271,7 +274,7 @@ impl<'a> HostKeys<'a> {
             return Err(HostKeyError::Declined { host });
         }
         if let Some(path) = &self.files.own {
-            let added = known_hosts::append(path, &line_of(&host, key));
+            let added = known_hosts::append(path, &known_hosts::line_of(&host, key));
             if let Err(error) = added {
                 notice::note(&format!(
                     "the host key could not be added to {}: {error}",
@@ -283,9 +286,12 @@ impl<'a> HostKeys<'a> {
     }
 }
 
-fn line_of(host: &str, key: &KeyData) -> String {
-    let key = russh::keys::PublicKey::from(key.clone());
-    format!("{host} {}", key.to_openssh().unwrap_or_default())
+fn unknown(target: &Target, fingerprint: Fingerprint) -> HostKeyError {
+    HostKeyError::Unknown {
+        host: target.name.clone(),
+        destination: target.destination(),
+        fingerprint,
+    }
 }
 
 /// Accepts the first key of a host and adds it to the file.
@@ -303,7 +309,7 @@ fn accept(
         known.verdict(host, key)
     };
     let mut verdict = KeyVerdict::Unknown;
-    let added = known_hosts::append_unless(path, &line_of(host, key), |text| {
+    let added = known_hosts::append_unless(path, &known_hosts::line_of(host, key), |text| {
         verdict = verdict_of(text);
         verdict != KeyVerdict::Unknown
     });
@@ -321,7 +327,11 @@ fn accept(
             fingerprint,
             place,
         }),
-        (Ok(false), KeyVerdict::Unknown) => Err(HostKeyError::Unknown { host, fingerprint }),
+        (Ok(false), KeyVerdict::Unknown) => Err(HostKeyError::Unknown {
+            destination: host.clone(),
+            host,
+            fingerprint,
+        }),
         (Err(error), _) => Err(HostKeyError::NotStored {
             host,
             file: path.to_owned(),
@@ -391,6 +401,10 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::inventory::tests::host;
+    use crate::ssh::destination::Destination;
+    use crate::ssh::route_plan::address_name;
+    use crate::ssh::target::HostSelector;
 
     const KEYS: [&str; 2] = [
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ",
@@ -401,6 +415,37 @@ mod tests {
         let key = russh::keys::PublicKey::from_openssh(key).unwrap();
         let key = key.key_data();
         accept(path, "web-1", key, key.fingerprint(HashAlg::Sha256))
+    }
+
+    #[test]
+    fn the_hint_for_an_unknown_key_names_the_same_host() {
+        for addr in [
+            "127.0.0.1:2222",
+            "127.0.0.1:22",
+            "[fd00::1]:2222",
+            "[fd00::1]:22",
+        ] {
+            let (user, addr) = ("root".to_owned(), addr.parse().unwrap());
+            let mut target = Target::of(&host("web-1"), "ssh");
+            let named = hint_of(&target);
+            assert!(named.contains("`vctl ssh web-1`"), "{named}");
+            target.name = address_name(addr);
+            target.addr = addr;
+            target.user.clone_from(&user);
+            target.dc = String::new();
+            let hint = hint_of(&target);
+            let (_, command) = hint.split_once("`vctl ssh ").unwrap();
+            let (destination, _) = command.split_once('`').unwrap();
+            let wanted = Destination::parse(destination).unwrap().wanted();
+            assert_eq!(wanted, HostSelector::Address { user, addr }, "{hint}");
+        }
+    }
+
+    /// Returns the hint about an unknown key of this host.
+    fn hint_of(target: &Target) -> String {
+        let key = russh::keys::PublicKey::from_openssh(KEYS[0]).unwrap();
+        let fingerprint = key.key_data().fingerprint(HashAlg::Sha256);
+        unknown(target, fingerprint).hint().unwrap()
     }
 
     #[test]

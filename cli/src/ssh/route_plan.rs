@@ -65,6 +65,24 @@ impl Target {
             clock_offset_s: host.agent.as_ref().and_then(|agent| agent.clock_offset_s),
         }
     }
+
+    /// Returns the argument of `vctl ssh` that leads to this host. The name of an address in `known_hosts` is not one.
+    pub(super) fn destination(&self) -> String {
+        let is_address = self.dc.is_empty() && self.name == address_name(self.addr);
+        match self.addr.port() {
+            _ if !is_address => self.name.clone(),
+            22 => format!("{}@{}", self.user, self.addr.ip()),
+            _ => format!("{}@{}", self.user, self.addr),
+        }
+    }
+}
+
+/// Returns the name that OpenSSH writes into `known_hosts` for an address.
+pub(super) fn address_name(addr: SocketAddr) -> String {
+    match addr.port() {
+        22 => addr.ip().to_string(),
+        port => format!("[{}]:{port}", addr.ip()),
+    }
 }
 
 /// The target and the routes to it.

@@ -6,7 +6,7 @@ use std::pin::pin;
 use tokio::time::timeout;
 
 use super::deadlines;
-use super::route_plan::{RoutePlan, SigningRole, Target};
+use super::route_plan::{RoutePlan, SigningRole, Target, address_name};
 use crate::config::Config;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -246,14 +246,6 @@ async fn without_inventory(
     match answer {
         Ok((mount, grants)) => (mount, grants_lookup::of_answer(context, Ok(grants)).await),
         Err(error) => (None, grants_lookup::of_answer(context, Err(error)).await),
-    }
-}
-
-/// Returns the name that OpenSSH writes into `known_hosts` for an address.
-fn address_name(addr: SocketAddr) -> String {
-    match addr.port() {
-        22 => addr.ip().to_string(),
-        port => format!("[{}]:{port}", addr.ip()),
     }
 }
 

@@ -8,6 +8,8 @@ pub struct PoolLimits {
     pub max_size: usize,
     /// A connection older than this is replaced, even if its credential is valid for longer.
     pub max_age: Option<Duration>,
+    /// A connection that was not used for so long is closed: all connections of a user share a limit. `None` keeps it.
+    pub idle: Option<Duration>,
     /// Longest wait in [`Pool::get`] while all connections of this pool, or of a shared login, are in use.
     pub wait: Duration,
     /// Postgres ends a statement that runs longer.
@@ -25,6 +27,7 @@ impl Default for PoolLimits {
         Self {
             max_size: 1,
             max_age: None,
+            idle: None,
             wait: Duration::from_secs(30),
             statement_timeout: None,
             custom_plans: false,

@@ -20,6 +20,7 @@ mod tls_stream;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -47,6 +48,8 @@ pub struct Pool {
     connections: managed::Pool<Manager>,
     revoker: Arc<Revoker>,
     limits: PoolLimits,
+    /// There is a task that closes idle connections.
+    closes_idle: Arc<AtomicBool>,
 }
 
 impl Pool {
@@ -101,6 +104,7 @@ impl Pool {
             connections,
             revoker,
             limits,
+            closes_idle: Arc::default(),
         })
     }
 
@@ -109,6 +113,7 @@ impl Pool {
     /// Drop it after each piece of work: a connection that is held for hours outlives its
     /// credential.
     pub async fn get(&self) -> Result<Client, PgError> {
+        self.close_idle();
         match Box::pin(self.connections.get()).await {
             Ok(connection) => Ok(Client {
                 connection,
@@ -121,6 +126,28 @@ impl Pool {
             }),
             Err(_) => Err(PgError::Closed),
         }
+    }
+
+    /// Starts to close idle connections, at the first call. The task ends with the pool.
+    fn close_idle(&self) {
+        let Some(idle) = self.limits.idle else {
+            return;
+        };
+        if self.closes_idle.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let pool = self.connections.weak();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(idle / 2).await;
+                match pool.upgrade() {
+                    Some(pool) if !pool.is_closed() => {
+                        drop(pool.retain(|_, metrics| metrics.last_used() < idle));
+                    }
+                    _ => return,
+                }
+            }
+        });
     }
 
     /// Does a piece of work with a connection, and gives the connection back.

@@ -4,6 +4,7 @@
 //! one. Where logins are stored, and which of them are usable, is up to [`SharedLogins`]; this file decides when a
 //! command uses a stored login, creates one, or waits.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +38,12 @@ pub trait SharedLogins: ShortcutStore {
 
     /// Takes the right to create or remove the login with this number, without waiting.
     fn try_turn(&self, role: &DbRole, number: usize) -> Turn;
+
+    /// Returns whether the last login of this role lived long enough for other commands.
+    fn may_last(&self, role: &DbRole) -> bool;
+
+    /// Notes how long a new login of this role lives.
+    fn learn(&self, role: &DbRole, lease: &Lease);
 
     /// Stores a new login, and returns whether it was stored.
     fn store(&self, role: &DbRole, number: usize, lease: &Lease) -> bool;
@@ -72,8 +79,10 @@ pub(super) struct Source<'a> {
     vault: &'a Vault,
     role: &'a DbRole,
     number: usize,
-    /// Name of a login that Postgres refused.
-    refused: Option<String>,
+    /// Names of logins that Postgres refused. After a restore of Postgres, it refuses all stored ones.
+    refused: BTreeSet<String>,
+    /// Numbers of logins that were refused and tried again.
+    retried: BTreeSet<usize>,
     /// The last login was in the store.
     was_stored: AtomicBool,
     began: Instant,
@@ -91,7 +100,8 @@ impl<'a> Source<'a> {
             vault,
             role,
             number: 0,
-            refused: None,
+            refused: BTreeSet::new(),
+            retried: BTreeSet::new(),
             was_stored: AtomicBool::new(false),
             began: Instant::now(),
             pauses: Backoff::new(Duration::from_millis(100), Duration::from_secs(1)),
@@ -109,6 +119,10 @@ impl<'a> Source<'a> {
                 self.was_stored.store(true, Ordering::Relaxed);
                 return Ok(Found::Shared(adopted.map_err(PgError::Credential)?));
             }
+            // No other command can use the login, so none waits for it.
+            if !self.logins.may_last(self.role) {
+                return Ok(Found::Own(self.create().await?));
+            }
             // Held until the login is stored.
             let turn = self.logins.try_turn(self.role, self.number);
             match &turn {
@@ -124,7 +138,7 @@ impl<'a> Source<'a> {
             if self.stored().is_some() {
                 continue;
             }
-            if let Some(refused) = &self.refused {
+            for refused in &self.refused {
                 self.logins.remove(self.role, self.number, refused);
             }
             let lease = self.create().await?;
@@ -137,13 +151,15 @@ impl<'a> Source<'a> {
 
     fn stored(&self) -> Option<StoredLease> {
         let stored = self.logins.read(self.role, self.number)?;
-        (self.refused.as_ref() != Some(&stored.username)).then_some(stored)
+        (!self.refused.contains(&stored.username)).then_some(stored)
     }
 
     async fn create(&self) -> Result<Lease, PgError> {
         self.was_stored.store(false, Ordering::Relaxed);
         let lease = self.vault.db_credentials(self.role).await;
-        lease.map_err(PgError::Credential)
+        let lease = lease.map_err(PgError::Credential)?;
+        self.logins.learn(self.role, &lease);
+        Ok(lease)
     }
 
     /// Decides after a failed connection whether to try again, within `limit` for all attempts.
@@ -154,9 +170,9 @@ impl<'a> Source<'a> {
         match &failure {
             // Revoked, or Postgres was restored from a backup.
             PgError::Login { login, .. } => {
-                let is_first = self.refused.is_none();
-                self.refused = Some(login.clone());
-                if is_first && self.was_stored.load(Ordering::Relaxed) {
+                self.refused.insert(login.clone());
+                // A new login that is refused is an error of the configuration.
+                if self.was_stored.load(Ordering::Relaxed) && self.retried.insert(self.number) {
                     return Ok(());
                 }
                 // With the lock: otherwise a login that another command has just stored could be removed.

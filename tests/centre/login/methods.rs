@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::json;
 use vctl_tests::centre::Centre;
 
-use super::{Workstation, give, machine, person};
+use super::{Said, Workstation, give, machine, person};
 
 /// Expects that the token works, that only its owner can read it, and that the output does not show it.
 fn is_logged_in(workstation: &Workstation<'_>, said: &str, as_whom: &str) {
@@ -153,6 +153,30 @@ fn an_approle_by_values_files_and_wrapped() {
     ]);
     assert_eq!(code, 78);
     assert!(said.contains("/nowhere"), "{said}");
+}
+
+#[test]
+fn a_wrapped_secret_id_in_the_environment_is_opened_once() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let [role_id, _] = machine(centre, "login-wrapped", 3600, 7200);
+    let admin = centre.bao.admin().unwrap();
+    let wrapped = admin.wrapped("auth/approle/role/login-wrapped/secret-id");
+    let wrapped = wrapped.unwrap();
+    let workstation = Workstation::new(centre);
+    let list = |secret_id: (&str, &str)| -> Said {
+        let mut command = workstation.command(&["list"]);
+        let ids = [("VCTL_ROLE_ID", &*role_id), secret_id];
+        command.envs(ids).output().unwrap().into()
+    };
+    for run in 1..=2 {
+        let said = list(("VCTL_SECRET_ID", wrapped.expose()));
+        assert_eq!(said.code, 0, "run {run}: {said:?}");
+    }
+    // The token is valid, so no secret id is needed.
+    let said = list(("VCTL_SECRET_ID_FILE", "/nowhere"));
+    assert_eq!(said.code, 0, "{said:?}");
 }
 
 #[test]

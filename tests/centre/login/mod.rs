@@ -9,6 +9,7 @@ mod agent;
 mod db_logins;
 mod exec;
 mod life;
+mod logout;
 mod methods;
 mod remembered;
 mod secret_destination;

@@ -71,6 +71,30 @@ fn an_idle_server_works_or_names_the_next_step() {
     assert!(text.contains("run `vctl login`"), "{text}");
 }
 
+#[test]
+fn an_idle_server_keeps_no_connection_to_postgres() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let name = "mcp-idle-closed";
+    let password = person(centre, name, 3600, 7200);
+    let at = Workstation::new(centre);
+    let login = ["login", "--username", name, "--password-stdin"];
+    assert_eq!(at.given(&login, &password).code, 0);
+    let mut client = Client::start(at.command(&["mcp"]));
+    let sql =
+        format!("select count(*) from pg_stat_activity where usename like '%/userpass-{name}~%'");
+    let connections = || centre.ask(&sql).unwrap();
+    for id in 1..=2 {
+        let list = client.result(id, "vctl_list", &json!({}));
+        assert!(list["structuredContent"]["count"].is_u64(), "{list}");
+        assert_eq!(connections(), "1");
+        let closed = eventually(PATIENCE, || Ok(connections() == "0"));
+        assert!(closed.unwrap(), "call {id}");
+    }
+    assert_eq!(client.leave(), Some(0));
+}
+
 /// Checks that calls share one login at Vault and one at Postgres, also if the token cannot be cached.
 fn logs_in_once(centre: &Centre) {
     let [role_id, secret_id] = machine(centre, "mcp-once", 3600, 3600);

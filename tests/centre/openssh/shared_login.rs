@@ -1,6 +1,9 @@
-//! Parallel connections share a database login: Ansible opens 50 at once.
+//! Parallel connections share a database login: Ansible opens 50 at once, and keeps them open.
 
+use std::fs::File;
 use std::process::{Child, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use vctl_tests::centre::DATABASE;
 use vctl_tests::lab::eventually;
@@ -46,6 +49,73 @@ fn fifty_proxies_share_at_most_four_logins() {
     desk.recorded("ossh-crowd-1", &host, AT_ONCE);
     let logins = created() - before;
     assert!((1..=4).contains(&logins), "{logins} logins");
+}
+
+/// Hosts, and connections that are made at the same time, as by Ansible with `forks = 10`.
+const HOSTS: usize = 60;
+const FORKS: usize = 10;
+
+/// Much less than `ControlPersist`.
+const SOON: Duration = Duration::from_secs(10);
+
+#[test]
+fn idle_masters_keep_no_connection_to_postgres() {
+    const NAME: &str = "ossh-idle";
+    let Some(centre) = shared() else { return };
+    let desk = Desk::new(centre, NAME);
+    let host = centre.another_host(NAME).unwrap();
+    desk.operator.knows("ossh-idle-1", &host);
+    desk.install();
+    let log = File::create(desk.home("log")).unwrap();
+    // A path of its own for each: as many masters as hosts.
+    let ssh = |number: usize, args: &[&str]| {
+        let path = format!(
+            "-oControlPath={}",
+            desk.home(&format!("m{number}")).display()
+        );
+        let mut command = desk.command("ssh", &[&[path.as_str()], args].concat());
+        // No pipe: the masters would keep it open.
+        command
+            .stdout(Stdio::null())
+            .stderr(log.try_clone().unwrap());
+        command.status().unwrap().code()
+    };
+    let connect = |number| {
+        let master = [
+            "-oControlMaster=auto",
+            "-oControlPersist=120s",
+            "-oConnectTimeout=10",
+        ];
+        ssh(number, &[&master[..], &["ossh-idle-1", "true"]].concat())
+    };
+    let said = || std::fs::read_to_string(desk.home("log")).unwrap();
+    thread::scope(|scope| {
+        let of_fork = |fork| (fork..HOSTS).step_by(FORKS).map(connect).collect();
+        let forks =
+            (0..FORKS).map(|fork| scope.spawn(move || -> Vec<Option<i32>> { of_fork(fork) }));
+        let forks: Vec<_> = forks.collect();
+        for fork in forks {
+            let codes = fork.join().unwrap();
+            assert!(
+                codes.iter().all(|code| *code == Some(0)),
+                "{codes:?} {}",
+                said()
+            );
+        }
+    });
+    let sql = format!(
+        "select count(*) from pg_stat_activity where usename like 'audit-wr/userpass-{NAME}~%'"
+    );
+    let closed = || Ok(centre.postgres.psql(DATABASE, &sql)? == "0");
+    assert!(eventually(SOON, closed).unwrap(), "{}", said());
+    let of_masters = |operation| {
+        let codes = (0..HOSTS).map(|number| ssh(number, &["-O", operation, "ossh-idle-1"]));
+        codes.filter(|code| *code == Some(0)).count()
+    };
+    assert_eq!(of_masters("check"), HOSTS, "{}", said());
+    // All of them end at once, and each row gets its end.
+    assert_eq!(of_masters("exit"), HOSTS, "{}", said());
+    desk.recorded("ossh-idle-1", &host, HOSTS);
 }
 
 /// Returns the number of logins that this user has. None of them ends meanwhile.

@@ -1,12 +1,15 @@
 //! Accesses that were stored on the workstation reach the database that they belong to, and no other.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use vctl_tests::lab::{PATIENCE, eventually};
 
 use super::files::said;
 use super::{Operator, shared};
+use crate::login::Said;
 
 /// A user whose accesses are stored on the workstation, as in an outage.
 struct Outage<'a> {
@@ -110,6 +113,35 @@ fn a_refused_stored_access_holds_up_no_other() {
     assert_eq!(fs::read_dir(&refused).unwrap().count(), 2);
     assert!(run.stderr.contains("spool/refused"), "{run:?}");
     assert!(run.stderr.contains("opened_at"), "{run:?}");
+}
+
+#[test]
+fn an_end_after_a_logout_is_recorded_later() {
+    let Some(centre) = shared() else { return };
+    let operator = Operator::new(centre, "outbox-logout");
+    let host = centre.host.as_ref().unwrap();
+    for name in ["outbox-logout-1", "outbox-logout-2"] {
+        operator.knows(name, host);
+    }
+    let mut session = operator.start(&["outbox-logout-1", "--", "read line; exit 7"]);
+    // Longer than the session keeps its connection.
+    let connections = "select count(*) from pg_stat_activity where usename like 'audit-wr/userpass-outbox-logout~%'";
+    let is_alone = || {
+        let rows = operator.accesses("outbox-logout-1");
+        Ok(rows.len() == 1 && centre.ask(connections)? == "0")
+    };
+    assert!(eventually(PATIENCE, is_alone).unwrap());
+    assert_eq!(operator.at.run(&["logout"]).code, 0);
+    session.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let session: Said = session.wait_with_output().unwrap().into();
+    assert_eq!((session.code, &*session.stderr), (7, ""), "{session:?}");
+    let first = || operator.accesses("outbox-logout-1").remove(0);
+    assert!(first()["closed_at"].is_null(), "{:#}", first());
+    operator.log_in_again();
+    let next = operator.ssh(&["outbox-logout-2", "--", "true"]);
+    assert_eq!((next.code, &*next.stderr), (0, ""), "{next:?}");
+    assert!(!first()["closed_at"].is_null(), "{:#}", first());
+    assert_eq!(first()["exit_code"], 7, "{:#}", first());
 }
 
 #[test]

@@ -69,6 +69,12 @@ pub(crate) fn key(text: &[u8]) -> Option<KeyData> {
     (!is_certificate).then_some(key)
 }
 
+/// Returns the line for a key of a host.
+pub(crate) fn line_of(host: &str, key: &KeyData) -> String {
+    let key = russh::keys::PublicKey::from(key.clone());
+    format!("{host} {}", key.to_openssh().unwrap_or_default())
+}
+
 fn key_with_kind(text: &[u8]) -> Option<(KeyData, bool)> {
     let (kind, rest) = word(skip(text));
     let (encoded, _) = word(rest);

@@ -18,7 +18,7 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, HashAlg};
 
 use line::KnownHostsLine;
-pub(crate) use line::{Marker, key as key_of_line};
+pub(crate) use line::{Marker, key as key_of_line, line_of};
 
 pub(crate) use file::{append, append_unless, read};
 pub(crate) use pattern::matches;

@@ -1,5 +1,6 @@
 //! Commands that share a login while others start, end, or are killed.
 
+use std::fs;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -84,6 +85,36 @@ fn parallel_commands_create_one_login() {
         (1..=4).contains(&logins) && logins == files,
         "{logins} {files}"
     );
+}
+
+#[test]
+fn parallel_commands_replace_all_lost_logins() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let user = User::new(centre, "dbl-many-lost");
+    // The four logins of a crowd.
+    for number in ["4", "3", "2", "1"] {
+        user.list();
+        if number != "1" {
+            let moved = user.at.home(&format!(".vctl/db-login.vctl-ro.{number}"));
+            fs::rename(user.file(), moved).unwrap();
+        }
+    }
+    assert_eq!((user.files(), user.logins()), (4, 4));
+    // As after a restore of Postgres.
+    let own = "rolname like 'ro/userpass-dbl-many-lost~%'";
+    let drop = format!(
+        "do $$ declare lost text; begin for lost in select rolname from pg_roles where {own} loop \
+         execute format('drop role %I', lost); end loop; end $$"
+    );
+    user.psql(&drop);
+    let children: Vec<Child> = (0..20).map(|_| start(&user, &["list"])).collect();
+    for child in children {
+        let said: Said = child.wait_with_output().unwrap().into();
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    assert!(user.logins() <= 4, "{}", user.logins());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod at_once;
 mod refused;
 mod server;
+mod short_leases;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
