@@ -10,7 +10,6 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::future::{Either, select};
@@ -89,7 +88,7 @@ pub(crate) async fn run(
         Ok(entered)
     };
     let _entered = calling().map_err(|error| place.unusable(&error))?;
-    let access = AccessLog::new(context, Some("vctl proxy".to_owned()), Duration::ZERO)?;
+    let access = AccessLog::new(context, Some("vctl proxy".to_owned()))?;
     // Requests of the target go to `ssh`: vctl's own connections only lead to jump hosts.
     let (inbound, _) = mpsc::channel(1);
     let context = ConnectContext {

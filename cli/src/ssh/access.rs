@@ -45,9 +45,8 @@ pub(crate) struct AccessLog<'a> {
     person: OnceCell<String>,
     outbox: Outbox,
     run: RunDescription,
-    /// Time of an access after which its connection is closed. `None`: the pool belongs to the caller, which uses it
-    /// again.
-    keep_connected: Option<Duration>,
+    /// The pool belongs to the caller, which uses it again.
+    is_shared_pool: bool,
     unended: RefCell<Unended>,
     /// A row of this attempt was written, or is being written.
     touched: Cell<bool>,
@@ -58,16 +57,12 @@ pub(crate) struct AccessLog<'a> {
 }
 
 impl<'a> AccessLog<'a> {
-    /// Creates the log with a connection of its own, which an access keeps for `keep_connected`.
-    pub(crate) fn new(
-        context: &'a Context,
-        command: Option<String>,
-        keep_connected: Duration,
-    ) -> Result<Self, Stop> {
+    /// Creates the log with a connection of its own.
+    pub(crate) fn new(context: &'a Context, command: Option<String>) -> Result<Self, Stop> {
         let pool = context.pool(DbRole::AuditWriter)?;
         let log = Self::with_pool(context, pool, command, env!("CARGO_PKG_VERSION").to_owned());
         Ok(Self {
-            keep_connected: Some(keep_connected),
+            is_shared_pool: false,
             ..log
         })
     }
@@ -85,7 +80,7 @@ impl<'a> AccessLog<'a> {
             person: OnceCell::new(),
             outbox: Outbox::in_dir(context.state(), InventoryOrigin::of(context.settings())),
             run: RunDescription { command, version },
-            keep_connected: None,
+            is_shared_pool: true,
             unended: RefCell::default(),
             touched: Cell::new(false),
             stored: Cell::new(false),
@@ -270,12 +265,12 @@ impl<'a> AccessLog<'a> {
         self.unended.borrow_mut().end_all(Some(row), &lost);
         let beside = async {
             self.settle(None).await;
-            if let Some(keep) = self.keep_connected {
-                sleep(keep).await;
-                if let Ok(next) = self.context.pool(DbRole::AuditWriter) {
-                    let old = self.connection.replace(SharedConnection::of(next));
-                    old.close().await;
-                }
+            sleep(deadlines::KEEP_CONNECTED).await;
+            if !self.is_shared_pool
+                && let Ok(next) = self.context.pool(DbRole::AuditWriter)
+            {
+                let old = self.connection.replace(SharedConnection::of(next));
+                old.close().await;
             }
             std::future::pending::<Infallible>().await
         };

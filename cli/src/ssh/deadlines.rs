@@ -30,8 +30,8 @@ pub(crate) const ACCESS_ROW: Duration = Duration::from_secs(5);
 /// For the access row, if Postgres just failed to answer.
 pub(crate) const ACCESS_ROW_WHILE_AWAY: Duration = Duration::from_millis(500);
 
-/// Time that `vctl ssh` keeps its connection to Postgres during an access. A short command ends earlier, and closes its
-/// row through the same connection. OpenSSH keeps idle connections for minutes, so `vctl proxy` keeps none.
+/// Time that an access keeps its connection to Postgres. A short command ends earlier, and closes its row through the
+/// same connection.
 pub(crate) const KEEP_CONNECTED: Duration = Duration::from_secs(1);
 
 /// For a certificate that no route uses any more, at the end of the command. After that its row has no serial.

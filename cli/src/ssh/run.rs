@@ -12,7 +12,6 @@ use super::confirmation::Confirmation;
 use super::connect;
 use super::connect::LoggedInHost;
 use super::connect_context::{ConnectContext, Issuer};
-use super::deadlines;
 use super::destination::Destination;
 use super::early_connection;
 use super::error::SshError;
@@ -106,7 +105,7 @@ pub(crate) async fn run(
     let signals = Signals::take()
         .map_err(|error| CliError::new(Exit::Failure, "cannot handle signals").caused_by(&error))?;
     let forwarding = Forwarding::bind(&request.forwards).await?;
-    let access = AccessLog::new(context, request.what.shown(), deadlines::KEEP_CONNECTED)?;
+    let access = AccessLog::new(context, request.what.shown())?;
     let (inbound, from_host) = mpsc::channel(INBOUND);
     // The plan of the last attempt, for its record.
     let planned = RefCell::new(None);
