@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use vctl_common::wire;
 
 use crate::enrich::parse;
-use crate::session::login::{self, LoginReader};
+use crate::session::login::LoginReader;
+use crate::session::stat::{Stat, parse_stat};
 
 /// Facts about one process.
 pub(super) struct Facts {
-    pub(super) stat: login::Stat,
+    pub(super) stat: Stat,
     pub(super) tty: u32,
     pub(super) uids: [u32; 2],
     pub(super) gids: [u32; 2],
@@ -56,7 +57,7 @@ impl Facts {
             .into_iter()
             .chain(parse::mapped_file(&maps, exe.as_os_str().as_bytes()));
         Ok(Self {
-            stat: login::parse_stat(&stat).ok_or_else(invalid)?,
+            stat: parse_stat(&stat).ok_or_else(invalid)?,
             tty: parse::tty(&stat).ok_or_else(invalid)?,
             uids: parse::status_ids(&status, b"Uid:").ok_or_else(invalid)?,
             gids: parse::status_ids(&status, b"Gid:").ok_or_else(invalid)?,

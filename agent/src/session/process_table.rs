@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use vctl_common::id::AuditSessionId;
 
-use super::login::Stat;
+use super::stat::Stat;
 
 /// A process as /proc shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -75,7 +75,7 @@ mod tests {
     use vctl_common::wire::{MARKED_AUDIT_SESSION, MARKED_TREE};
 
     use super::*;
-    use crate::session::login::Stat;
+    use crate::session::stat::Stat;
 
     /// Start and audit session of the login.
     const START: u64 = 500;

@@ -23,7 +23,7 @@ use vctl_common::wire::{self, Exec, Exit, TaskMark};
 use super::process_facts::Facts;
 use super::{Maps, OWN_PROGRAM, ProbeError};
 use crate::enrich::parse;
-use crate::session::login;
+use crate::session::stat;
 
 /// No session id has this mark: the top bits of a UUID's low half are never 00.
 pub(crate) const MARK: wire::Mark = 1;
@@ -190,9 +190,8 @@ fn compare_exec(
     parent: u32,
 ) -> Result<(), ProbeError> {
     let ticks = |ns: u64| ns / parse::NS_PER_TICK;
-    let own_start =
-        login::parse_stat(&fs::read(format!("/proc/{parent}/stat")).unwrap_or_default())
-            .map_or(0, |stat| stat.start_ticks);
+    let own_start = stat::parse_stat(&fs::read(format!("/proc/{parent}/stat")).unwrap_or_default())
+        .map_or(0, |stat| stat.start_ticks);
     same(
         "task_struct.start_boottime",
         ticks(exec.header.start),
