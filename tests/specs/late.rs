@@ -100,7 +100,6 @@ fn a_zombie_of_a_late_login_has_no_mark_and_makes_no_gap() {
     assert!(maps.task(zombie).is_none());
     let before = gaps();
     assert!(before > 0);
-    drop(gaps);
     lab.agent.kill().unwrap();
     lab.agent.start().unwrap();
     assert_eq!(process::state(zombie), Some('Z'));

@@ -199,7 +199,8 @@ fn what_a_host_records_after_an_end_is_exported_once() {
             ids_of(&e.lines(), sessions).len() >= all.len()
         });
         let mut followed = ids_of(&exporter.lines(), sessions);
-        (followed.sort(), all.sort());
+        followed.sort();
+        all.sort();
         assert_eq!(followed, all);
         all.iter().filter(|id| is_gap(id)).count()
     };
