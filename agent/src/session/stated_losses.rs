@@ -18,7 +18,7 @@ const HOUR: Duration = Duration::from_hours(1);
 /// The stated losses of one session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatedLosses {
-    /// Forks whose child the kernel could not mark.
+    /// Number of forks without a mark for the child: the map was full.
     unmarked_forks: u64,
     /// End of the gap of these forks. `None` before the first one.
     unmarked_to: Option<BootNs>,

@@ -164,7 +164,7 @@ fn still_valid(error: CliError) -> CliError {
         .hint("if another user may have the token, ask an administrator of Vault to revoke it")
 }
 
-/// Returns the error about a token whose file cannot be removed.
+/// Returns the error about a file of a token that cannot be removed.
 fn stays(error: CliError, is_revoked: bool) -> CliError {
     if is_revoked {
         because_of(error, "the token was revoked in Vault, but its file stays")

@@ -55,7 +55,7 @@ pub(crate) struct SessionCursor {
     pub(crate) backlog: Backlog,
     /// Sessions whose end is not exported.
     pub(crate) open: BTreeMap<Uuid, ExportedParts>,
-    /// Sessions whose end was exported lately, and which may get more.
+    /// Sessions with an end that was exported lately. Their hosts may record more of them.
     #[serde(default, skip_serializing_if = "EndedSessions::is_empty")]
     pub(crate) ended: EndedSessions,
     /// Sessions that could not be read, with their parts that were exported before. Each start tries them again: a

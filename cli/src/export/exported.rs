@@ -36,7 +36,7 @@ pub(crate) struct ExportedParts {
     pub(crate) end: Option<ExportedEnd>,
 }
 
-/// Sessions whose end was exported lately.
+/// Sessions with an end that was exported lately.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct EndedSessions(BTreeMap<Uuid, EndedSession>);

@@ -76,7 +76,7 @@ pub(super) async fn backlog(
     Ok(rows.iter().map(pending).collect())
 }
 
-/// A session whose export is not finished or that arrived: its id, the number of its stored events, whether it has
+/// A session that arrived, or has parts that are not exported: its id, the number of its stored events, whether it has
 /// ended, and the transaction with which it arrived.
 pub(super) type ArrivedRow = (Uuid, i64, bool, Option<u64>);
 

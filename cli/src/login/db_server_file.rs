@@ -28,7 +28,7 @@ struct KnownServers {
     version: u32,
     /// By `host:port/database`.
     servers: BTreeMap<String, KnownServer>,
-    /// Roles of Vault whose last login lived too short for another command: `address namespace path`.
+    /// Roles of Vault with a last login that lived too short for another command: `address namespace path`.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     short_lived: BTreeSet<String>,
 }

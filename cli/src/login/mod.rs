@@ -169,7 +169,7 @@ impl<'a> Login<'a> {
         self.fresh_token().instrument(spans::auth()).await
     }
 
-    /// Returns a client of Vault with this token. With an AppRole whose ids can be read, the client can also log in again.
+    /// Returns a client of Vault with this token. With the ids of an AppRole, the client can also log in again.
     pub(crate) async fn vault(&self, token: &Token) -> Result<Vault, Stop> {
         let (vault, config) = (&self.settings.vault, &self.loaded.config);
         let ours =

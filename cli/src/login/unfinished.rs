@@ -20,8 +20,8 @@ const OF_OTHERS: [&str; 3] = ["token-sink", ROLE_ID, SECRET_ID];
 
 /// Removes all that no running process is about to name.
 pub(super) fn remove_abandoned(state: &StateDir) {
-    remove(state.path(), &OF_THE_LOGIN, ABANDONED);
-    remove(state.path(), &OF_OTHERS, ABANDONED);
+    let all = [&OF_THE_LOGIN[..], &OF_OTHERS].concat();
+    remove(state.path(), &all, ABANDONED);
 }
 
 /// Removes those of tokens and database logins, of any age.

@@ -34,7 +34,7 @@ pub(super) struct Marking {
     pub(super) problem: Option<String>,
 }
 
-/// A session whose processes are marked.
+/// A running session, with the login that decides which processes belong to it.
 struct Target {
     mark: Mark,
     login: Login,

@@ -9,7 +9,7 @@ use crate::probe::Probe;
 use crate::session::login::LoginReader;
 use crate::session::process_table::{Listed, ProcessTable};
 
-/// A login whose processes are looked for.
+/// The facts of a login by which its processes are found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Login {
     /// Its own process, which may have ended.

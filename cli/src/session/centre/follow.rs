@@ -39,7 +39,7 @@ pub(crate) struct Follow {
     known: HashMap<Uuid, FollowedSession>,
     /// Sessions at or after the cursor that are finished or do not match, with their transactions.
     settled: HashMap<Uuid, u64>,
-    /// Sessions whose end was shown lately.
+    /// Sessions with an end that was shown lately.
     ended: EndedSessions,
     /// Updates not yet returned.
     updates: Vec<Update>,

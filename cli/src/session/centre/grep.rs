@@ -141,7 +141,7 @@ async fn search(
     }
 }
 
-/// Counts the selected sessions whose first events were deleted.
+/// Counts the selected sessions without their first events, which retention has deleted.
 async fn pruned(
     transaction: &Transaction<'_>,
     selector: Option<Selector>,

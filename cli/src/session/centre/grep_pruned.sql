@@ -1,4 +1,4 @@
--- Runs as vctl-audit-ro. Sessions that a search selects and whose first events were deleted after their retention period:
+-- Runs as vctl-audit-ro. Sessions of a search without their first events, which retention has deleted:
 -- the partition of their first day is gone. One row: their number, at most $7 plus one, and the oldest day with events.
 -- $1 part of a present or former name of a host, $2 person, $3 and $4 opened since and before, $5 serial, $6 id.
 with kept as (

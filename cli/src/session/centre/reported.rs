@@ -1,6 +1,6 @@
 //! Sessions already reported to a follower, so that nothing is reported twice.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use uuid::Uuid;
@@ -22,7 +22,7 @@ pub(super) struct FollowedSession {
     session: Rc<Session>,
     pub(super) stored: i64,
     pub(super) gaps: i64,
-    reported_gaps: Vec<Gap>,
+    reported_gaps: HashSet<Gap>,
     pub(super) reported: ReportedEvents,
     end: Option<ReportedEnd>,
 }
@@ -37,7 +37,7 @@ struct ReportedEnd {
     arrived: Option<u64>,
 }
 
-/// Sessions whose end was reported lately.
+/// Sessions with an end that was reported lately.
 #[derive(Default)]
 pub(super) struct EndedSessions {
     sessions: HashMap<Uuid, FollowedSession>,
@@ -72,7 +72,7 @@ impl FollowedSession {
             session,
             stored: 0,
             gaps: 0,
-            reported_gaps: found.record.gaps.clone(),
+            reported_gaps: found.record.gaps.iter().cloned().collect(),
             reported: ReportedEvents::default(),
             end: None,
         }
@@ -100,12 +100,9 @@ impl FollowedSession {
 
     pub(super) fn new_missing_ranges(&mut self, found: &StoredSession) -> Vec<MissingRange> {
         let gaps = found.record.gaps.iter();
-        let new: Vec<Gap> = gaps
-            .filter(|gap| !self.reported_gaps.contains(gap))
-            .cloned()
-            .collect();
-        self.reported_gaps.extend(new.iter().cloned());
-        new.iter().map(MissingRange::from).collect()
+        gaps.filter(|gap| self.reported_gaps.insert((*gap).clone()))
+            .map(MissingRange::from)
+            .collect()
     }
 
     pub(super) fn report(

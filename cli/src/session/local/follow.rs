@@ -30,7 +30,7 @@ pub(crate) struct Follow {
     trusted: Rc<TrustedCas>,
     /// Open sessions, by their mark.
     open: HashMap<Mark, OpenSession>,
-    /// Sessions whose end was shown lately, oldest first.
+    /// Sessions with an end that was shown lately, oldest first.
     ended: VecDeque<(Mark, Rc<Session>)>,
     /// Sessions that the agent could not record, and may still record.
     awaited: HashSet<Mark>,
