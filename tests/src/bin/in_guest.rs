@@ -80,16 +80,26 @@ fn peer(options: &Options, start: impl Fn(&Path) -> Result<Box<dyn Peer>>) -> Re
 }
 
 fn agent(options: &Options) -> Result<Watched> {
-    let none = options.rounds(false)?;
+    let mut none = vec![options.warm_round(false)?];
+    let (mut outside, mut with) = (Vec::new(), Vec::new());
+    // A spawn costs fewer instructions the longer the guest runs. So each round with the agent is between two rounds
+    // without it.
+    for _ in 0..options.rounds {
+        let mut agent = start_agent()?;
+        let idle = options.idle_session()?;
+        outside.push(options.warm_round(false)?);
+        idle.end()?;
+        with.push(options.warm_round(true)?);
+        agent.kill()?;
+        agent.wait()?;
+        detach()?;
+        none.push(options.warm_round(false)?);
+    }
     let begin = Instant::now();
     let mut agent = start_agent()?;
     let ready = begin.elapsed();
     let idle_memory = Memory::read(agent.id())?;
     options.spawn(options.count, true)?;
-    let idle = options.idle_session()?;
-    let outside = options.rounds(false)?;
-    idle.end()?;
-    let with = options.rounds(true)?;
     let before = ProcessCost::read(agent.id())?;
     let cpu_load = options.spawn(options.cpu_count, true)?;
     let loaded_memory = Memory::read(agent.id())?;
@@ -117,6 +127,17 @@ fn agent(options: &Options) -> Result<Watched> {
             bpf_load,
         }),
     })
+}
+
+/// Ends the recording of an agent that has ended. Its programs stay attached until then.
+fn detach() -> Result<()> {
+    let status = Command::new("vctl-agent")
+        .arg("detach")
+        .stdout(Stdio::null())
+        .status()
+        .context("cannot run `vctl-agent`")?;
+    ensure!(status.success(), "`vctl-agent detach` ended with {status}");
+    Ok(())
 }
 
 /// A session whose only process waits.
@@ -169,6 +190,12 @@ impl Options {
         (0..self.rounds)
             .map(|_| self.spawn(self.count, in_session))
             .collect()
+    }
+
+    /// Measures one round, after spawns that fill the caches of the guest's kernel.
+    fn warm_round(&self, in_session: bool) -> Result<Outcome> {
+        self.spawn(500, in_session)?;
+        self.spawn(self.count, in_session)
     }
 
     fn spawn(&self, count: u64, in_session: bool) -> Result<Outcome> {

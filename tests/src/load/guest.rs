@@ -23,7 +23,7 @@ const CERTIFICATES: &str =
 /// One watcher in a separate boot. A nanosecond is an instruction.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Watched {
-    /// Rounds before the start of the watcher, and with it.
+    /// Rounds without the watcher, and with it. Those of the agent alternate.
     pub none: Vec<Outcome>,
     pub with: Vec<Outcome>,
     pub ready_ns: u64,
@@ -65,6 +65,8 @@ pub fn start_agent() -> Result<Child> {
             .split(|&byte| byte == b'\n')
             .any(|line| line == b"READY=1")
         {
+            // The next agent of this guest binds it again.
+            std::fs::remove_file(socket)?;
             return Ok(agent);
         }
     }
