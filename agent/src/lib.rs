@@ -22,6 +22,7 @@ pub mod config;
 pub mod metrics;
 pub mod nats;
 pub mod centre;
+pub mod proc;
 pub mod trusted_dir;
 pub mod machine_id;
 pub mod stderr;

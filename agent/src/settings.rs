@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::config::{self, ConfigError, KEYS, Loaded, TABLE};
+use crate::proc::host::host_name;
 
 /// `--config`, and the flags that set keys.
 #[derive(Debug)]
@@ -16,12 +17,11 @@ pub struct Settings {
 impl Settings {
     /// Returns the configuration of flags, environment, file and defaults.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
-        let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let loaded = config::load(&config::Inputs {
             flags: &self.flags,
             env: &|name| std::env::var_os(name),
             file: self.file.as_deref(),
-            host_name: host_name.trim(),
+            host_name: &host_name(),
         })?;
         config::remember(&loaded);
         Ok(loaded)

@@ -17,8 +17,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use vctl_agent::proc::reader::ProcReader;
 use vctl_agent::session::late_login::{LateLoginDir, LateLoginFile};
-use vctl_agent::session::login::LoginReader;
 use vctl_agent::session::protocol::{StampReply, StampRequest, decode_request, encode};
 use vctl_agent::session::server::{BindError, PendingStamp, Server};
 
@@ -160,7 +160,7 @@ fn best_effort_without_a_collector_writes_a_late_login_file() {
     assert_eq!(mode(&file), 0o600);
 
     let mut pending = LateLoginDir::new(&host.path("pending"));
-    let scan = pending.scan(&LoginReader::host()).unwrap();
+    let scan = pending.scan(&ProcReader::host()).unwrap();
     assert_eq!((scan.logins.len(), scan.rejected.len()), (1, 0));
     assert!(scan.logins[0].alive);
     assert_eq!(scan.logins[0].login.leader, files[0].login.leader);
@@ -345,7 +345,7 @@ fn served<T: Send + 'static>(
     runtime.block_on(async {
         let server = Server::bind(&host.path("run")).unwrap();
         let (sender, mut logins) = tokio::sync::mpsc::channel(16);
-        let running = tokio::spawn(server.run(LoginReader::host(), sender));
+        let running = tokio::spawn(server.run(ProcReader::host(), sender));
         let body = tokio::task::spawn_blocking(body);
         tokio::pin!(body);
         let mut seen = Vec::new();

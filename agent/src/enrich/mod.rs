@@ -1,7 +1,5 @@
-//! Completes the ring's records: reverses paths and reads facts from /proc.
+//! Turns the ring's records into those of the spool: reverses paths, masks secrets, cuts argv. No I/O.
 pub mod cut;
-pub mod parse;
-pub mod procfs;
 pub mod record;
 
 /// Turns a path in the probe's form (leaf first, each name followed by NUL) into an ordinary path.

@@ -21,8 +21,9 @@ use super::client::{self, AskError};
 use super::syslog::{Severity, syslog};
 use crate::config::{Config, KEYS, Mode, load_for_stamp};
 use crate::probe::maps::note_refused;
+use crate::proc::reader::{ProcError, ProcReader};
 use crate::session::late_login::{self, LateLoginError, LateLoginFile};
-use crate::session::login::{LoginError, LoginReader};
+use crate::session::login::kernel_facts;
 use crate::session::protocol::{self, FALLBACK_DEADLINE, HELD_FOR, StampReply, StampRequest};
 use crate::session::{boot_now, session_record};
 
@@ -184,20 +185,19 @@ fn without_stamp(config: &Config, mut request: StampRequest, answer: &NoStamp) -
 /// Notes the refusal in the probe's map of logins, so that the login does not count as one without a stamp.
 fn tell_of_refusal(config: &Config) {
     let parent = u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0);
-    let facts = LoginReader::host().kernel_facts(parent);
-    if let Some(audit_session) = facts.ok().and_then(|facts| facts.audit_session) {
+    if let Some(audit_session) = ProcReader::host().audit_session(parent) {
         // Without a probe the login is not noted.
         let _ = note_refused(&config.pin_dir, audit_session);
     }
 }
 
 fn leave_late_login(config: &Config, request: &StampRequest) -> Result<(), NotWritten> {
-    let reader = LoginReader::host();
+    let reader = ProcReader::host();
     let parent = u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or(0);
     let file = LateLoginFile {
         request: request.clone(),
-        login: reader.kernel_facts(parent)?,
-        boot: reader.boot_id().ok_or(NotWritten::Boot)?,
+        login: kernel_facts(&reader, parent)?,
+        boot: reader.boot_id().map_err(|_| NotWritten::Boot)?,
     };
     Ok(late_login::write(&config.pending_dir, &file)?)
 }
@@ -208,7 +208,7 @@ enum NotWritten {
     #[error("the boot id cannot be read")]
     Boot,
     #[error(transparent)]
-    Login(#[from] LoginError),
+    Login(#[from] ProcError),
     #[error(transparent)]
     File(#[from] LateLoginError),
 }

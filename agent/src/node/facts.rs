@@ -12,6 +12,7 @@ use vctl_common::id::BootId;
 use super::address;
 use super::parse::{self, Usage};
 use crate::machine_id;
+use crate::proc;
 
 /// Files of `/proc` are short. Any other file must not fill the memory.
 const FILE_MAX: u64 = 64 * 1024;
@@ -37,7 +38,7 @@ pub(super) fn collect(root: &Path) -> Facts {
     let os_release = read("etc/os-release").or_else(|| read("usr/lib/os-release"));
     Facts {
         machine_id: machine_id::read(root),
-        boot_id: read("proc/sys/kernel/random/boot_id").and_then(|text| text.parse().ok()),
+        boot_id: proc::host::boot_id(&root.join("proc")).ok(),
         os: os_release.and_then(|text| parse::os_name(&text)),
         kernel: read("proc/sys/kernel/osrelease").map(|text| text.trim().to_owned()),
         arch: nix::sys::utsname::uname()

@@ -1,6 +1,5 @@
 //! The collector: five parts, and the order in which they work.
 
-use std::fs;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use crate::config::{Capture, Config, Mode};
 use crate::end_request::{CollectorDesk, EndRequest, desks};
 use crate::local_log::LocalLog;
 use crate::probe::{KERNEL_BTF, OWN_PROGRAM, Probe, ProbeOptions};
-use crate::session::login::LoginReader;
+use crate::proc::reader::ProcReader;
 use crate::session::server::PendingStamp;
 use crate::spool::{SpoolConfig, SpoolError, SpoolWriter};
 use crate::store::Route;
@@ -55,9 +54,8 @@ pub(super) struct Collector {
 impl Collector {
     /// Finds or loads the probe, opens the spool, and continues where the last collector stopped.
     pub(super) fn start(config: &Config) -> anyhow::Result<Self> {
-        let boot_id: BootId = fs::read_to_string("/proc/sys/kernel/random/boot_id")
-            .context("cannot read the boot id")?
-            .parse()?;
+        let proc = ProcReader::host();
+        let boot_id = proc.boot_id().context("cannot read the boot id")?;
         let redactor = Redactor::new(&RedactRules {
             extra_flags: config.redact_flags.clone(),
             extra_names: config.redact_names.clone(),
@@ -86,7 +84,6 @@ impl Collector {
             backlog_bytes = probe.maps.ring.backlog(),
             "The probe is in place."
         );
-        let logins = LoginReader::host();
         let mut collector = Self {
             mode: config.mode,
             captures_all: config.capture == Capture::All,
@@ -94,14 +91,14 @@ impl Collector {
             boot_id,
             drain: RingDrain::new(
                 redactor,
-                logins.clone(),
+                proc.clone(),
                 &mut probe,
                 config.probe_log,
                 &before,
             ),
             out,
-            sessions: Sessions::new(config, logins.clone(), &before),
-            housekeeping: Housekeeping::new(config, logins, &before),
+            sessions: Sessions::new(config, proc.clone(), &before),
+            housekeeping: Housekeeping::new(config, proc, &before),
             shipping: Shipping::new(config, boot_id, &before),
             desk: None,
             agent_version: before.agent_version,

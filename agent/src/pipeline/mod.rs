@@ -38,7 +38,7 @@ use vctl_common::causes::WithCauses;
 use crate::config::Config;
 use crate::end_request::EndRequest;
 use crate::metrics::{self, Listen, Listener, Scrape};
-use crate::session::login::LoginReader;
+use crate::proc::reader::ProcReader;
 use crate::session::server::{PendingStamp, Server};
 use crate::store::Route;
 use crate::trusted_dir;
@@ -96,7 +96,7 @@ async fn run(config: Config, route: Option<Route>) -> anyhow::Result<()> {
         None => mpsc::channel(1).1,
     };
     let (sender, mut logins) = mpsc::channel(LOGINS);
-    let server = tokio::spawn(server.run(LoginReader::host(), sender));
+    let server = tokio::spawn(server.run(ProcReader::host(), sender));
     let mut scrapes = serve_metrics(config.metrics_listen.as_ref()).await;
     info!(sessions = collector.sessions(), "The collector is ready.");
     // Fails when systemd did not start the agent.

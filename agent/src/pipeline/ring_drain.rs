@@ -13,10 +13,10 @@ use vctl_common::status::CollectorStatus;
 use vctl_common::time::BootNs;
 use vctl_common::wire::{self, Header, Mark};
 
-use crate::enrich::{cut, procfs, record};
+use crate::enrich::{cut, record};
 use crate::probe::{Probe, self_test};
+use crate::proc::reader::ProcReader;
 use crate::session::boot_now;
-use crate::session::login::LoginReader;
 use crate::session::registry::Cut;
 use vctl_redact::Redactor;
 
@@ -33,7 +33,7 @@ const BETWEEN_LAST_LOOKS: Duration = Duration::from_millis(25);
 /// Reads records from the ring and turns them into events of the spool.
 pub(super) struct RingDrain {
     redactor: Redactor,
-    logins: LoginReader,
+    proc: ProcReader,
     /// One exec record while it is prepared for the spool.
     scratch: Vec<u8>,
     losses: LossWatch,
@@ -66,7 +66,7 @@ struct Broken {
 impl RingDrain {
     pub(super) fn new(
         redactor: Redactor,
-        logins: LoginReader,
+        proc: ProcReader,
         probe: &mut Probe,
         wants_log: bool,
         before: &CollectorStatus,
@@ -74,7 +74,7 @@ impl RingDrain {
         let counters = probe.maps.host_counters();
         Self {
             redactor,
-            logins,
+            proc,
             scratch: Vec::new(),
             losses: LossWatch::new(counters, probe.taken_over),
             skips: SkipWatch::new(probe, before),
@@ -255,7 +255,7 @@ impl RingDrain {
                 tgid: header.tgid,
                 start: BootNs(header.start),
             };
-            procfs::link(&self.logins, process, link)
+            self.proc.link(process, link)
         };
         let registry = sessions.registry();
         let written = record::exec(bytes, registry, &self.redactor, whole_path, &mut record);

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use vctl_common::wire;
 
-use crate::enrich::parse;
-use crate::session::login::LoginReader;
-use crate::session::stat::{Stat, parse_stat};
+use crate::proc::files;
+use crate::proc::reader::ProcReader;
+use crate::proc::stat::{Stat, parse_stat, tty};
 
 /// Facts about one process.
 pub(super) struct Facts {
@@ -55,12 +55,12 @@ impl Facts {
         let maps = fs::read(dir.join("maps"))?;
         let exe_places = places
             .into_iter()
-            .chain(parse::mapped_file(&maps, exe.as_os_str().as_bytes()));
+            .chain(files::mapped_file(&maps, exe.as_os_str().as_bytes()));
         Ok(Self {
             stat: parse_stat(&stat).ok_or_else(invalid)?,
-            tty: parse::tty(&stat).ok_or_else(invalid)?,
-            uids: parse::status_ids(&status, b"Uid:").ok_or_else(invalid)?,
-            gids: parse::status_ids(&status, b"Gid:").ok_or_else(invalid)?,
+            tty: tty(&stat).ok_or_else(invalid)?,
+            uids: files::status_ids(&status, b"Uid:").ok_or_else(invalid)?,
+            gids: files::status_ids(&status, b"Gid:").ok_or_else(invalid)?,
             // Kernels without audit have neither file, and the fields are not set.
             login_uid: number("loginuid").unwrap_or(wire::UNSET),
             audit_session: number("sessionid").unwrap_or(wire::UNSET),
@@ -72,7 +72,7 @@ impl Facts {
             pid_ns: fs::metadata(dir.join("ns/pid"))?.ino(),
             cmdline: fs::read(dir.join("cmdline"))?,
             comm: fs::read(dir.join("comm"))?,
-            cgroup: LoginReader::host().cgroup(tgid).map(|cgroup| cgroup.0),
+            cgroup: ProcReader::host().cgroup(tgid).map(|cgroup| cgroup.0),
         })
     }
 }

@@ -4,8 +4,6 @@ pub mod auth_info;
 pub mod protocol;
 pub mod late_login;
 pub mod login;
-pub mod process_table;
-pub mod stat;
 pub mod server;
 pub mod session_record;
 pub mod registry;

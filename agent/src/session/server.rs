@@ -18,8 +18,9 @@ use tokio::time::timeout;
 use tracing::warn;
 use vctl_common::causes::WithCauses;
 
-use super::login::{LoginError, LoginFacts, LoginReader};
+use super::login::{LoginError, LoginFacts, login_of};
 use super::protocol::{self, LINE_MAX, ProtocolError, StampReply, StampRequest};
+use crate::proc::reader::ProcReader;
 
 /// Stamps in work at the same time; more wait in the socket's backlog.
 const CONCURRENT: usize = 64;
@@ -109,7 +110,7 @@ impl Server {
     }
 
     /// Serves until `logins` is closed. Sends each login there once, and its answer back to the hook.
-    pub async fn run(self, reader: LoginReader, logins: mpsc::Sender<PendingStamp>) {
+    pub async fn run(self, reader: ProcReader, logins: mpsc::Sender<PendingStamp>) {
         let slots = Arc::new(Semaphore::new(CONCURRENT));
         while !logins.is_closed() {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
@@ -178,7 +179,7 @@ impl ServeError {
 async fn serve(
     mut stream: UnixStream,
     owner: u32,
-    reader: LoginReader,
+    reader: ProcReader,
     logins: mpsc::Sender<PendingStamp>,
 ) -> Result<(), ServeError> {
     let peer = stream.peer_cred()?;
@@ -207,7 +208,7 @@ async fn serve(
     };
     // On another thread: without a login uid it asks name services, which may hang.
     let user = request.user.clone();
-    let login = task::spawn_blocking(move || reader.login_of(stamper, &user));
+    let login = task::spawn_blocking(move || login_of(&reader, stamper, &user));
     let login = match timeout(REPLY_DEADLINE, login).await {
         Ok(Ok(Ok(login))) => login,
         Ok(Ok(Err(error))) => {
@@ -350,7 +351,7 @@ mod tests {
             server.owner = server.owner.wrapping_add(1);
             let failures = Arc::clone(&server.failures);
             let (sender, mut logins) = mpsc::channel(1);
-            let running = tokio::spawn(server.run(LoginReader::host(), sender));
+            let running = tokio::spawn(server.run(ProcReader::host(), sender));
             let socket = dir.path().join("agent.sock");
             let answer = task::spawn_blocking(move || {
                 let mut answer = Vec::new();

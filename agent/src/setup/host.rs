@@ -10,6 +10,7 @@ use vctl_common::file_lock::{self, Tried};
 use super::error::SetupError;
 use crate::config::{self, Config, ConfigError, DEFAULT_FILE};
 use crate::pam;
+use crate::proc::host::host_name;
 
 /// Contains the journal and the copies of replaced files.
 pub(super) const JOURNAL: &str = "/var/lib/vctl/setup";
@@ -104,9 +105,9 @@ impl Host {
     /// Returns the configuration in a file, without that of this process's environment.
     pub(super) fn config_in(&self, file: &Path) -> Result<Config, ConfigError> {
         let name = if self.is_this_machine() {
-            fs::read_to_string("/proc/sys/kernel/hostname")
+            host_name()
         } else {
-            fs::read_to_string(self.at("/etc/hostname"))
+            fs::read_to_string(self.at("/etc/hostname")).unwrap_or_default()
         };
         if !file.exists() {
             return Ok(Config::default());
@@ -115,7 +116,7 @@ impl Host {
             flags: &[],
             env: &|_| None,
             file: Some(file),
-            host_name: name.unwrap_or_default().trim(),
+            host_name: name.trim(),
         })?;
         Ok(loaded.config)
     }

@@ -12,7 +12,7 @@ use super::login;
 use super::report::{Finding, Report};
 use crate::config::{ByteSize, Config};
 use crate::probe::kernel;
-use crate::session::login::parse_cgroup2_mount;
+use crate::proc::mountinfo::{mounted_on, parse_cgroup2_mount};
 
 /// Typed tracepoints; the probe needs all of them.
 pub(super) const TRACEPOINTS: [&str; 4] = [
@@ -188,19 +188,6 @@ fn pins(facts: &HostFacts, config: &Config) -> Finding {
         ),
         None => Finding::pass(id, format!("only root can write {dir}")),
     }
-}
-
-/// Returns the type of the file system of a path.
-fn mounted_on<'a>(mountinfo: &'a str, path: &Path) -> Option<&'a str> {
-    let mounts = mountinfo.lines().filter_map(|line| {
-        let (mount, fs) = line.split_once(" - ")?;
-        Some((mount.split(' ').nth(4)?, fs.split(' ').next()?))
-    });
-    // Of two mounts of the same depth, the last one hides the other.
-    mounts
-        .filter(|(point, _)| path.starts_with(point))
-        .max_by_key(|(point, _)| Path::new(point).components().count())
-        .map(|(_, fs)| fs)
 }
 
 fn cgroup(facts: &HostFacts) -> Finding {

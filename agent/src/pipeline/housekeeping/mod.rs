@@ -11,9 +11,9 @@ use vctl_common::time::BootNs;
 
 use crate::config::Config;
 use crate::probe::Probe;
+use crate::proc::reader::ProcReader;
 use crate::session::boot_now;
 use crate::session::late_login::LateLoginDir;
-use crate::session::login::LoginReader;
 
 use super::sessions::Sessions;
 use super::spool_out::SpoolOut;
@@ -24,17 +24,17 @@ use pins::PinWatch;
 /// State of the checks that run every few seconds.
 pub(super) struct Housekeeping {
     late_logins: LateLoginDir,
-    logins: LoginReader,
+    proc: ProcReader,
     pins: PinWatch,
     looked_at: BootNs,
     status_file: StatusFile,
 }
 
 impl Housekeeping {
-    pub(super) fn new(config: &Config, logins: LoginReader, before: &CollectorStatus) -> Self {
+    pub(super) fn new(config: &Config, proc: ProcReader, before: &CollectorStatus) -> Self {
         Self {
             late_logins: LateLoginDir::new(&config.pending_dir),
-            logins,
+            proc,
             pins: PinWatch::new(before.pins_restored),
             looked_at: boot_now(),
             status_file: StatusFile::new(config),
@@ -63,7 +63,7 @@ impl Housekeeping {
         probe: &mut Probe,
         out: &mut SpoolOut,
     ) -> bool {
-        let scan = match self.late_logins.scan(&self.logins) {
+        let scan = match self.late_logins.scan(&self.proc) {
             Ok(scan) => scan,
             Err(error) => {
                 warn!(error = %WithCauses(&error), "The files of late logins cannot be read.");

@@ -237,7 +237,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::probe::ring::tests::ring_of;
-    use crate::session::login::LoginReader;
+    use crate::proc::reader::ProcReader;
     use crate::spool::{SpoolConfig, SpoolWriter};
 
     /// Sessions that begin at 1, and a new spool in `dir`.
@@ -253,7 +253,7 @@ mod tests {
         let before = CollectorStatus::default();
         let ring = (Rc::new(ring_of(&[])), 1);
         let mut out = SpoolOut::new(writer, None, ring, &before, None);
-        let mut sessions = Sessions::new(&Config::default(), LoginReader::host(), &before);
+        let mut sessions = Sessions::new(&Config::default(), ProcReader::host(), &before);
         let ids = [0; N].map(|_| {
             let id = SessionId::generate();
             let opened = SessionOpened::unknown(id, BootNs(1));

@@ -5,7 +5,6 @@
 //! is of an earlier process, the signal finds no process; if it is of a later one, its start differs from the mark.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -198,7 +197,7 @@ impl Sessions {
             // Hooks of PAM: they end by themselves, and a logout needs them.
             wire::ROLE_SETUP | wire::ROLE_LOGOUT => return,
             // sshd closes the connection on SIGTERM. Interactive shells end on SIGHUP only.
-            wire::ROLE_USER if !self.logins.is_sshd(tgid) => {
+            wire::ROLE_USER if !self.proc.is_sshd(tgid) => {
                 &[Signal::HUP, Signal::TERM, Signal::CONT]
             }
             _ => &[Signal::TERM, Signal::CONT],
@@ -278,12 +277,11 @@ impl Sessions {
     fn is_of_mark(&self, tgid: u32, task: TaskMark) -> bool {
         if task.start != 0 {
             let start = BootNs(task.start);
-            return self.logins.is_alive(ProcessId { tgid, start });
+            return self.proc.is_alive(ProcessId { tgid, start });
         }
         let session = self.registry.get(task.session);
         let audit_session = session.and_then(|session| session.opened.audit_session);
-        let facts = self.logins.kernel_facts(tgid).ok();
-        audit_session.is_some() && facts.and_then(|facts| facts.audit_session) == audit_session
+        audit_session.is_some() && self.proc.audit_session(tgid) == audit_session
     }
 
     fn answer(&self, ending: &RequestedEnding, result: EndResult, left: Vec<u32>) -> EndAnswer {
@@ -297,7 +295,11 @@ impl Sessions {
             result,
             signalled: ending.asked.union(&ending.killed).count(),
             killed: ending.killed.len(),
-            remaining: left.into_iter().take(LISTED_MAX).map(remaining).collect(),
+            remaining: left
+                .into_iter()
+                .take(LISTED_MAX)
+                .map(|pid| self.remaining(pid))
+                .collect(),
             detached: detached
                 .map(|(_, session)| session.opened.id)
                 .take(LISTED_MAX)
@@ -305,17 +307,12 @@ impl Sessions {
             problem: ending.problem.clone(),
         }
     }
-}
 
-/// Reads name and state of a process, for the report.
-fn remaining(pid: u32) -> RemainingProcess {
-    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let name = memchr::memchr(b'(', &stat).zip(memchr::memrchr(b')', &stat));
-    let name = name.and_then(|(from, to)| stat.get(from + 1..to));
-    let state = memchr::memrchr(b')', &stat).and_then(|end| stat.get(end + 2));
-    RemainingProcess {
-        pid,
-        name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
-        state: state.map_or_else(String::new, |state| char::from(*state).to_string()),
+    /// Reads name and state of a process, for the report.
+    fn remaining(&self, pid: u32) -> RemainingProcess {
+        let found = self.proc.name_and_state(pid);
+        let (name, state) =
+            found.map_or_else(Default::default, |(name, state)| (name, state.to_string()));
+        RemainingProcess { pid, name, state }
     }
 }

@@ -8,10 +8,10 @@ use vctl_common::session::{CloseReason, GapCause};
 
 use crate::pipeline::spool_out::SpoolOut;
 use crate::probe::Probe;
+use crate::proc::process_table::ProcessTable;
 use crate::session::boot_now;
 use crate::session::late_login::LateLogin;
 use crate::session::login::LoginFacts;
-use crate::session::process_table::ProcessTable;
 use crate::session::session_record::session_record;
 
 use super::Sessions;
@@ -96,7 +96,7 @@ impl Sessions {
         } = login.login;
         // The login's own process may have ended before its background work.
         let runs = login.alive || {
-            let table = table.get_or_insert_with(|| self.logins.processes());
+            let table = table.get_or_insert_with(|| self.proc.processes());
             self.has_work(leader, audit_session, table)
         };
         let marked_at = runs.then(boot_now);
@@ -130,6 +130,6 @@ impl Sessions {
         let members = table.of_audit_session(audit_session).iter();
         let mut members = members.filter_map(|tgid| table.get(*tgid));
         members.any(|member| !member.stat.is_exiting)
-            && owns(leader, audit_session, table, &self.logins)
+            && owns(leader, audit_session, table, &self.proc)
     }
 }

@@ -9,7 +9,7 @@ use vctl_common::time::BootNs;
 use vctl_common::wire::{self, Mark, SessionCounters, TaskMark};
 
 use crate::probe::{Probe, ProbeError};
-use crate::session::process_table::{Listed, ProcessTable};
+use crate::proc::process_table::{Listed, ProcessTable};
 
 use super::Sessions;
 use super::members::{Login, members, owns};
@@ -85,7 +85,7 @@ impl Sessions {
         if marks.is_empty() {
             return Vec::new();
         }
-        let mut table = self.logins.processes();
+        let mut table = self.proc.processes();
         let mut targets: Vec<Target> = marks
             .iter()
             .map(|mark| self.target(*mark, &table, probe))
@@ -103,7 +103,7 @@ impl Sessions {
                 return targets.into_iter().map(Target::result).collect();
             }
             // Read after the kernel has all of the sessions: a process that is not in it has forked since.
-            table = self.logins.processes();
+            table = self.proc.processes();
         }
     }
 
@@ -116,9 +116,9 @@ impl Sessions {
             mark,
             login: Login {
                 tgid: leader.tgid,
-                start_ticks: self.logins.ticks(leader.start),
+                start_ticks: self.proc.ticks(leader.start),
                 audit_session: audit_session
-                    .filter(|audit_session| owns(leader, *audit_session, table, &self.logins)),
+                    .filter(|audit_session| owns(leader, *audit_session, table, &self.proc)),
             },
             role: self.role_of_login(leader.tgid),
             is_open: true,
@@ -228,7 +228,7 @@ impl Sessions {
     /// Removes the mark of a process that is past the probe at its exit, or soon will be: nothing else would remove it,
     /// and the next process with the pid would get it.
     fn unless_exiting(&self, process: &Listed, probe: &mut Probe) -> Marked {
-        if self.logins.is_exiting(process) {
+        if self.proc.is_exiting(process) {
             probe.maps.unmark_task(process.tgid);
             return Marked::Not;
         }
@@ -245,7 +245,7 @@ impl Sessions {
     /// Returns the role of a login's process. The step from the login's process to the user's is known for sshd
     /// only; with other services (login, cron, at) every process is the user's.
     pub(super) fn role_of_login(&self, leader: u32) -> u32 {
-        if self.logins.is_sshd(leader) {
+        if self.proc.is_sshd(leader) {
             wire::ROLE_LOGIN
         } else {
             wire::ROLE_USER

@@ -6,8 +6,8 @@ use vctl_common::id::{AuditSessionId, ProcessId};
 use vctl_common::wire;
 
 use crate::probe::Probe;
-use crate::session::login::LoginReader;
-use crate::session::process_table::{Listed, ProcessTable};
+use crate::proc::process_table::{Listed, ProcessTable};
+use crate::proc::reader::ProcReader;
 
 /// The facts of a login by which its processes are found.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +28,9 @@ pub(super) fn owns(
     leader: ProcessId,
     audit_session: AuditSessionId,
     table: &ProcessTable,
-    logins: &LoginReader,
+    proc: &ProcReader,
 ) -> bool {
-    !table.has_older(audit_session, logins.ticks(leader.start))
+    !table.has_older(audit_session, proc.ticks(leader.start))
 }
 
 /// Returns the processes of a login that have not ended, each with the reason for its mark.
@@ -75,7 +75,7 @@ mod tests {
     use vctl_common::wire::{MARKED_AUDIT_SESSION, MARKED_TREE};
 
     use super::*;
-    use crate::session::stat::Stat;
+    use crate::proc::stat::Stat;
 
     /// Start and audit session of the login.
     const START: u64 = 500;
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn an_audit_session_with_an_older_process_is_not_the_logins_own() {
-        let logins = LoginReader::host();
+        let proc = ProcReader::host();
         let leader = ProcessId {
             tgid: 70,
             // 500 ticks, as the probe has it.
@@ -157,7 +157,7 @@ mod tests {
         let owns = |others: &[Listed]| {
             let login = process(70, 1, START, OWN);
             let table: ProcessTable = others.iter().copied().chain([login]).collect();
-            owns(leader, own, &table, &logins)
+            owns(leader, own, &table, &proc)
         };
         assert!(owns(&[
             process(69, 1, START, OWN),

@@ -32,7 +32,7 @@ use vctl_common::wire::{Header, Mark, SessionCounters};
 use crate::config::{Config, Mode};
 use crate::loss::Sequence;
 use crate::probe::Probe;
-use crate::session::login::LoginReader;
+use crate::proc::reader::ProcReader;
 use crate::session::registry::Registry;
 
 use super::spool_out::SpoolOut;
@@ -48,7 +48,7 @@ const REST_AFTER: Duration = Duration::from_mins(1);
 pub(super) struct Sessions {
     mode: Mode,
     sshd_names: Vec<String>,
-    logins: LoginReader,
+    proc: ProcReader,
     registry: Registry,
     /// Sessions in the journal that the kernel does not record yet; see [`unconfirmed`].
     unconfirmed: HashSet<Mark>,
@@ -108,11 +108,11 @@ enum Evidence {
 }
 
 impl Sessions {
-    pub(super) fn new(config: &Config, logins: LoginReader, before: &CollectorStatus) -> Self {
+    pub(super) fn new(config: &Config, proc: ProcReader, before: &CollectorStatus) -> Self {
         Self {
             mode: config.mode,
             sshd_names: config.sshd_names.clone(),
-            logins,
+            proc,
             registry: Registry::default(),
             unconfirmed: HashSet::new(),
             undercounted: HashSet::new(),

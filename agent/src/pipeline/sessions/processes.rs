@@ -120,8 +120,8 @@ impl Sessions {
     fn has_ended(&self, tgid: u32, task: TaskMark) -> bool {
         let start = (task.start != 0).then_some(BootNs(task.start));
         match start {
-            Some(start) => self.logins.has_ended(ProcessId { tgid, start }),
-            None => self.logins.is_free(tgid),
+            Some(start) => self.proc.has_ended(ProcessId { tgid, start }),
+            None => self.proc.is_free(tgid),
         }
     }
 }

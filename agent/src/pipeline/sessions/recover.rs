@@ -126,7 +126,7 @@ impl Sessions {
         if late.is_empty() {
             return;
         }
-        let unmarked = unmarked_audit_sessions(&self.logins.processes(), probe);
+        let unmarked = unmarked_audit_sessions(&self.proc.processes(), probe);
         let mut lacking = late.to_vec();
         lacking.retain(|(mark, _)| {
             let live = self.registry.get(*mark);

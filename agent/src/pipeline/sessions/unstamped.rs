@@ -16,8 +16,8 @@ use vctl_common::wire::{LOGIN_REFUSED, SSHD, SeenLogin};
 
 use crate::pipeline::spool_out::SpoolOut;
 use crate::probe::Probe;
+use crate::proc::process_table::ProcessTable;
 use crate::session::boot_now;
-use crate::session::process_table::ProcessTable;
 use crate::session::protocol::{FALLBACK_DEADLINE, HELD_FOR};
 
 use super::behind_gap::BehindGap;
@@ -103,7 +103,7 @@ impl Sessions {
                     is_all_done = false;
                 }
                 Fate::Unstamped => {
-                    let table = table.get_or_insert_with(|| self.logins.processes());
+                    let table = table.get_or_insert_with(|| self.proc.processes());
                     if self.is_listener(audit_session, &login, table) {
                         probe.maps.forget_login(audit_session);
                         continue;
@@ -133,12 +133,12 @@ impl Sessions {
             tgid: login.tgid,
             start: BootNs(login.start),
         };
-        if !owns(leader, audit_session, table, &self.logins) {
+        if !owns(leader, audit_session, table, &self.proc) {
             return true;
         }
         // The rest of that login may have ended.
         let is_of_sshd = login.listener.starts_with(&SSHD);
-        !is_of_sshd && self.logins.is_alive(leader) && sockets::is_listener(login.tgid)
+        !is_of_sshd && self.proc.is_alive(leader) && sockets::is_listener(login.tgid)
     }
 
     fn open_unstamped(
@@ -153,7 +153,7 @@ impl Sessions {
             tgid: login.tgid,
             start: BootNs(login.start),
         };
-        let alive = self.logins.is_alive(leader);
+        let alive = self.proc.is_alive(leader);
         // The login's own process may have ended before its background work.
         let runs = alive || self.has_work(leader, Some(audit_session), table);
         let account = account(login.login_uid);
@@ -171,7 +171,7 @@ impl Sessions {
             leader,
             login_uid: Some(login.login_uid),
             audit_session: Some(audit_session),
-            cgroup: self.logins.cgroup(login.tgid).filter(|_| alive),
+            cgroup: self.proc.cgroup(login.tgid).filter(|_| alive),
             marked_at: runs.then(boot_now),
             stamp: if runs { Stamp::Late } else { Stamp::Missed },
             ..SessionOpened::unknown(id, opened_at)

@@ -9,7 +9,6 @@ mod phase;
 mod stand_out;
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -18,12 +17,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use vctl_common::event::{ExecTail, exec_tail, fixed, header};
+use vctl_common::time::BootNs;
 use vctl_common::wire::{self, Exec, Exit, TaskMark};
 
 use super::process_facts::Facts;
 use super::{Maps, OWN_PROGRAM, ProbeError};
-use crate::enrich::parse;
-use crate::session::stat;
+use crate::proc::reader::ProcReader;
 
 /// No session id has this mark: the top bits of a UUID's low half are never 00.
 pub(crate) const MARK: wire::Mark = 1;
@@ -189,9 +188,9 @@ fn compare_exec(
     facts: &Facts,
     parent: u32,
 ) -> Result<(), ProbeError> {
-    let ticks = |ns: u64| ns / parse::NS_PER_TICK;
-    let own_start = stat::parse_stat(&fs::read(format!("/proc/{parent}/stat")).unwrap_or_default())
-        .map_or(0, |stat| stat.start_ticks);
+    let proc = ProcReader::host();
+    let ticks = |ns: u64| proc.ticks(BootNs(ns));
+    let own_start = proc.stat(parent).map_or(0, |stat| stat.start_ticks);
     same(
         "task_struct.start_boottime",
         ticks(exec.header.start),

@@ -22,8 +22,9 @@ use vctl_common::id::{BootId, SessionId};
 use vctl_common::session::Stamp;
 use vctl_common::time::{BootNs, wall_now};
 
-use super::login::{LoginFacts, LoginReader};
+use super::login::{LoginFacts, kernel_facts};
 use super::protocol::{self, StampRequest};
+use crate::proc::reader::ProcReader;
 
 /// Most bytes of a file: a request at its limit, and the leader.
 const FILE_MAX: u64 = protocol::LINE_MAX as u64 + 4096;
@@ -148,7 +149,7 @@ impl LateLoginDir {
     /// Returns the late logins. A missing directory has none.
     ///
     /// A file stays until [`Self::remove`] and is returned by every scan until then.
-    pub fn scan(&mut self, reader: &LoginReader) -> Result<Scan, LateLoginError> {
+    pub fn scan(&mut self, reader: &ProcReader) -> Result<Scan, LateLoginError> {
         let mut scan = Scan::default();
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
@@ -214,13 +215,13 @@ impl LateLoginDir {
     }
 }
 
-fn late(file: LateLoginFile, reader: &LoginReader) -> LateLogin {
+fn late(file: LateLoginFile, reader: &ProcReader) -> LateLogin {
     let LateLoginFile {
         mut request,
         mut login,
         boot,
     } = file;
-    let same_boot = reader.boot_id() == Some(boot);
+    let same_boot = reader.boot_id().is_ok_and(|now| now == boot);
     if !same_boot {
         // Clock and ids are of another boot. The session id still has its time.
         request.hook_started = BootNs(0);
@@ -232,7 +233,7 @@ fn late(file: LateLoginFile, reader: &LoginReader) -> LateLogin {
     if alive {
         // Read again because a later PAM module may have moved the login, as pam_systemd does. Only what the kernel has:
         // name services may hang, and logins wait for the collector.
-        let now = reader.kernel_facts(login.leader.tgid).ok();
+        let now = kernel_facts(reader, login.leader.tgid).ok();
         if let Some(now) = now.filter(|now| now.leader == login.leader) {
             login = now;
         }

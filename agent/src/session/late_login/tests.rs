@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 fn file() -> LateLoginFile {
-    let reader = LoginReader::host();
+    let reader = ProcReader::host();
     let request = StampRequest {
         user: "root".to_owned(),
         auth_info: Some("x".repeat(60_000)),
@@ -13,7 +13,7 @@ fn file() -> LateLoginFile {
     };
     LateLoginFile {
         request,
-        login: reader.kernel_facts(std::process::id()).unwrap(),
+        login: kernel_facts(&reader, std::process::id()).unwrap(),
         boot: reader.boot_id().unwrap(),
     }
 }
@@ -34,7 +34,7 @@ impl Dir {
 
     fn scan(&self) -> Scan {
         LateLoginDir::new(&self.path())
-            .scan(&LoginReader::host())
+            .scan(&ProcReader::host())
             .unwrap()
     }
 }
@@ -66,7 +66,7 @@ fn an_ended_login_is_missed_even_if_its_pid_is_reused() {
     let mut before_reboot = file();
     before_reboot.boot = "00000000-0000-4000-8000-000000000000".parse().unwrap();
     let mut orphaned = file();
-    orphaned.login = LoginReader::host().kernel_facts(1).unwrap();
+    orphaned.login = kernel_facts(&ProcReader::host(), 1).unwrap();
     for file in [&reused, &over, &before_reboot, &orphaned] {
         write(&dir.path(), file).unwrap();
     }
@@ -114,10 +114,10 @@ fn no_name_service_is_asked_about_a_late_login() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
-    let reader = LoginReader::new(proc.path());
+    let reader = ProcReader::new(proc.path());
     // An account that every machine knows.
     let login = LateLoginFile {
-        login: reader.kernel_facts(4242).unwrap(),
+        login: kernel_facts(&reader, 4242).unwrap(),
         boot: boot.parse().unwrap(),
         ..file()
     };
@@ -241,14 +241,8 @@ fn what_cannot_be_moved_away_is_reported_once() {
     symlink(dir.0.path(), dir.path().join(REJECTED)).unwrap();
     fs::write(dir.path().join("rubbish"), "").unwrap();
     let mut pending = LateLoginDir::new(&dir.path());
-    assert_eq!(
-        pending.scan(&LoginReader::host()).unwrap().rejected.len(),
-        1
-    );
-    assert_eq!(
-        pending.scan(&LoginReader::host()).unwrap().rejected.len(),
-        0
-    );
+    assert_eq!(pending.scan(&ProcReader::host()).unwrap().rejected.len(), 1);
+    assert_eq!(pending.scan(&ProcReader::host()).unwrap().rejected.len(), 0);
     assert!(dir.path().join("rubbish").exists());
 }
 
@@ -283,7 +277,7 @@ fn a_directory_that_others_can_reach_is_refused() {
         write(&dir.path(), &file()),
         Err(LateLoginError::Unsafe { .. })
     ));
-    let scan = LateLoginDir::new(&dir.path()).scan(&LoginReader::host());
+    let scan = LateLoginDir::new(&dir.path()).scan(&ProcReader::host());
     assert!(matches!(scan, Err(LateLoginError::Unsafe { .. })));
 }
 
@@ -291,7 +285,7 @@ fn a_directory_that_others_can_reach_is_refused() {
 fn a_missing_directory_has_no_late_logins() {
     let dir = tempfile::tempdir().unwrap();
     let mut pending = LateLoginDir::new(&dir.path().join("none"));
-    assert_eq!(pending.scan(&LoginReader::host()).unwrap().logins, []);
+    assert_eq!(pending.scan(&ProcReader::host()).unwrap().logins, []);
 }
 
 proptest! {

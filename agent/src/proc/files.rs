@@ -1,26 +1,19 @@
-//! Parses files of /proc. No I/O.
+//! Small files of `/proc/<pid>`. No I/O.
 
-/// `USER_HZ` is 100 on every known architecture.
-pub const NS_PER_TICK: u64 = 10_000_000;
+use vctl_common::wire::UNSET;
 
-/// Reads the controlling terminal from `/proc/<pid>/stat`, as `major << 20 | minor`; 0 means none.
-///
-/// The name in field 2 may contain spaces and `)`, so fields are counted from the last `)`. Source:
-/// proc_pid_stat(5).
-pub fn tty(stat: &[u8]) -> Option<u32> {
-    let after_name = stat.get(memchr::memrchr(b')', stat)? + 1..)?;
-    let text = std::str::from_utf8(after_name).ok()?;
-    // The state, field 3, comes first.
-    let raw: i32 = text.split_ascii_whitespace().nth(4)?.parse().ok()?;
-    Some(tty_device(raw.cast_unsigned()))
+/// Reads the login uid or the audit session id, which write "not set" as 4294967295.
+pub fn parse_id(file: &[u8]) -> Option<u32> {
+    let raw: u32 = std::str::from_utf8(file).ok()?.trim().parse().ok()?;
+    (raw != UNSET).then_some(raw)
 }
 
-/// Converts the device number of field 7 (bits 31 to 20 and 7 to 0 minor, 15 to 8 major) to the
-/// probe's form.
-fn tty_device(raw: u32) -> u32 {
-    let major = raw >> 8 & 0xfff;
-    let minor = raw & 0xff | raw >> 12 & 0xf_ff00;
-    major << 20 | minor
+/// Returns the path in the unified hierarchy from all of `/proc/<pid>/cgroup`.
+pub fn parse_cgroup(file: &[u8]) -> Option<&str> {
+    let line = file
+        .split(|&b| b == b'\n')
+        .find_map(|line| line.strip_prefix(b"0::"))?;
+    std::str::from_utf8(line).ok()
 }
 
 /// Reads real and effective id from the line of `/proc/<pid>/status` that begins with `label`.
@@ -47,13 +40,7 @@ pub fn mapped_file(maps: &[u8], path: &[u8]) -> Option<(u32, u32, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_with_parentheses_and_spaces_shifts_no_field() {
-        let line = b"42 (a) b) S 7 42 42 34819 42 4194304 1";
-        assert_eq!(tty(line), Some(136 << 20 | 3));
-        assert_eq!(tty(&line[..20]), None);
-    }
+    use proptest::prelude::*;
 
     #[test]
     fn ids_are_found_by_their_label() {
@@ -66,5 +53,15 @@ mod tests {
     fn a_mapping_tells_device_and_inode() {
         let maps = b"55d0-55d4 r--p 00000000 fe:01 1835 /usr/bin/x\n7f00-7f01 rw-p 0 00:00 0\n";
         assert_eq!(mapped_file(maps, b"/usr/bin/x"), Some((0xfe, 1, 1835)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            parse_id(&bytes);
+            parse_cgroup(&bytes);
+            status_ids(&bytes, b"Uid:");
+            mapped_file(&bytes, b"/x");
+        }
     }
 }
