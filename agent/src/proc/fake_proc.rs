@@ -49,6 +49,10 @@ impl FakeProc {
         CgroupId(fs::metadata(self.0.path().join(CGROUP)).unwrap().ino())
     }
 
+    pub(crate) fn link(&self, path: &str, target: &str) {
+        std::os::unix::fs::symlink(target, self.0.path().join(path)).unwrap();
+    }
+
     pub(crate) fn reader(&self) -> ProcReader {
         ProcReader::new(self.0.path())
     }

@@ -28,7 +28,7 @@ pub fn parse_cgroup2_mount(mountinfo: &str) -> Option<Cgroup2Mount> {
 pub fn mounted_on<'a>(mountinfo: &'a str, path: &Path) -> Option<&'a str> {
     let mounts = mountinfo.lines().filter_map(|line| {
         let (mount, fs) = line.split_once(" - ")?;
-        Some((mount.split(' ').nth(4)?, fs.split(' ').next()?))
+        Some((unescaped(mount.split(' ').nth(4)?), fs.split(' ').next()?))
     });
     // Of two mounts of the same depth, the last one hides the other.
     mounts
@@ -94,6 +94,15 @@ mod tests {
             parse_cgroup2_mount("31 23 0:28 / /x rw - tmpfs tmpfs rw\n"),
             None
         );
+    }
+
+    #[test]
+    fn a_mount_point_with_a_blank_is_found() {
+        let mounts = "22 1 0:21 / / rw - ext4 /dev/sda1 rw\n\
+                      41 22 0:30 / /run/my\\040pins rw - bpf bpf rw\n";
+        let of = |path| mounted_on(mounts, Path::new(path));
+        assert_eq!(of("/run/my pins/vctl"), Some("bpf"));
+        assert_eq!(of("/run/my\\040pins/vctl"), Some("ext4"));
     }
 
     proptest! {

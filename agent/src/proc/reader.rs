@@ -155,7 +155,7 @@ impl ProcReader {
 
     /// Reads the name, which the process can choose, and the letter of the state.
     pub fn name_and_state(&self, tgid: u32) -> Option<(String, char)> {
-        let stat = fs::read(format!("/proc/{tgid}/stat")).ok()?;
+        let stat = fs::read(self.of(tgid, "stat")).ok()?;
         let (name, state) = name_and_state(&stat)?;
         Some((String::from_utf8_lossy(name).into_owned(), state))
     }
@@ -165,7 +165,7 @@ impl ProcReader {
     /// The link is read a moment after the event, so the process may have changed its directory or
     /// program. The caller marks the path as not the probe's.
     pub fn link(&self, process: ProcessId, name: &str) -> Option<Vec<u8>> {
-        let path = fs::read_link(format!("/proc/{}/{name}", process.tgid)).ok()?;
+        let path = fs::read_link(self.of(process.tgid, name)).ok()?;
         // Checked after the link was read: the pid may have been reused before.
         self.is_alive(process)
             .then(|| path.into_os_string().into_vec())
@@ -259,5 +259,25 @@ mod tests {
         for other in [0, 4_999_999_999, 5_010_000_000, u64::MAX] {
             assert!(!proc.reader().is_alive(at(other)), "{other}");
         }
+    }
+
+    #[test]
+    fn links_and_names_are_read_below_the_root() {
+        // No kernel gives this pid.
+        let tgid = 4_194_305;
+        let proc = FakeProc::new().process(tgid, 1, 500);
+        proc.link(&format!("{tgid}/exe"), "/usr/bin/deep");
+        let reader = proc.reader();
+        let link = |start| {
+            let process = ProcessId {
+                tgid,
+                start: BootNs(start),
+            };
+            reader.link(process, "exe")
+        };
+        assert_eq!(link(5_000_000_001), Some(b"/usr/bin/deep".to_vec()));
+        assert_eq!(link(6_000_000_000), None);
+        let name = Some(("sshd: a) R x".to_owned(), 'S'));
+        assert_eq!(reader.name_and_state(tgid), name);
     }
 }
