@@ -27,6 +27,7 @@ use crate::local_log;
 use crate::metrics::Listen;
 use crate::pam::{self, PamFiles};
 use crate::probe::{self, PINNED_LINKS};
+use crate::proc;
 use crate::trusted_dir;
 
 /// Time limit for a program that may wait for a bus that does not run.
@@ -47,7 +48,7 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
         btf_tracepoints: fs::read(at("/sys/kernel/btf/vmlinux"))
             .ok()
             .map(|btf| btf_tracepoints(&btf)),
-        mountinfo: text("/proc/self/mountinfo").unwrap_or_default(),
+        mountinfo: proc::host::mountinfo(&at("/proc")),
         exec_exits: ExecExitFact::default(),
         has_exec_tracepoint: probe::has_tracepoint(root),
         has_audit_ids: text("/proc/self/sessionid").is_some()

@@ -49,6 +49,13 @@ impl FakeProc {
         CgroupId(fs::metadata(self.0.path().join(CGROUP)).unwrap().ino())
     }
 
+    /// Puts a line before the mounts.
+    pub(crate) fn mount_first(&self, line: &[u8]) {
+        let path = self.0.path().join("self/mountinfo");
+        let mounts = fs::read(&path).unwrap();
+        fs::write(path, [line, &mounts].concat()).unwrap();
+    }
+
     pub(crate) fn link(&self, path: &str, target: &str) {
         std::os::unix::fs::symlink(target, self.0.path().join(path)).unwrap();
     }

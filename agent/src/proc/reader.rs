@@ -54,9 +54,7 @@ impl ProcReader {
                 .and_then(|t| u64::try_from(t).ok())
                 .filter(|t| *t > 0)
                 .unwrap_or(100),
-            cgroup2: fs::read_to_string(proc.join("self/mountinfo"))
-                .ok()
-                .and_then(|mountinfo| parse_cgroup2_mount(&mountinfo)),
+            cgroup2: parse_cgroup2_mount(&host::mountinfo(proc)),
         }
     }
 
