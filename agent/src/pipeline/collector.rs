@@ -12,7 +12,8 @@ use vctl_common::time::wall_now;
 use vctl_redact::{RedactRules, Redactor};
 
 use crate::config::{Capture, Config, Mode};
-use crate::end_request::{CollectorDesk, EndRequest, desks};
+use crate::end_request::EndRequest;
+use crate::end_request::channels::{CollectorChannels, channels};
 use crate::local_log::LocalLog;
 use crate::probe::{KERNEL_BTF, OWN_PROGRAM, Probe, ProbeOptions};
 use crate::proc::reader::ProcReader;
@@ -48,7 +49,7 @@ pub(super) struct Collector {
     housekeeping: Housekeeping,
     shipping: Shipping,
     /// `None` while everything stays on this host.
-    desk: Option<CollectorDesk>,
+    channels: Option<CollectorChannels>,
 }
 
 impl Collector {
@@ -100,7 +101,7 @@ impl Collector {
             sessions: Sessions::new(config, proc.clone(), &before),
             housekeeping: Housekeeping::new(config, proc, &before),
             shipping: Shipping::new(config, boot_id, &before),
-            desk: None,
+            channels: None,
             agent_version: before.agent_version,
             probe,
         };
@@ -127,18 +128,18 @@ impl Collector {
 
     /// Starts to ship. Returns the queue of the centre's requests to end sessions.
     pub(super) fn ship_by(&mut self, route: Route) -> anyhow::Result<mpsc::Receiver<EndRequest>> {
-        let (collector, shipper, requests) = desks();
+        let (collector, shipper, requests) = channels();
         collector.note_open(self.sessions.registry().len());
         self.shipping.start(route, shipper, &mut self.out)?;
-        self.desk = Some(collector);
+        self.channels = Some(collector);
         Ok(requests)
     }
 
     /// Begins to end a session on request.
     pub(super) fn end_session(&mut self, request: EndRequest) {
         let answer = self.sessions.begin_end(request);
-        if let (Some(answer), Some(desk)) = (answer, &self.desk) {
-            desk.answer(answer);
+        if let (Some(answer), Some(channels)) = (answer, &self.channels) {
+            channels.answer(answer);
         }
     }
 
@@ -183,15 +184,15 @@ impl Collector {
         let drained = self
             .drain
             .drain(within, &mut self.probe, &mut self.sessions, &mut self.out);
-        let Some(desk) = &self.desk else {
+        let Some(channels) = &self.channels else {
             return drained;
         };
         if self.sessions.is_any_requested() {
             for answer in self.sessions.continue_ends(&mut self.probe) {
-                desk.answer(answer);
+                channels.answer(answer);
             }
         }
-        desk.note_open(self.sessions.registry().len());
+        channels.note_open(self.sessions.registry().len());
         Drained {
             is_busy: drained.is_busy || self.sessions.is_any_requested(),
             ..drained

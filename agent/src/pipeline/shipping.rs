@@ -11,7 +11,7 @@ use vctl_common::status::{self, CollectorStatus};
 use vctl_common::time::wall_now;
 
 use crate::config::Config;
-use crate::end_request::ShipperDesk;
+use crate::end_request::channels::ShipperChannels;
 use crate::machine_id;
 use crate::store::{Route, ShipConfig, Shipper};
 
@@ -50,7 +50,7 @@ impl Shipping {
     pub(super) fn start(
         &mut self,
         route: Route,
-        desk: ShipperDesk,
+        channels: ShipperChannels,
         out: &mut SpoolOut,
     ) -> anyhow::Result<()> {
         match &route {
@@ -76,7 +76,7 @@ impl Shipping {
             secret_id_after: SECRET_ID_WITHIN.mul_f64(random_fraction()),
             route,
         };
-        let shipper = Shipper::start(config, writer.durable(), Some(desk));
+        let shipper = Shipper::start(config, writer.durable(), Some(channels));
         let shipper = shipper.context("cannot start the shipper")?;
         out.follow(shipper.progress().clone());
         self.shipper = Some(shipper);

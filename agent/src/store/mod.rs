@@ -28,7 +28,7 @@ mod idle;
 mod reader;
 mod ingest;
 mod connection;
-mod end_requests;
+mod end_request_poll;
 mod batch_limits;
 mod progress;
 mod message;

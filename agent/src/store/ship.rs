@@ -16,7 +16,7 @@ use super::batch_limits::BatchLimits;
 use super::chunk::Chunk;
 use super::columns::Columns;
 use super::connection::{Connection, ShipError, answer};
-use super::end_requests::EndRequests;
+use super::end_request_poll::EndRequestPoll;
 use super::idle::IdleTime;
 use super::ingest::{self, Answer};
 use super::message::Sender;
@@ -28,7 +28,7 @@ use super::route::ShipConfig;
 use super::secret_id_care::SecretIdCare;
 use super::start::{announce, go_on_at, is_dropped_between};
 use crate::centre::Centre;
-use crate::end_request::ShipperDesk;
+use crate::end_request::channels::ShipperChannels;
 use crate::spool::{Durable, Position};
 
 /// Time after which the shipper looks at its credential also while records come faster than they are shipped.
@@ -53,7 +53,7 @@ pub(super) struct Ship {
     limits: BatchLimits,
     idle: IdleTime,
     retry: Retry,
-    end_requests: EndRequests,
+    end_requests: EndRequestPoll,
     secret_id: SecretIdCare,
 }
 
@@ -62,7 +62,7 @@ impl Ship {
         config: ShipConfig,
         centre: Centre,
         durable: watch::Receiver<Durable>,
-        desk: Option<ShipperDesk>,
+        channels: Option<ShipperChannels>,
         progress: Progress,
     ) -> Self {
         announce(&config, &progress);
@@ -76,7 +76,7 @@ impl Ship {
             limits: BatchLimits::default(),
             idle: IdleTime::default(),
             retry: Retry::new(),
-            end_requests: EndRequests::new(desk, config.boot_id),
+            end_requests: EndRequestPoll::new(channels, config.boot_id),
             secret_id: SecretIdCare::new(centre.clone(), config.secret_id_after),
             config,
             centre,

@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::publish::Publish;
 use super::route::{Route, ShipConfig};
 use super::ship::Ship;
-use crate::end_request::ShipperDesk;
+use crate::end_request::channels::ShipperChannels;
 use crate::spool::Durable;
 
 /// The shipper's thread; dropping this ends it.
@@ -23,7 +23,7 @@ pub struct Shipper {
 }
 
 impl Shipper {
-    /// Starts shipping. `durable` is the position that the spool's writer has synced. With a `desk`, and
+    /// Starts shipping. `durable` is the position that the spool's writer has synced. With a `channels`, and
     /// Postgres as its route, the thread also asks for requests to end sessions.
     ///
     /// # Errors
@@ -31,7 +31,7 @@ impl Shipper {
     pub fn start(
         config: ShipConfig,
         durable: watch::Receiver<Durable>,
-        desk: Option<ShipperDesk>,
+        channels: Option<ShipperChannels>,
     ) -> io::Result<Self> {
         let progress = Progress::default();
         let (stop, stopped) = watch::channel(false);
@@ -41,7 +41,7 @@ impl Shipper {
         let thread = thread::Builder::new().name("shipper".to_owned());
         let thread = match config.route.clone() {
             Route::Postgres(centre) => {
-                let mut ship = Ship::new(config, *centre, durable, desk, progress.clone());
+                let mut ship = Ship::new(config, *centre, durable, channels, progress.clone());
                 thread.spawn(move || {
                     runtime.block_on(ship.run(stopped));
                     // Without waiting for threads on which a name service hangs.

@@ -4,7 +4,7 @@ mod behind_gap;
 mod budget;
 mod close;
 mod closed;
-mod end_request;
+mod end_by_signal;
 mod late_stamp;
 mod mark;
 mod members;

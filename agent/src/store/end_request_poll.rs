@@ -15,7 +15,8 @@ use vctl_common::id::{BootId, SessionId};
 use vctl_common::pg::tokio_postgres::types::Json;
 use vctl_common::pg::{Client, PgError};
 
-use crate::end_request::{EndAnswer, EndRequest, ShipperDesk};
+use crate::end_request::channels::ShipperChannels;
+use crate::end_request::{EndAnswer, EndRequest};
 
 /// Interval between two questions over an open connection.
 const ASK: Duration = Duration::from_secs(3);
@@ -25,9 +26,9 @@ const ASK_CROWDED: Duration = Duration::from_mins(3);
 const ASK_UNKNOWN: Duration = Duration::from_mins(10);
 
 /// The questions and answers of one host.
-pub(super) struct EndRequests {
+pub(super) struct EndRequestPoll {
     /// `None`: no collector runs beside this shipper.
-    desk: Option<ShipperDesk>,
+    channels: Option<ShipperChannels>,
     boot_id: BootId,
     /// Requests that the collector has, and whose answer the centre does not have.
     taken: HashSet<i64>,
@@ -46,10 +47,10 @@ struct RequestRow {
     reason: Option<String>,
 }
 
-impl EndRequests {
-    pub(super) fn new(desk: Option<ShipperDesk>, boot_id: BootId) -> Self {
+impl EndRequestPoll {
+    pub(super) fn new(channels: Option<ShipperChannels>, boot_id: BootId) -> Self {
         Self {
-            desk,
+            channels,
             boot_id,
             taken: HashSet::new(),
             answers: Vec::new(),
@@ -71,17 +72,17 @@ impl EndRequests {
 
     /// Waits until a question or an answer is due. Loses nothing if it is dropped.
     pub(super) async fn due(&mut self) {
-        let Some(desk) = &mut self.desk else {
+        let Some(channels) = &mut self.channels else {
             return std::future::pending().await;
         };
         loop {
-            let is_open = *desk.open_sessions.borrow_and_update() > 0;
+            let is_open = *channels.open_sessions.borrow_and_update() > 0;
             tokio::select! {
-                Some(answer) = desk.answers.recv() => {
+                Some(answer) = channels.answers.recv() => {
                     self.answers.push(answer);
                     return;
                 }
-                Ok(()) = desk.open_sessions.changed() => {}
+                Ok(()) = channels.open_sessions.changed() => {}
                 () = sleep_until(self.next), if is_open => return,
                 // The collector is about to end.
                 else => return std::future::pending().await,
@@ -131,7 +132,9 @@ impl EndRequests {
     }
 
     fn hand_over(&mut self, requests: Vec<RequestRow>) {
-        let Some(desk) = &self.desk else { return };
+        let Some(channels) = &self.channels else {
+            return;
+        };
         for row in requests {
             if self.taken.contains(&row.request) {
                 continue;
@@ -144,23 +147,23 @@ impl EndRequests {
             };
             info!(session = %request.session, request = request.id, "The centre requests the end of a session.");
             // A full queue: the next question brings the request again.
-            if desk.requests.try_send(request).is_ok() {
+            if channels.requests.try_send(request).is_ok() {
                 self.taken.insert(row.request);
             }
         }
     }
 
     fn collect_answers(&mut self) {
-        if let Some(desk) = &mut self.desk {
-            while let Ok(answer) = desk.answers.try_recv() {
+        if let Some(channels) = &mut self.channels {
+            while let Ok(answer) = channels.answers.try_recv() {
                 self.answers.push(answer);
             }
         }
     }
 
     fn is_any_open(&self) -> bool {
-        let desk = self.desk.as_ref();
-        desk.is_some_and(|desk| *desk.open_sessions.borrow() > 0)
+        let channels = self.channels.as_ref();
+        channels.is_some_and(|channels| *channels.open_sessions.borrow() > 0)
     }
 }
 

@@ -1,11 +1,10 @@
-//! Requests of the centre to end a session, and the answers: between the shipper's thread and the collector's.
+//! A request of the centre to end a session, and its answer.
+
+pub mod channels;
 
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
 use vctl_common::id::SessionId;
 
-/// Requests, and answers, that may wait. The centre gives out at most as many requests before it has an answer.
-const WAITING: usize = 64;
 /// Limit of each list in an answer; the centre accepts no more.
 pub const LISTED_MAX: usize = 64;
 
@@ -70,54 +69,4 @@ pub struct RemainingProcess {
     pub name: String,
     /// Its state in `/proc/<pid>/stat`: `D` is an uninterruptible wait.
     pub state: String,
-}
-
-/// The collector's side.
-#[derive(Debug)]
-pub struct CollectorDesk {
-    answers: mpsc::Sender<EndAnswer>,
-    open_sessions: watch::Sender<usize>,
-}
-
-/// The shipper's side.
-#[derive(Debug)]
-pub struct ShipperDesk {
-    pub requests: mpsc::Sender<EndRequest>,
-    pub answers: mpsc::Receiver<EndAnswer>,
-    /// Number of open sessions: without one, no request can concern this host.
-    pub open_sessions: watch::Receiver<usize>,
-}
-
-/// Returns both sides, and the queue from which the collector's loop takes the requests.
-pub fn desks() -> (CollectorDesk, ShipperDesk, mpsc::Receiver<EndRequest>) {
-    let (requests, queue) = mpsc::channel(WAITING);
-    let (answers, received) = mpsc::channel(WAITING);
-    let (open, open_sessions) = watch::channel(0);
-    let collector = CollectorDesk {
-        answers,
-        open_sessions: open,
-    };
-    let shipper = ShipperDesk {
-        requests,
-        answers: received,
-        open_sessions,
-    };
-    (collector, shipper, queue)
-}
-
-impl CollectorDesk {
-    /// Sends an answer to the shipper. Without a shipper the request stays open at the centre.
-    pub fn answer(&self, answer: EndAnswer) {
-        // Never full: the shipper has at most as many requests without an answer.
-        let _ = self.answers.try_send(answer);
-    }
-
-    /// Notes how many sessions are open.
-    pub fn note_open(&self, sessions: usize) {
-        self.open_sessions.send_if_modified(|open| {
-            let changes = *open != sessions;
-            *open = sessions;
-            changes
-        });
-    }
 }
