@@ -11,6 +11,7 @@ mod members;
 mod processes;
 mod recover;
 mod requested_ending;
+mod sequence;
 mod sockets;
 mod stamp;
 mod unconfirmed;
@@ -30,7 +31,6 @@ use vctl_common::time::BootNs;
 use vctl_common::wire::{Header, Mark, SessionCounters};
 
 use crate::config::{Config, Mode};
-use crate::loss::Sequence;
 use crate::probe::Probe;
 use crate::proc::reader::ProcReader;
 use crate::session::registry::Registry;
@@ -40,6 +40,7 @@ use super::spool_out::SpoolOut;
 use budget::Budget;
 use closed::ClosedSessions;
 use requested_ending::RequestedEnding;
+use sequence::Sequence;
 
 /// Without a session for this long, failed execs are no longer watched.
 const REST_AFTER: Duration = Duration::from_mins(1);

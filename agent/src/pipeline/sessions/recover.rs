@@ -8,7 +8,6 @@ use vctl_common::session::{
 use vctl_common::time::BootNs;
 use vctl_common::wire::Mark;
 
-use crate::loss::Sequence;
 use crate::pipeline::spool_out::SpoolOut;
 use crate::probe::Probe;
 use crate::session::boot_now;
@@ -16,6 +15,7 @@ use crate::spool::{OpenSession, Recovered};
 
 use super::Sessions;
 use super::members::unmarked_audit_sessions;
+use super::sequence::Sequence;
 use super::unconfirmed::{has_not_begun, unrecorded};
 
 /// What the kernel has of a session that is open in the journal.
