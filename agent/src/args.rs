@@ -180,9 +180,9 @@ pub struct CheckArgs {
     /// Check only this host, not the centre
     #[arg(long)]
     pub local: bool,
-    /// Format of the output
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
-    pub output: Form,
+    pub output: OutputFormat,
     #[command(flatten)]
     pub settings: Settings,
 }
@@ -326,7 +326,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 /// Output format of `check`; the names are those of the `-o` option in vctl.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Form {
+pub enum OutputFormat {
     /// For reading; `text` means the same
     #[default]
     #[value(alias = "text", alias = "wide")]

@@ -11,7 +11,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use vctl_agent::args::{
-    CheckArgs, Cli, CliCommand, CollectArgs, Form, IngestArgs, PamLineCommand, SetupArgs,
+    CheckArgs, Cli, CliCommand, CollectArgs, IngestArgs, OutputFormat, PamLineCommand, SetupArgs,
 };
 use vctl_agent::config::{CentreError, Config, ConfigError, LogLevel};
 use vctl_agent::ingest::{self, StreamLimits};
@@ -251,15 +251,15 @@ fn ingest(args: &IngestArgs) -> anyhow::Result<ExitCode> {
 fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let config = args.settings.load()?.config;
     let report = check::run(&config, args.local);
-    if args.output != Form::Table {
+    if args.output != OutputFormat::Table {
         charset::write_for_programs();
     }
     print(&match args.output {
-        Form::Table => report.to_text(),
-        Form::Json => report.to_json(),
-        Form::Jsonl => report.to_json_lines(),
-        Form::Csv => report.to_csv(),
-        Form::Name => report.to_names(),
+        OutputFormat::Table => report.to_text(),
+        OutputFormat::Json => report.to_json(),
+        OutputFormat::Jsonl => report.to_json_lines(),
+        OutputFormat::Csv => report.to_csv(),
+        OutputFormat::Name => report.to_names(),
     })?;
     Ok(if report.failed() {
         ExitCode::FAILURE
