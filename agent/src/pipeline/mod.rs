@@ -145,28 +145,7 @@ async fn run(config: Config, route: Option<Route>) -> anyhow::Result<()> {
                 pace.wake();
             }
             Turn::Look => {
-                let mut drained = collector.drain();
-                if Instant::now() >= chores.next() {
-                    let begun = Instant::now();
-                    let is_all_done = collector.housekeeping();
-                    if watchdog.is_some() {
-                        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
-                    }
-                    let wait = if collector.sessions() > 0 {
-                        HOUSEKEEPING
-                    } else {
-                        NO_SESSION
-                    };
-                    let wait = wait.min(watchdog.unwrap_or(wait));
-                    let wait = if is_all_done { wait } else { Duration::ZERO };
-                    let now = Instant::now();
-                    chores.done(begun, now, now + wait);
-                    let after = collector.drain();
-                    drained = Drained {
-                        is_busy: drained.is_busy || after.is_busy,
-                        ..after
-                    };
-                }
+                let drained = look(&mut collector, &mut chores, watchdog);
                 pace.drained(drained.is_busy, drained.is_cut_short);
             }
         }
@@ -181,6 +160,34 @@ async fn run(config: Config, route: Option<Route>) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Drains the ring, and does the housekeeping when it is due. `watchdog` is the longest interval between two signs of
+/// life to systemd.
+fn look(collector: &mut Collector, chores: &mut Chores, watchdog: Option<Duration>) -> Drained {
+    let drained = collector.drain();
+    if Instant::now() < chores.next() {
+        return drained;
+    }
+    let begun = Instant::now();
+    let is_all_done = collector.housekeeping();
+    if watchdog.is_some() {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+    }
+    let wait = if collector.sessions() > 0 {
+        HOUSEKEEPING
+    } else {
+        NO_SESSION
+    };
+    let wait = wait.min(watchdog.unwrap_or(wait));
+    let wait = if is_all_done { wait } else { Duration::ZERO };
+    let now = Instant::now();
+    chores.done(begun, now, now + wait);
+    let after = collector.drain();
+    Drained {
+        is_busy: drained.is_busy || after.is_busy,
+        ..after
+    }
 }
 
 /// Serves metrics if `metrics_listen` is set. A failure does not stop the recording.
