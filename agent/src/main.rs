@@ -22,9 +22,9 @@ use vctl_agent::setup::{self, Answer, SetupError, SetupOptions, User};
 use vctl_agent::stderr::{Log, visible};
 use vctl_agent::store::Route;
 use vctl_agent::{check, hook, manual, pipeline, probe};
-use vctl_common::answer::is_yes;
 use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 use vctl_common::charset;
+use vctl_common::yes_no::is_yes;
 
 fn main() -> ExitCode {
     if let Some(code) = probe::self_test::child(std::env::args_os()) {

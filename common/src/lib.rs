@@ -7,8 +7,6 @@ pub mod layout;
 pub mod wire;
 
 #[cfg(feature = "std")]
-pub mod answer;
-#[cfg(feature = "std")]
 pub mod atomic_file;
 #[cfg(feature = "std")]
 pub mod backoff;
@@ -34,6 +32,8 @@ pub mod spool;
 pub mod status;
 #[cfg(feature = "std")]
 pub mod time;
+#[cfg(feature = "std")]
+pub mod yes_no;
 
 #[cfg(any(feature = "config", feature = "centre"))]
 pub mod foreign_file;

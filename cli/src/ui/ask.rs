@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal as _, Read as _};
 use std::os::fd::AsFd as _;
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
-use vctl_common::answer::is_yes;
 use vctl_common::secret::Secret;
+use vctl_common::yes_no::is_yes;
 
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
