@@ -24,7 +24,7 @@ pub struct Centre {
 
 /// This host cannot log in at Vault.
 #[derive(Debug, thiserror::Error)]
-pub enum LoginError {
+pub enum HostLoginError {
     #[error("cannot read the role id in `{}`", path.display())]
     RoleId {
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum LoginError {
     Vault(#[from] VaultError),
 }
 
-impl LoginError {
+impl HostLoginError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::RoleId { .. } | Self::SecretId(SecretIdError::Read { .. }) => {
@@ -78,9 +78,9 @@ impl Centre {
     ///
     /// # Errors
     /// A credential cannot be read, or Vault does not unwrap the secret id.
-    pub async fn vault(&self) -> Result<Vault, LoginError> {
+    pub async fn vault(&self) -> Result<Vault, HostLoginError> {
         let path = &self.role_id_file;
-        let role_id = foreign_file::read_line(path).map_err(|source| LoginError::RoleId {
+        let role_id = foreign_file::read_line(path).map_err(|source| HostLoginError::RoleId {
             path: path.clone(),
             source,
         })?;

@@ -4,4 +4,4 @@ mod enrolled;
 mod login;
 
 pub use enrolled::{EnrolledError, enrolment};
-pub use login::{Centre, LoginError};
+pub use login::{Centre, HostLoginError};

@@ -38,7 +38,7 @@ use vctl_common::host::HostName;
 use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::vault::Vault;
 
-use crate::centre::{Centre, LoginError};
+use crate::centre::{Centre, HostLoginError};
 use crate::config;
 use crate::nats::{self, Nats, NatsError, STREAM, host_of};
 use batch::{Counted, Work, WorkError, sequence};
@@ -63,7 +63,7 @@ enum IngestError {
     #[error(transparent)]
     Nats(#[from] NatsError),
     #[error(transparent)]
-    Login(#[from] LoginError),
+    Login(#[from] HostLoginError),
     #[error(transparent)]
     Work(#[from] WorkError),
     #[error("the NATS server delivers no messages of the stream `{STREAM}`: {why}")]
@@ -369,13 +369,13 @@ mod tests {
             mount: "approle".to_owned(),
             message: "invalid secret id".to_owned(),
         };
-        let no_file = || LoginError::RoleId {
+        let no_file = || HostLoginError::RoleId {
             path: "/etc/vctl/ingest/role_id".into(),
             source: io::ErrorKind::NotFound.into(),
         };
         for error in [
             IngestError::Login(no_file()),
-            IngestError::Login(LoginError::Vault(refused())),
+            IngestError::Login(HostLoginError::Vault(refused())),
             IngestError::Work(WorkError::Pg(PgError::Credential(refused()))),
         ] {
             let text = error.text();

@@ -9,7 +9,7 @@ use vctl_common::vault::Vault;
 
 use super::secret_id::{Expiry, Keeper};
 use super::start::StartError;
-use crate::centre::{Centre, EnrolledError, LoginError, enrolment};
+use crate::centre::{Centre, EnrolledError, HostLoginError, enrolment};
 use crate::config;
 
 /// Time limit for one batch at the centre.
@@ -21,7 +21,7 @@ const ON_THE_WAY: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ShipError {
     #[error(transparent)]
-    Login(#[from] LoginError),
+    Login(#[from] HostLoginError),
     #[error(transparent)]
     Enrolled(#[from] EnrolledError),
     #[error(transparent)]
