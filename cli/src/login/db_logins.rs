@@ -107,8 +107,7 @@ impl DbLogins {
     }
 
     fn database(&self) -> String {
-        let db = &self.settings.db;
-        format!("{}:{}/{}", db.host, db.port, db.name)
+        self.settings.db.location()
     }
 
     fn is_ours(&self, role: &DbRole, username: &str) -> bool {
