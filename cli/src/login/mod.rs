@@ -5,7 +5,7 @@ mod approle;
 mod cache;
 mod centre_id;
 mod db_login_file;
-mod db_server_file;
+mod db_memory;
 mod denied;
 mod env_token;
 mod last_method;
