@@ -10,6 +10,7 @@ use tokio::net::lookup_host;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::{Client, PgError};
 
+use super::inventory_change;
 use crate::centre::context;
 use crate::centre::context::Context;
 use crate::centre::globals::Globals;
@@ -165,7 +166,7 @@ impl SyncArgs {
         if self.dry_run {
             return context.connect_as(DbRole::Ro).await;
         }
-        super::connect_for_changes(context).await
+        inventory_change::connect_for_changes(context).await
     }
 
     async fn write(
