@@ -46,7 +46,7 @@ use clap::FromArgMatches as _;
 use vctl_common::charset;
 
 use args::{Cli, Command};
-use centre::globals::Globals;
+use config::globals::Globals;
 use error::{CliError, Stop};
 use exit_code::Exit;
 use ui::format::ErrorFormat;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use clap::{Args as _, Command};
 
-use crate::centre::globals::Globals;
 use crate::commands::ssh::SshArgs;
+use crate::config::globals::Globals;
 
 /// Returns the arguments of this process, ready for the parser.
 pub(crate) fn words() -> Vec<OsString> {

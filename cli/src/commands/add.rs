@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use super::inventory_change;
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::completion;
 use crate::config::Config;
+use crate::config::globals::Globals;
 use crate::error::Stop;
 use crate::inventory;
 use crate::inventory::HostState;

@@ -8,8 +8,8 @@ use vctl_common::pg::Client;
 
 use super::inventory_change;
 use crate::centre::context::{self, Context};
-use crate::centre::globals::Globals;
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory;

@@ -2,8 +2,8 @@
 
 use super::inventory_change;
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::Stop;
 use crate::inventory;
 use crate::ui::ask::confirmed;

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::inventory_change;
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::Stop;
 
 use crate::inventory::HostState;

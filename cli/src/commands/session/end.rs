@@ -8,9 +8,9 @@ use vctl_common::pg::{Client, PgError, Pool};
 use vctl_common::time::wall_now;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::commands::{duration_arg, reason_arg};
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::fleet::model::SILENT_AFTER;
