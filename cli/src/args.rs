@@ -4,8 +4,8 @@ use std::ffi::OsString;
 
 use clap::{ArgMatches, Args as _, CommandFactory as _, Parser, Subcommand};
 
-use crate::centre::globals::Globals;
 use crate::commands;
+use crate::config::globals::Globals;
 use crate::overview;
 use crate::ui::format::ErrorFormat;
 

@@ -1,7 +1,7 @@
 //! `vctl`: short-lived SSH access to servers, and the records of sessions.
 
 mod args;
-mod words;
+mod argv;
 mod commands;
 mod mcp;
 mod trust_store;
@@ -46,7 +46,7 @@ use clap::FromArgMatches as _;
 use vctl_common::charset;
 
 use args::{Cli, Command};
-use centre::globals::Globals;
+use config::globals::Globals;
 use error::{CliError, Stop};
 use exit_code::Exit;
 use ui::format::ErrorFormat;
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     }
     charset::set_from_environment();
     ui::notice::escape_panics();
-    let words = words::words();
+    let words = argv::rewritten();
     let parsed = args::matches_of(&words).and_then(|matches| {
         let error_format = args::error_format_of(&matches);
         Ok((Cli::from_arg_matches(&matches)?, error_format))

@@ -14,8 +14,8 @@ use vctl_common::pg::{Client, PgError, Pool, PoolLimits, SharedLogins};
 use vctl_common::secret::Secret;
 use vctl_common::vault::{Vault, VaultError};
 
-use crate::centre::globals::Globals;
 use crate::config::Loaded;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::state_dir::StateDir;

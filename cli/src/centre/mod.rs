@@ -2,7 +2,6 @@
 
 pub(crate) mod capabilities;
 pub(crate) mod context;
-pub(crate) mod globals;
 pub(crate) mod host_identity;
 pub(crate) mod instant;
 pub(crate) mod outage;

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use super::inventory_change;
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::completion;
 use crate::config::Config;
+use crate::config::globals::Globals;
 use crate::error::Stop;
 use crate::inventory;
 use crate::inventory::HostState;
@@ -77,7 +78,7 @@ pub(crate) fn run(args: &AddArgs, globals: &Globals) -> Result<(), Stop> {
     }
     let host = context::run(globals, async |context| {
         // Before the questions: without this right the answers would be useless.
-        let client = super::connect_for_changes(context).await?;
+        let client = inventory_change::connect_for_changes(context).await?;
         let host = args.complete(&config, interaction).await?;
         inventory::store_edit::add(&client, &host).await?;
         Ok(host)

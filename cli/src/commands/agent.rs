@@ -7,7 +7,7 @@ use nix::unistd::{Group, User};
 use sd_notify::NotifyState;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::private_file::Access;

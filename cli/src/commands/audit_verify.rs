@@ -16,7 +16,7 @@ use crate::audit::verify::store::Ours;
 use crate::audit::verify::{json, text};
 use crate::centre::context;
 use crate::centre::context::Context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::retention::model::Period;

@@ -7,8 +7,8 @@ use vctl_common::centre::DbRole;
 
 use crate::centre::context;
 use crate::centre::context::Context;
-use crate::centre::globals::Globals;
 use crate::config;
+use crate::config::globals::Globals;
 use crate::error::Stop;
 use crate::files::state_dir::StateDir;
 use crate::inventory;

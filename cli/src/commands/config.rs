@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::config::{self, DirectoryFile, Setting, TRUST_HINT, TrustedFiles};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;

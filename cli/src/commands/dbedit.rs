@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use vctl_common::count::counted;
 use vctl_common::pg::Client;
 
+use super::inventory_change;
 use crate::centre::context::{self, Context};
-use crate::centre::globals::Globals;
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory;
@@ -77,7 +78,7 @@ pub(crate) fn run(args: &DbeditArgs, globals: &Globals) -> Result<(), Stop> {
     let edits: Result<Vec<_>, CliError> = args.items.iter().map(|item| args.edit(item)).collect();
     let edits = edits?;
     let failed = context::run(globals, async |context| {
-        let mut client = super::connect_for_changes(context).await?;
+        let mut client = inventory_change::connect_for_changes(context).await?;
         let mut screen = Screen::for_people();
         let mut failed = 0;
         for (host, edit) in &edits {
@@ -134,7 +135,9 @@ async fn apply(
     edit: &HostEdit,
 ) -> Result<Option<String>, Stop> {
     match edit {
-        HostEdit::Change(host, change) => super::change_host(context, client, host, change).await,
+        HostEdit::Change(host, change) => {
+            inventory_change::change_host(context, client, host, change).await
+        }
         HostEdit::Delete(host) => {
             inventory::store_edit::delete(client, host).await?;
             Ok(None)

@@ -1,8 +1,9 @@
 //! `vctl delete`: removes a host from the inventory.
 
+use super::inventory_change;
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::Stop;
 use crate::inventory;
 use crate::ui::ask::confirmed;
@@ -36,10 +37,10 @@ pub(crate) fn run(args: &DeleteArgs, globals: &Globals) -> Result<(), Stop> {
     }
     let deleted = context::run(globals, async |context| {
         // Before the question: without this right the answer would be useless.
-        let mut client = super::connect_for_changes(context).await?;
+        let mut client = inventory_change::connect_for_changes(context).await?;
         let name = match &args.host {
             Some(name) => name.clone(),
-            None => super::choose_host(context, interaction).await?,
+            None => inventory_change::choose_host(context, interaction).await?,
         };
         inventory::store_edit::check_deletable(&**client, &name).await?;
         let question = format!("Delete `{name}` from the inventory?");

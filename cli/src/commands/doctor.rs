@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::doctor::{self, Check, CheckOutcome, CheckReport, Observer, Runner, run_all};
 use crate::error::{CliError, Stop};
 use crate::ui::format::OutputFormat;

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use super::inventory_change;
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::Stop;
 
 use crate::inventory::HostState;
@@ -90,12 +91,12 @@ pub(crate) fn run(args: &EditArgs, globals: &Globals) -> Result<(), Stop> {
     let change = args.change.change();
     let notice = context::run(globals, async |context| {
         // Before the host is chosen: without this right the choice would be useless.
-        let mut client = super::connect_for_changes(context).await?;
+        let mut client = inventory_change::connect_for_changes(context).await?;
         let name = match &args.host {
             Some(name) => name.clone(),
-            None => super::choose_host(context, interaction).await?,
+            None => inventory_change::choose_host(context, interaction).await?,
         };
-        let renamed = super::change_host(context, &mut client, &name, &change).await?;
+        let renamed = inventory_change::change_host(context, &mut client, &name, &change).await?;
         Ok(renamed.unwrap_or_else(|| format!("changed `{name}`")))
     })?;
     notice::note(&notice);

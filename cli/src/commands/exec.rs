@@ -9,9 +9,9 @@ use vctl_common::centre::DbRole;
 
 use crate::centre::context;
 use crate::centre::context::Context;
-use crate::centre::globals::Globals;
 use crate::child;
 use crate::child::SecretVariable;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::login::token_renewal;

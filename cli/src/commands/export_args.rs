@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::centre::context;
 use crate::centre::context::Context;
-use crate::centre::globals::Globals;
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::export::checkpoint::{Checkpoint, Selection};
 use crate::export::feed::{Export, Feed, selection};

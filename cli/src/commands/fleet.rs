@@ -4,7 +4,7 @@ use vctl_common::centre::DbRole;
 use vctl_common::pg::PgError;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::fleet;

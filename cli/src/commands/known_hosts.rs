@@ -3,8 +3,8 @@
 use std::io::Write as _;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::Stop;
 use crate::openssh::{self, KnownHostsQuery};
 use crate::ssh::KnownHostsFiles;

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use crate::centre::context;
 use crate::centre::context::Context;
-use crate::centre::globals::Globals;
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory;

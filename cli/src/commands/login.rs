@@ -6,8 +6,8 @@ use vctl_common::person::Person;
 use vctl_common::vault::{Auth, Vault};
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::config::Method;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::login::{self, CachedToken, Choices, Login, OidcChoices, Registered};

@@ -8,8 +8,8 @@ use vctl_common::causes::WithCauses;
 use vctl_common::vault::{Auth, Vault};
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::commands::session;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory::cache::{RecentFile, SnapshotFile};

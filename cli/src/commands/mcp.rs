@@ -1,6 +1,6 @@
 //! `vctl mcp`: tools for AI agents on standard input and output.
 
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::error::Stop;
 use crate::mcp;
 use crate::ui::help::TEMPLATE;

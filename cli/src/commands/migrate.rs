@@ -9,7 +9,7 @@ use vctl_common::pg::tokio_postgres::error::DbError;
 
 use crate::centre::context;
 use crate::centre::context::Context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::migrations::apply::{self, MigrateError};

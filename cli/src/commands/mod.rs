@@ -1,117 +1,55 @@
-//! The commands: one file for each, with its arguments first and its `run` below them.
+//! The commands: one file for each, with its arguments first and its `run` below them. The groups are those of the
+//! help; shared parts of commands come last.
 
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod whoami;
+pub(crate) mod status;
+pub(crate) mod ssh;
+pub(crate) mod exec;
+pub(crate) mod token;
+pub(crate) mod agent;
+pub(crate) mod mcp;
+
+pub(crate) mod ssh_config;
+pub(crate) mod known_hosts;
+pub(crate) mod proxy;
+pub(crate) mod ssh_agent;
+
+pub(crate) mod list;
+pub(crate) mod add;
+pub(crate) mod edit;
+pub(crate) mod delete;
+pub(crate) mod dbedit;
+pub(crate) mod sync;
+pub(crate) mod cache;
+
+pub(crate) mod session;
 pub(crate) mod audit;
 mod audit_export;
 mod audit_verify;
-pub(crate) mod ca;
-pub(crate) mod cache;
-pub(crate) mod config;
 pub(crate) mod fleet;
-pub(crate) mod host;
-pub(crate) mod mcp;
-pub(crate) mod migrate;
-pub(crate) mod node_agent;
-pub(crate) mod prune;
-pub(crate) mod rbac;
 pub(crate) mod retention;
-pub(crate) mod revoke;
-pub(crate) mod session;
-pub(crate) mod list;
-pub(crate) mod login;
-pub(crate) mod logout;
-pub(crate) mod man;
-pub(crate) mod sync;
-pub(crate) mod ssh;
-pub(crate) mod ssh_config;
-pub(crate) mod proxy;
-pub(crate) mod ssh_agent;
-pub(crate) mod known_hosts;
-pub(crate) mod token;
+pub(crate) mod prune;
+
 pub(crate) mod trust_ca;
-mod duration_arg;
-mod reason_arg;
-mod export_args;
-mod operator_ssh;
-mod scope_args;
-pub(crate) mod add;
-pub(crate) mod agent;
-pub(crate) mod exec;
-pub(crate) mod completions;
-pub(crate) mod dbedit;
-pub(crate) mod delete;
+pub(crate) mod host;
+pub(crate) mod ca;
+pub(crate) mod node_agent;
+pub(crate) mod rbac;
+pub(crate) mod revoke;
+
 pub(crate) mod doctor;
-pub(crate) mod edit;
-pub(crate) mod status;
+pub(crate) mod config;
+pub(crate) mod migrate;
+pub(crate) mod completions;
+pub(crate) mod man;
 pub(crate) mod help;
 pub(crate) mod version;
-pub(crate) mod whoami;
 
-use vctl_common::centre::DbRole;
-use vctl_common::pg::Client;
-
-use crate::centre::context::Context;
-use crate::error::{CliError, Stop};
-use crate::exit_code::Exit;
-use crate::inventory;
-use crate::inventory::change::HostChange;
-use crate::inventory::lookup::{HostLookup, HostSource};
-use crate::inventory::picker;
-use crate::inventory::picker::PickerContext;
-use crate::ui::ask::Interaction;
-
-/// Returns the name of the host that the user chooses, to change it.
-async fn choose_host(context: &Context, interaction: Interaction) -> Result<String, Stop> {
-    let lookup = HostLookup::new(context)?;
-    let (hosts, now) = match lookup.open().await? {
-        HostSource::Cache(_) => return Err(read_only_error().into()),
-        live @ HostSource::Postgres(..) => tokio::join!(live.hosts(), live.clock()),
-    };
-    let known = PickerContext {
-        now: now?,
-        recent: lookup.recently_used(),
-    };
-    Ok(picker::choose(hosts?, &known, interaction).await?.name)
-}
-
-/// Returns a connection that may change the inventory. The cache does not help here: it is read-only.
-async fn connect_for_changes(context: &Context) -> Result<Client, Stop> {
-    let connected = context.connect(&context.pool(DbRole::Rw)?).await;
-    connected.map_err(|error| {
-        if error.is_away() && !error.is_vault_away() {
-            read_only_error().caused_by(&error).into()
-        } else {
-            error.into()
-        }
-    })
-}
-
-/// Changes a host of the inventory. A new name is also that of an enrolled host's records. Returns the notice of a new
-/// name.
-async fn change_host(
-    context: &Context,
-    client: &mut Client,
-    name: &str,
-    change: &HostChange,
-) -> Result<Option<String>, Stop> {
-    let Some(new) = change.name.as_deref().filter(|new| *new != name) else {
-        inventory::store_edit::edit(client, name, change).await?;
-        return Ok(None);
-    };
-    let by = context.display_name().await?;
-    let with_records = inventory::store_edit::rename(client, name, new, change, &by).await?;
-    Ok(Some(if with_records {
-        format!(
-            "renamed `{name}` to `{new}`, with its records; its agent uses its old credentials until `vctl host rename {name} {new}` replaces them"
-        )
-    } else {
-        format!(
-            "renamed `{name}` to `{new}`; if it has records, `vctl host rename {name} {new} --inventory-renamed` renames them too"
-        )
-    }))
-}
-
-fn read_only_error() -> CliError {
-    let message = "the inventory cannot be changed while Postgres is unreachable";
-    let error = CliError::new(Exit::Unavailable, message);
-    error.hint("`vctl list` and `vctl ssh` still work from the cached hosts: `vctl cache status`")
-}
+mod duration_arg;
+mod export_args;
+mod inventory_change;
+mod operator_ssh;
+mod reason_arg;
+mod scope_args;

@@ -1,8 +1,8 @@
 //! `vctl proxy`: `ProxyCommand` of OpenSSH, and the agent of that `ssh`.
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::openssh::{self, ProxyRequest, SshProgress};

@@ -11,7 +11,7 @@ use vctl_common::vault::VaultError;
 use super::retention::PeriodArgs;
 use crate::centre::context;
 use crate::centre::context::Context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::rbac;
 use crate::rbac::command::GatedCommand;

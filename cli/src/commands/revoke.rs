@@ -7,8 +7,8 @@ use std::time::Duration;
 use vctl_common::centre::DbRole;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::commands::{duration_arg, reason_arg};
+use crate::config::globals::Globals;
 use crate::error::Stop;
 use crate::revoke::sshd_list;
 use crate::revoke::steps::Revocation;

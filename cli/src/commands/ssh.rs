@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::Stop;
 use crate::ssh::{
     self, ConnectionUse, Destination, Endpoint, Forwards, HostSelector, LocalForward, PtyWish,

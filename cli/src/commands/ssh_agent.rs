@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::error::Stop;
 use crate::files::state_dir::StateDir;
 use crate::openssh::{self, Ending, SocketDir};

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use vctl_common::count::counted;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::home;

@@ -10,7 +10,7 @@ use vctl_common::person::Person;
 use vctl_common::pg::{PgError, Pool, PoolLimits};
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::config::{self, Loaded};
 use crate::doctor::{seal, ssh, token};
 use crate::error::{CliError, Stop};

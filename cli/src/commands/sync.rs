@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -10,11 +9,12 @@ use tokio::net::lookup_host;
 use vctl_common::centre::DbRole;
 use vctl_common::pg::{Client, PgError};
 
+use super::inventory_change;
 use crate::centre::context;
 use crate::centre::context::Context;
-use crate::centre::globals::Globals;
 use crate::commands::migrate;
 use crate::config::Config;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::home;
@@ -24,15 +24,14 @@ use crate::inventory::sync;
 use crate::inventory::sync::aliases;
 use crate::inventory::sync::aliases::Aliases;
 use crate::inventory::sync::{
-    Candidate, FailureKind, ImportFailure, PlannedHost, Ssh, SshSettings,
+    Candidate, DryRun, FailureKind, ImportFailure, ImportOutcome, PlannedHost, Ssh, SshSettings,
 };
 use crate::inventory::{Host, order};
 use crate::openssh::without_include::ConfigWithoutInclude;
 use crate::rbac;
 use crate::rbac::command::GatedCommand;
-use crate::ui::columns::Columns;
 use crate::ui::help::TEMPLATE;
-use crate::ui::{Screen, notice};
+use crate::ui::notice;
 
 /// Import hosts from ~/.ssh/config, and test their SSH ports
 ///
@@ -75,6 +74,17 @@ struct Summary {
     changed: usize,
     same: usize,
     reached: usize,
+}
+
+impl Summary {
+    fn count(&mut self, outcome: ImportOutcome, answered: bool) {
+        *match outcome {
+            ImportOutcome::Added => &mut self.added,
+            ImportOutcome::Changed => &mut self.changed,
+            ImportOutcome::Unchanged => &mut self.same,
+        } += 1;
+        self.reached += usize::from(answered);
+    }
 }
 
 pub(crate) fn run(args: &SyncArgs, globals: &Globals) -> Result<(), Stop> {
@@ -165,7 +175,7 @@ impl SyncArgs {
         if self.dry_run {
             return context.connect_as(DbRole::Ro).await;
         }
-        super::connect_for_changes(context).await
+        inventory_change::connect_for_changes(context).await
     }
 
     async fn write(
@@ -189,18 +199,11 @@ impl SyncArgs {
             .filter(|(name, _)| !known.contains_key(&**name))
             .collect();
         let mut summary = Summary::default();
-        let mut rows = Vec::new();
+        let mut table = DryRun::default();
         for (host, &answered) in planned.iter().zip(probed) {
-            // A host behind a jump host fails for the same reason as the jump host.
-            if let Some(jump) = &host.jump
-                && let Some(&kind) = missing.get(jump)
-            {
-                missing.insert(host.name.clone(), kind);
-                failures.push(ImportFailure {
-                    alias: host.name.clone(),
-                    why: format!("its jump host `{jump}` was not imported"),
-                    kind,
-                });
+            if let Some(failure) = ImportFailure::of_missing_jump(host, &missing) {
+                missing.insert(host.name.clone(), failure.kind);
+                failures.push(failure);
                 continue;
             }
             let dc = data_centre(config, host.ip);
@@ -222,42 +225,16 @@ impl SyncArgs {
                 missing.insert(host.name.clone(), FailureKind::Failed);
                 continue;
             }
-            let (count, word) = match known.get(&*host.name) {
-                None => (&mut summary.added, "add"),
-                Some(known) if (known.ip, known.ssh_port) == (host.ip, host.port) => {
-                    (&mut summary.same, "keep")
-                }
-                Some(_) => (&mut summary.changed, "change"),
-            };
-            *count += 1;
-            summary.reached += usize::from(answered);
+            let outcome = ImportOutcome::of(known.get(&*host.name).copied(), host);
+            summary.count(outcome, answered);
             if self.dry_run {
-                rows.push([
-                    word.to_owned(),
-                    host.name.clone(),
-                    SocketAddr::new(host.ip, host.port).to_string(),
-                    dc,
-                    host.jump.clone().unwrap_or_else(|| "direct".to_owned()),
-                    if answered { "up" } else { "down" }.to_owned(),
-                ]);
+                table.add(host, outcome, dc, answered);
             }
         }
-        if !rows.is_empty() {
-            let mut screen = Screen::for_people();
-            let layout = screen.layout(false);
-            PLAN.write(&mut screen, &rows, layout)?;
-            screen.flush()?;
-        }
+        table.print()?;
         Ok(summary)
     }
 }
-
-/// The table of `--dry-run`.
-const PLAN: Columns<6> = Columns {
-    names: ["PLAN", "HOST", "ADDRESS", "DC", "JUMP", "SSH PORT"],
-    elastic: &[1, 2, 3, 4],
-    spare: &[],
-};
 
 /// Maximum number of concurrent `ssh -G` processes.
 const MAX_CONCURRENT: usize = 16;

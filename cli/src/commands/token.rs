@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::login;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use vctl_common::person::Person;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::doctor::token;
 use crate::error::Stop;
 use crate::login::whoami;

@@ -16,6 +16,7 @@ mod trusted;
 mod value;
 #[cfg(test)]
 mod tests;
+pub(crate) mod globals;
 pub(crate) mod text;
 
 use std::path::PathBuf;

@@ -33,6 +33,15 @@ pub(crate) struct FormerName {
     pub(crate) renamed_by: String,
 }
 
+/// Places that still have the former name of a renamed host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OldNameLeft {
+    /// Whether its valid host certificate names the former one.
+    pub(crate) has_certificate: bool,
+    /// Grants whose scope does, as text.
+    pub(crate) scopes: Vec<String>,
+}
+
 impl EnrolledHost {
     /// Returns whether the host is enrolled: it has an identity, or the inventory says so.
     pub(crate) fn is_enrolled(&self) -> bool {

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use postgres_types::{ToSql, Type};
 use vctl_common::pg::tokio_postgres::Transaction;
 
-use super::cursor::{AccessCursor, arrivals, number, store_id};
+use super::arrivals::{read_arrivals, store_id, transaction_id};
+use super::cursor::AccessCursor;
 use super::ecs::{Record, access};
 use super::feed::{Batch, Feed};
 use super::sink::{ExportSink, Sink};
@@ -72,7 +73,7 @@ impl Feed for AccessFeed {
         let Some((_, cursor)) = &self.position else {
             let store = store_id(&transaction).await?;
             let cursor = AccessCursor {
-                arrivals: arrivals(&transaction).await?,
+                arrivals: read_arrivals(&transaction).await?,
                 backlog: self.with_past.then_some(0),
                 finished: BTreeMap::new(),
             };
@@ -86,7 +87,9 @@ impl Feed for AccessFeed {
             cursor.backlog = last;
             found
         } else {
-            let polled = cursor.arrivals.moved_to(arrivals(&transaction).await?)?;
+            let polled = cursor
+                .arrivals
+                .moved_to(read_arrivals(&transaction).await?)?;
             let found = arrived(&transaction, &mut cursor).await?;
             if found.is_empty() {
                 cursor.arrivals = polled;
@@ -192,7 +195,7 @@ async fn arrived(
     let rows = rows.await.map_err(failed)?;
     let mut found = Vec::new();
     for row in &rows {
-        let by = number(row.get(3)).unwrap_or_default();
+        let by = transaction_id(row.get(3)).unwrap_or_default();
         cursor.finished.insert(row.get(0), by);
         let is_opening: bool = row.get(2);
         found.push(Found {

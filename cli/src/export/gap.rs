@@ -6,7 +6,8 @@ use postgres_types::{ToSql, Type};
 use uuid::Uuid;
 use vctl_common::pg::tokio_postgres::{Row, Transaction};
 
-use super::cursor::{Arrivals, SessionCursor, number};
+use super::arrivals::{Arrivals, transaction_id};
+use super::cursor::SessionCursor;
 use crate::centre::instant::Instant;
 use crate::error::Stop;
 use crate::session::centre::failed;
@@ -75,10 +76,10 @@ impl GapRow {
             from: row.get::<_, Instant>(6).0,
             to: row.get::<_, Instant>(7).0,
             sha256: row.get(8),
-            by: number(row.get(9)),
+            by: transaction_id(row.get(9)),
             host_id: row.get(10),
             is_of_host: row.get(11),
-            stored_by: number(row.get(12)),
+            stored_by: transaction_id(row.get(12)),
         }
     }
 }

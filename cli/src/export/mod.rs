@@ -4,6 +4,7 @@
 //! continues behind the last batch that was sent. `docs/export.md` states the guarantees.
 
 pub(crate) mod access_feed;
+pub(crate) mod arrivals;
 pub(crate) mod checkpoint;
 pub(crate) mod cursor;
 pub(crate) mod ecs;

@@ -7,7 +7,8 @@ use postgres_types::{ToSql, Type};
 use uuid::Uuid;
 use vctl_common::pg::tokio_postgres::{Row, Transaction};
 
-use super::cursor::{Arrivals, Place, number};
+use super::arrivals::{Arrivals, transaction_id};
+use super::cursor::BacklogPlace;
 use crate::error::Stop;
 use crate::session::centre::failed;
 use crate::session::model::Filter;
@@ -25,7 +26,7 @@ pub(super) struct Pending {
 /// The query that found a session.
 #[derive(Clone)]
 pub(super) enum PendingSource {
-    Backlog(Place),
+    Backlog(BacklogPlace),
     Arrived {
         /// The transaction that stored it; `None` for rows older than the column.
         by: Option<u64>,
@@ -39,7 +40,7 @@ pub(super) async fn backlog(
     transaction: &Transaction<'_>,
     filter: &Filter,
     start: Arrivals,
-    after: Option<&Place>,
+    after: Option<&BacklogPlace>,
 ) -> Result<VecDeque<Pending>, Stop> {
     let Filter {
         host,
@@ -68,7 +69,7 @@ pub(super) async fn backlog(
     let rows = rows.await.map_err(failed)?;
     let pending = |row: &Row| Pending {
         id: row.get(0),
-        source: PendingSource::Backlog(Place {
+        source: PendingSource::Backlog(BacklogPlace {
             opened_at: row.get(1),
             id: row.get(0),
         }),
@@ -94,6 +95,13 @@ pub(super) async fn arrived(
     ];
     let rows = transaction.query_typed(include_str!("arrived.sql"), &parameters);
     let rows = rows.await.map_err(failed)?;
-    let arrived = |row: &Row| (row.get(0), row.get(1), row.get(2), number(row.get(3)));
+    let arrived = |row: &Row| {
+        (
+            row.get(0),
+            row.get(1),
+            row.get(2),
+            transaction_id(row.get(3)),
+        )
+    };
     Ok(rows.iter().map(arrived).collect())
 }

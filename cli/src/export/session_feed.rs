@@ -8,7 +8,8 @@ use uuid::Uuid;
 use vctl_common::pg::tokio_postgres::Transaction;
 use vctl_common::time::wall_now;
 
-use super::cursor::{Arrivals, Backlog, SessionCursor, arrivals, store_id};
+use super::arrivals::{Arrivals, read_arrivals, store_id};
+use super::cursor::{Backlog, SessionCursor};
 use super::ecs::Record;
 use super::ecs::session::{SessionRecords, host_gap, unreadable_record};
 use super::exported::ExportedEnd;
@@ -76,7 +77,7 @@ impl Feed for SessionFeed {
         let transaction = snapshot(&mut client).await?;
         let Some((_, cursor)) = &self.position else {
             let store = store_id(&transaction).await?;
-            let cursor = SessionCursor::starting_at(arrivals(&transaction).await?);
+            let cursor = SessionCursor::starting_at(read_arrivals(&transaction).await?);
             self.position = Some((store, cursor));
             return Ok(Batch::default());
         };
@@ -151,7 +152,7 @@ impl Work<'_> {
                 }
                 Backlog::GapsAfter(id) => return self.gap_backlog(transaction, *id).await,
                 Backlog::Exported => {
-                    let polled = arrivals(transaction).await?;
+                    let polled = read_arrivals(transaction).await?;
                     self.polled = Some(self.cursor.arrivals.moved_to(polled)?);
                     self.pending = self.arrived(transaction).await?;
                 }

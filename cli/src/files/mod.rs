@@ -2,5 +2,5 @@
 
 pub(crate) mod home;
 pub(crate) mod private_file;
-pub(crate) mod ssh_config;
+pub(crate) mod ssh_config_reader;
 pub(crate) mod state_dir;

@@ -22,7 +22,7 @@ use vctl_common::vault::{Lease, StoredLease};
 
 use super::cache::{CachedToken, TokenCache};
 use super::db_login_file::{LoginScope, StoredLogin, VERSION, file_name, lock_name, read};
-use super::db_server_file;
+use super::db_memory;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
 use crate::ui::notice;
@@ -107,8 +107,7 @@ impl DbLogins {
     }
 
     fn database(&self) -> String {
-        let db = &self.settings.db;
-        format!("{}:{}/{}", db.host, db.port, db.name)
+        self.settings.db.location()
     }
 
     fn is_ours(&self, role: &DbRole, username: &str) -> bool {
@@ -141,11 +140,11 @@ impl DbLogins {
 
 impl ShortcutStore for DbLogins {
     fn shortcuts(&self) -> Shortcuts {
-        db_server_file::read(&self.state, &self.database())
+        db_memory::read(&self.state, &self.database())
     }
 
     fn change_shortcuts(&self, change: &dyn Fn(Shortcuts) -> Shortcuts) {
-        db_server_file::change(&self.state, &self.database(), change);
+        db_memory::change(&self.state, &self.database(), change);
     }
 }
 
@@ -185,12 +184,12 @@ impl SharedLogins for DbLogins {
     }
 
     fn may_last(&self, role: &DbRole) -> bool {
-        db_server_file::may_last(&self.state, &self.vault_role(role))
+        db_memory::may_last(&self.state, &self.vault_role(role))
     }
 
     fn learn(&self, role: &DbRole, lease: &Lease) {
         let is_lasting = self.is_lasting(lease);
-        db_server_file::learn_lasting(&self.state, &self.vault_role(role), is_lasting);
+        db_memory::learn_lasting(&self.state, &self.vault_role(role), is_lasting);
     }
 
     fn store(&self, role: &DbRole, number: usize, lease: &Lease) -> bool {

@@ -3,8 +3,9 @@
 mod announce;
 mod approle;
 mod cache;
+mod centre_id;
 mod db_login_file;
-mod db_server_file;
+mod db_memory;
 mod denied;
 mod env_token;
 mod last_method;
@@ -42,6 +43,7 @@ use crate::ui::ask::{self, Interaction};
 
 pub(crate) use approle::AppRoleIds;
 pub(crate) use cache::{CachedToken, LOCK_WAIT, Token, TokenCache, TokenLock, VaultScope};
+pub(crate) use centre_id::CentreId;
 use env_token::env_token;
 pub(crate) use env_token::{note_if_env_token_is_ignored, note_if_env_token_wins};
 use last_method::LastLogin;

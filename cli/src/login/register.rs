@@ -7,7 +7,7 @@ use serde_json::json;
 use vctl_common::vault::Vault;
 
 use super::approle::{ROLE_ID, SECRET_ID};
-use super::{AppRoleIds, Login, db_server_file, last_method, unfinished};
+use super::{AppRoleIds, Login, db_memory, last_method, unfinished};
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::files::private_file;
@@ -54,7 +54,7 @@ impl Login<'_> {
     /// Removes the files of `register`, the last method, the properties of Postgres, and the sink.
     pub(crate) fn remove_other_files(&self) -> Result<(), CliError> {
         unfinished::remove_all(&self.state, &self.sink());
-        let files = [ROLE_ID, SECRET_ID, last_method::FILE, db_server_file::FILE];
+        let files = [ROLE_ID, SECRET_ID, last_method::FILE, db_memory::FILE];
         let files = files.map(|name| self.state.file(name));
         for path in files.iter().chain([&self.sink()]) {
             match fs::remove_file(path) {

@@ -13,7 +13,7 @@ use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::files::private_file;
 use crate::files::private_file::Access;
-use crate::files::ssh_config;
+use crate::files::ssh_config_reader;
 
 /// The line, and the file for it.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ fn target(path: &Path) -> io::Result<PathBuf> {
 }
 
 fn begins_a_block(line: &[u8]) -> bool {
-    let keyword = ssh_config::words(line).into_iter().next();
+    let keyword = ssh_config_reader::words(line).into_iter().next();
     keyword.is_some_and(|word| {
         ["host", "match"]
             .iter()

@@ -12,7 +12,7 @@ use vctl_common::foreign_file::{self, Pipes};
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::files::private_file;
-use crate::files::ssh_config::{MOST, SYSTEM};
+use crate::files::ssh_config_reader::{MOST, SYSTEM};
 use crate::files::state_dir::StateDir;
 use crate::openssh::{Include, SocketDir};
 

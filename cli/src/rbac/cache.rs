@@ -13,7 +13,7 @@ use super::caller::CallerGrants;
 use crate::files::private_file;
 use crate::files::private_file::ReadError;
 use crate::files::state_dir::StateDir;
-use crate::inventory::cache::InventoryOrigin;
+use crate::login::CentreId;
 use crate::ui::time;
 
 /// Version of the format. A file of another version is ignored, and replaced by the next write.
@@ -50,7 +50,7 @@ pub(crate) enum GrantCacheError {
 #[derive(Serialize, Deserialize)]
 struct StoredGrants {
     version: u32,
-    origin: InventoryOrigin,
+    origin: CentreId,
     /// Whole display name of the user.
     display_name: String,
     confirmed_at: Timestamp,
@@ -84,7 +84,7 @@ pub(super) fn path(state: &StateDir) -> PathBuf {
 pub(crate) struct GrantsFile<'a> {
     state: &'a StateDir,
     path: PathBuf,
-    origin: InventoryOrigin,
+    origin: CentreId,
     display_name: &'a str,
 }
 
@@ -93,7 +93,7 @@ impl<'a> GrantsFile<'a> {
         Self {
             state,
             path: path(state),
-            origin: InventoryOrigin::of(settings),
+            origin: CentreId::of(settings),
             display_name,
         }
     }

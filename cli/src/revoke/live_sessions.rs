@@ -8,9 +8,9 @@ use vctl_common::causes::WithCauses;
 use vctl_common::count::counted;
 use vctl_common::pg::{PgError, Pool};
 
-use super::{LOOK, patiently, store, words};
+use super::{LOOK, messages, patiently, store};
+use crate::session::end::messages as end_messages;
 use crate::session::end::store::{self as end_store, EndableSession, RequestState};
-use crate::session::end::words as end_words;
 use crate::ui::notice;
 use crate::ui::waiting::Waiting;
 
@@ -67,7 +67,7 @@ pub(super) async fn end_all(
         }
         end_round(pool, new, requests, &mut ended).await;
     }
-    ended.missed.push(words::more_sessions(requested.len()));
+    ended.missed.push(messages::more_sessions(requested.len()));
     ended
 }
 
@@ -150,8 +150,8 @@ impl Ended {
             Some(RequestState {
                 answer: Some(answer),
                 ..
-            }) => end_words::answered(session, answer).map_err(|error| error.one_line()),
-            Some(state) => Err(end_words::unanswered(session, wait, state.is_taken).one_line()),
+            }) => end_messages::answered(session, answer).map_err(|error| error.one_line()),
+            Some(state) => Err(end_messages::unanswered(session, wait, state.is_taken).one_line()),
             None => Err("the request is gone".to_owned()),
         };
         match result {

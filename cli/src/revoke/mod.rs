@@ -8,7 +8,7 @@ pub(crate) mod steps;
 pub(crate) mod store;
 mod tokens;
 mod user;
-mod words;
+mod messages;
 
 use std::time::{Duration, Instant};
 

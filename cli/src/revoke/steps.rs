@@ -16,7 +16,7 @@ use super::live_sessions::{self, Requests};
 use super::outcome::{Counts, continued_as, outcome};
 use super::tokens::UserTokens;
 use super::user::{self, RevokedUser};
-use super::{LOOK, patiently, sshd_list, store, words};
+use super::{LOOK, messages, patiently, sshd_list, store};
 use crate::centre::context::Context;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
@@ -86,7 +86,7 @@ impl<'a> Revocation<'a> {
         found.read_records().await?;
         let has_records = !found.sessions.is_empty() || !found.serials.is_empty();
         if found.user.entity.is_none() && !has_records {
-            return Err(words::unknown(name).into());
+            return Err(messages::unknown(name).into());
         }
         Ok(found)
     }
@@ -94,17 +94,17 @@ impl<'a> Revocation<'a> {
     /// Prints the access that would be revoked.
     pub(crate) fn print_plan(&self) {
         let records = self.records.as_ref();
-        let found = words::Found {
+        let found = messages::Found {
             tokens: self.tokens.accessors.len(),
             records: records.map(|_| (self.sessions.as_slice(), self.serials.len())),
         };
-        for line in words::plan(&self.user, found, wall_now()) {
+        for line in messages::plan(&self.user, found, wall_now()) {
             notice::note(&line);
         }
     }
 
     pub(crate) fn names(&self) -> String {
-        words::names(&self.user)
+        messages::names(&self.user)
     }
 
     /// Does all steps.
@@ -148,7 +148,7 @@ impl<'a> Revocation<'a> {
             notice::done(&format!("the access of {} is revoked", self.names()));
             return Ok(());
         }
-        Err(words::incomplete(&self.user, self.missed).into())
+        Err(messages::incomplete(&self.user, self.missed).into())
     }
 
     async fn scan_tokens(&mut self) -> Result<(), CliError> {
@@ -285,7 +285,7 @@ impl<'a> Revocation<'a> {
     /// Writes the list for sshd, if the command has a path for it.
     async fn write_list(&mut self, krl: Option<&Path>) {
         let Some(path) = krl else {
-            return notice::note(&words::certificates_stay_valid());
+            return notice::note(&messages::certificates_stay_valid());
         };
         let problem = match &self.records {
             Some(pool) => {
@@ -358,7 +358,7 @@ impl<'a> Revocation<'a> {
         for name in &self.user.shared_names {
             let one = BTreeSet::from([name.clone()]);
             let read = async |client: &_| {
-                Ok::<_, PgError>(words::SharedAccess {
+                Ok::<_, PgError>(messages::SharedAccess {
                     sessions: store::sessions(client, &one).await?.len(),
                     certificates: store::certificates(client, &one).await?.len(),
                     logins: store::logins(client, &one).await?,
@@ -368,7 +368,7 @@ impl<'a> Revocation<'a> {
                 Some(pool) => pool.with(read).await.ok(),
                 None => None,
             };
-            self.missed.push(words::shared_name(name, left));
+            self.missed.push(messages::shared_name(name, left));
         }
     }
 }

@@ -33,8 +33,8 @@ use super::unended::{EndedAccess, Key, Row, Stage, Unended};
 use crate::centre::context::Context;
 use crate::centre::shared_connection::SharedConnection;
 use crate::error::{CliError, Stop};
-use crate::inventory::cache::InventoryOrigin;
 use crate::inventory::lookup::HostLookup;
+use crate::login::CentreId;
 use crate::ssh_ca::user_certificate::Credential;
 use crate::ui::notice;
 
@@ -78,7 +78,7 @@ impl<'a> AccessLog<'a> {
             context,
             connection: RefCell::new(SharedConnection::of(pool)),
             person: OnceCell::new(),
-            outbox: Outbox::in_dir(context.state(), InventoryOrigin::of(context.settings())),
+            outbox: Outbox::in_dir(context.state(), CentreId::of(context.settings())),
             run: RunDescription { command, version },
             is_shared_pool: true,
             unended: RefCell::default(),

@@ -24,7 +24,7 @@ use vctl_common::file_lock::{self, Tried};
 use crate::error::CliError;
 use crate::exit_code::Exit;
 use crate::files::state_dir::StateDir;
-use crate::inventory::cache::InventoryOrigin;
+use crate::login::CentreId;
 
 /// Maximum size; an access has two short lines.
 const MOST: u64 = 1 << 20;
@@ -65,7 +65,7 @@ pub(super) enum OutboxLine {
     Opened {
         person: String,
         /// Older versions of vctl did not write it.
-        origin: Option<InventoryOrigin>,
+        origin: Option<CentreId>,
         at: Timestamp,
         access: Value,
     },
@@ -73,7 +73,7 @@ pub(super) enum OutboxLine {
     Stored {
         person: String,
         /// Older versions of vctl did not write it.
-        origin: Option<InventoryOrigin>,
+        origin: Option<CentreId>,
         id: i64,
     },
     Ended {
@@ -88,7 +88,7 @@ pub(crate) struct Outbox {
     state: StateDir,
     dir: PathBuf,
     /// Where this process records accesses.
-    origin: InventoryOrigin,
+    origin: CentreId,
 }
 
 /// A file whose access has ended, locked.
@@ -109,7 +109,7 @@ pub(super) enum FileContent {
 }
 
 impl Outbox {
-    pub(crate) fn in_dir(state: &StateDir, origin: InventoryOrigin) -> Self {
+    pub(crate) fn in_dir(state: &StateDir, origin: CentreId) -> Self {
         Self {
             state: state.clone(),
             dir: state.file("spool"),
@@ -117,7 +117,7 @@ impl Outbox {
         }
     }
 
-    pub(super) fn origin(&self) -> &InventoryOrigin {
+    pub(super) fn origin(&self) -> &CentreId {
         &self.origin
     }
 

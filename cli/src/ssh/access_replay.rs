@@ -12,7 +12,7 @@ use vctl_common::pg::{Client, PgError};
 use super::access_outbox::{FileContent, FinishedFile, Outbox, OutboxLine, finished};
 use super::access_store;
 use crate::error::CliError;
-use crate::inventory::cache::InventoryOrigin;
+use crate::login::CentreId;
 use crate::ui::notice;
 
 /// Number of accesses per transaction. Their statements share round trips.
@@ -146,7 +146,7 @@ fn refuse(outbox: &Outbox, file: &FinishedFile, why: &str) {
 }
 
 /// Decides what happens to the file of an access. `origin` is the database that this process uses.
-fn fate_of(content: &FileContent, person: &str, origin: &InventoryOrigin) -> Fate {
+fn fate_of(content: &FileContent, person: &str, origin: &CentreId) -> Fate {
     let lines = match content {
         FileContent::Lines(lines) => lines,
         FileContent::Incomplete => return Fate::Remove,
@@ -160,7 +160,7 @@ fn fate_of(content: &FileContent, person: &str, origin: &InventoryOrigin) -> Fat
         }
         _ => None,
     };
-    let is_own = |whose: &String, of: &Option<InventoryOrigin>| {
+    let is_own = |whose: &String, of: &Option<CentreId>| {
         whose == person && of.as_ref().is_none_or(|of| of == origin)
     };
     let beginning = match lines.first() {
@@ -226,7 +226,7 @@ mod tests {
 
     use super::*;
 
-    fn origin(database: &str) -> InventoryOrigin {
+    fn origin(database: &str) -> CentreId {
         let origin = json!({"addr": "https://vault", "namespace": null, "database": database});
         serde_json::from_value(origin).unwrap()
     }
@@ -240,12 +240,12 @@ mod tests {
     #[test]
     fn an_access_goes_only_to_its_own_database() {
         let here = origin("here:5432/vctl");
-        let opened = |of: Option<&InventoryOrigin>, person: &str| {
+        let opened = |of: Option<&CentreId>, person: &str| {
             let opened =
                 json!({"person": person, "origin": of, "at": "2026-01-01T00:00:00Z", "access": {}});
             fate_of(&lines(json!({ "opened": opened })), "p", &here)
         };
-        let stored = |of: Option<&InventoryOrigin>| {
+        let stored = |of: Option<&CentreId>| {
             let stored = json!({"person": "p", "origin": of, "id": 7});
             fate_of(&lines(json!({ "stored": stored })), "p", &here)
         };

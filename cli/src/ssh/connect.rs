@@ -12,7 +12,6 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::access_end::End;
-use super::client_config::HostCertificates;
 use super::connect_context::ConnectContext;
 use super::deadlines;
 use super::dial;
@@ -21,6 +20,7 @@ use super::first_channel::FirstChannel;
 use super::handler::Inbound;
 use super::hop::Connection;
 use super::route_plan::{RoutePlan, Target};
+use super::russh_settings::HostCertificates;
 use super::unended::Row;
 use crate::ssh_ca::user_certificate::Credential;
 

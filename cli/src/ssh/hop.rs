@@ -14,7 +14,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::client_config::{HostCertificates, config};
 use super::connect_context::ConnectContext;
 use super::deadlines;
 use super::error::{ConnectStep, SshError};
@@ -22,6 +21,7 @@ use super::first_channel::FirstChannel;
 use super::forward::Endpoint;
 use super::handler::{EndReason, Handler, Inbound, KeyQuestion};
 use super::route_plan::Target;
+use super::russh_settings::{HostCertificates, config};
 use crate::ssh_ca::user_certificate::Credential;
 
 /// A channel that was requested, and the answer.

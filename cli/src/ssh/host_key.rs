@@ -14,8 +14,8 @@ use russh::keys::{Algorithm, Certificate, PublicKeyOrCertificate};
 use tokio::sync::{Mutex, OnceCell};
 use vctl_common::vault::Vault;
 
-use super::config_files::{self, ConfigFiles};
 use super::confirmation::Confirmation;
+use super::host_key_files::{self, HostKeyFiles};
 use super::known_hosts::{self, KeyVerdict, KnownHosts, LinePosition};
 use super::revoked_keys;
 use super::route_plan::Target;
@@ -165,16 +165,16 @@ impl<'a> HostKeys<'a> {
     }
 
     /// Returns the files with host keys that ssh_config names for a host.
-    pub(super) async fn files(&self, target: &Target) -> ConfigFiles {
-        config_files::of(target).await
+    pub(super) async fn files(&self, target: &Target) -> HostKeyFiles {
+        host_key_files::of(target).await
     }
 
     /// Returns the key types to request from a host first.
-    pub(super) fn preferred(&self, host: &str, named: &ConfigFiles) -> Vec<Algorithm> {
+    pub(super) fn preferred(&self, host: &str, named: &HostKeyFiles) -> Vec<Algorithm> {
         self.known(named).algorithms(host)
     }
 
-    fn known(&self, named: &ConfigFiles) -> KnownHosts {
+    fn known(&self, named: &HostKeyFiles) -> KnownHosts {
         let mut known = self.files.read_with(&named.known);
         if let UnknownKeys::AcceptInto(path) = &self.unknown {
             known.add(path, &known_hosts::read(path));
@@ -186,7 +186,7 @@ impl<'a> HostKeys<'a> {
     pub(super) async fn verify(
         &self,
         target: &Target,
-        named: &ConfigFiles,
+        named: &HostKeyFiles,
         shown: &PublicKeyOrCertificate,
         confirmation: &Confirmation<'_>,
     ) -> Result<(), HostKeyError> {
@@ -343,7 +343,7 @@ fn accept(
 /// Refuses a key that `RevokedHostKeys` revokes, and every key if the file cannot be checked.
 fn refuse_revoked(
     host: &str,
-    named: &ConfigFiles,
+    named: &HostKeyFiles,
     shown: &PublicKeyOrCertificate,
 ) -> Result<(), HostKeyError> {
     let unchecked = |why| HostKeyError::Unchecked {

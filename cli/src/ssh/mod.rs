@@ -4,7 +4,7 @@
 //! 2. [`target`] finds the host and its jump hosts: the [`route_plan`].
 //! 3. [`gate`] checks the grants of the user. Meanwhile [`early_connection`] connects by the [`cached_plan`] and waits for
 //!    the [`confirmation`].
-//! 4. [`connect`] tries the routes through [`dial`] and [`hop`], with [`client_config`] and [`deadlines`].
+//! 4. [`connect`] tries the routes through [`dial`] and [`hop`], with [`russh_settings`] and [`deadlines`].
 //! 5. [`host_key`] verifies the host.
 //! 6. [`signing`] requests the certificates; [`access`] writes the row of the access log before one is offered.
 //! 7. [`first_channel`], [`session`] and [`forward`] use the connection.
@@ -22,12 +22,12 @@ mod early_connection;
 mod connect;
 mod connect_context;
 mod first_channel;
-mod client_config;
+mod russh_settings;
 mod deadlines;
 mod dial;
 mod host_key;
 mod known_hosts;
-mod config_files;
+mod host_key_files;
 mod revoked_keys;
 mod hop;
 mod tcp_transport;

@@ -99,73 +99,14 @@ pub(crate) async fn look_up(
     wanted: &HostSelector,
     interaction: Interaction,
 ) -> Result<LookedUpHost, Stop> {
-    // The connection is returned to the pool while the user chooses.
-    let configured = lookup.ssh_mount();
-    let context = lookup.context();
     let (host, mount, grants) = match wanted {
         HostSelector::Address { user, addr } => {
-            let name = address_name(*addr);
-            let scoped = rbac::scope::Target {
-                dc: "",
-                host: &name,
-                user,
-            };
-            let (mount, grants) = without_inventory(lookup, &scoped).await;
-            let mount = mount.as_deref().unwrap_or(configured);
-            let target = address_target(config, user, *addr, mount);
-            return Ok(LookedUpHost {
-                plan: RoutePlan::new(Vec::new(), target, true),
-                hosts: Vec::new(),
-                grants,
-            });
+            return Ok(look_up_address(lookup, config, user, *addr).await);
         }
-        HostSelector::Any => {
-            let source = lookup.open().await?;
-            let (hosts, mount, now, grants) = tokio::join!(
-                source.hosts(),
-                source.signing_mount(configured),
-                source.clock(),
-                grants_lookup::of_source(context, &source)
-            );
-            drop(source);
-            let mut hosts = hosts?;
-            hosts.retain(|host| host.state != HostState::Retired);
-            let known = PickerContext {
-                now: now?,
-                recent: lookup.recently_used(),
-            };
-            let host = picker::choose(hosts, &known, interaction).await?;
-            (host, mount?, grants)
-        }
+        HostSelector::Any => choose(lookup, interaction).await?,
         HostSelector::Part(query)
         | HostSelector::PartForCommand(query)
-        | HostSelector::Exact(query) => {
-            let source = lookup.open().await?;
-            // One round trip: the connection sends all queries before it waits.
-            let (found, mount, now, grants) = tokio::join!(
-                source.find(query),
-                source.signing_mount(configured),
-                source.clock(),
-                grants_lookup::of_source(context, &source)
-            );
-            drop(source);
-            let (found, mount) = (found?, mount?);
-            let parts = wanted.accepts_part(interaction);
-            let host = if parts && found.len() > 1 {
-                let known = PickerContext {
-                    now: now?,
-                    recent: lookup.recently_used(),
-                };
-                picker::choose(found, &known, interaction).await?
-            } else {
-                let host = one_of(found, parts, query)?;
-                if matches!(wanted, HostSelector::PartForCommand(_)) && !is_named(&host, query) {
-                    confirm_part(&host, query, interaction).await?;
-                }
-                host
-            };
-            (host, mount, grants)
-        }
+        | HostSelector::Exact(query) => find_named(lookup, wanted, query, interaction).await?,
     };
     if interaction == Interaction::Allowed {
         lookup.record_use(&host.name);
@@ -186,6 +127,89 @@ pub(crate) async fn look_up(
         hosts: route.hops,
         grants,
     })
+}
+
+/// Returns the plan for an address, and the grants of the user. The inventory is not read.
+async fn look_up_address(
+    lookup: &HostLookup<'_>,
+    config: &Config,
+    user: &str,
+    addr: SocketAddr,
+) -> LookedUpHost {
+    let name = address_name(addr);
+    let scoped = rbac::scope::Target {
+        dc: "",
+        host: &name,
+        user,
+    };
+    let (mount, grants) = without_inventory(lookup, &scoped).await;
+    let mount = mount.as_deref().unwrap_or(lookup.ssh_mount());
+    let target = address_target(config, user, addr, mount);
+    LookedUpHost {
+        plan: RoutePlan::new(Vec::new(), target, true),
+        hosts: Vec::new(),
+        grants,
+    }
+}
+
+/// A host of the inventory, the mount that signs for it, and the grants of the user.
+type InventoryHost = (Host, String, LookedUpGrants);
+
+/// Returns the host that the user chooses from the whole inventory.
+async fn choose(lookup: &HostLookup<'_>, interaction: Interaction) -> Result<InventoryHost, Stop> {
+    let source = lookup.open().await?;
+    let (hosts, mount, now, grants) = tokio::join!(
+        source.hosts(),
+        source.signing_mount(lookup.ssh_mount()),
+        source.clock(),
+        grants_lookup::of_source(lookup.context(), &source)
+    );
+    // The connection is returned to the pool while the user chooses.
+    drop(source);
+    let mut hosts = hosts?;
+    hosts.retain(|host| host.state != HostState::Retired);
+    let known = PickerContext {
+        now: now?,
+        recent: lookup.recently_used(),
+    };
+    let host = picker::choose(hosts, &known, interaction).await?;
+    Ok((host, mount?, grants))
+}
+
+/// Returns the host that `query` of the selector means. The user chooses between several, if a part of a name is
+/// enough.
+async fn find_named(
+    lookup: &HostLookup<'_>,
+    wanted: &HostSelector,
+    query: &str,
+    interaction: Interaction,
+) -> Result<InventoryHost, Stop> {
+    let source = lookup.open().await?;
+    // One round trip: the connection sends all queries before it waits.
+    let (found, mount, now, grants) = tokio::join!(
+        source.find(query),
+        source.signing_mount(lookup.ssh_mount()),
+        source.clock(),
+        grants_lookup::of_source(lookup.context(), &source)
+    );
+    // The connection is returned to the pool while the user chooses.
+    drop(source);
+    let (found, mount) = (found?, mount?);
+    let parts = wanted.accepts_part(interaction);
+    let host = if parts && found.len() > 1 {
+        let known = PickerContext {
+            now: now?,
+            recent: lookup.recently_used(),
+        };
+        picker::choose(found, &known, interaction).await?
+    } else {
+        let host = one_of(found, parts, query)?;
+        if matches!(wanted, HostSelector::PartForCommand(_)) && !is_named(&host, query) {
+            confirm_part(&host, query, interaction).await?;
+        }
+        host
+    };
+    Ok((host, mount, grants))
 }
 
 /// Returns the plan for a route of the inventory; `None` for a route without hosts.

@@ -82,4 +82,9 @@ impl DbSettings {
     pub fn tls_name(&self) -> &str {
         self.server_name.as_deref().unwrap_or(&self.host)
     }
+
+    /// Returns the address and name of the database, as `host:port/name`.
+    pub fn location(&self) -> String {
+        format!("{}:{}/{}", self.host, self.port, self.name)
+    }
 }

@@ -11,10 +11,10 @@ use vctl_common::foreign_file::{self, Pipes};
 
 use crate::centre::context;
 use crate::centre::context::Context;
-use crate::centre::globals::Globals;
 use crate::commands::duration_arg::within;
 use crate::commands::operator_ssh::OperatorSshArgs;
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory;

@@ -15,7 +15,7 @@ use clap::Subcommand;
 use vctl_common::foreign_file::{self, Pipes};
 use vctl_common::tls::BUILT_IN_CA;
 
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::trust_store::{self, RootCa, StepError, StoreStep, System};

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::config;
+use crate::config::globals::Globals;
 use crate::error::Stop;
 use crate::ssh_ca::{self, Authority, Source};
 use crate::ui::Screen;

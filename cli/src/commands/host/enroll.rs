@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use vctl_common::centre::DbRole;
 use vctl_common::enrolment::Enrolment;
 use vctl_common::host::HostName;
-use vctl_common::pg::PgError;
 
 use super::install::{InstallArgs, Installation};
-use super::record::{check_all_removed, check_not_former, note_enrolled};
+use super::refusal::{check_all_removed, check_not_former};
 use crate::centre::context::Context;
 use crate::centre::host_identity::HostIdentity;
 use crate::completion;
 use crate::config::{Config, Loaded};
+use crate::enrolled;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory;
@@ -70,7 +70,7 @@ pub(super) async fn run(
     let install = Installation::prepare(&args.install, host, None, &loaded.config)?;
     let enrolment = current(identity, host).await?;
     // Before the identity is created: `vctl fleet` then shows a host that never reports.
-    note_enrolled(context, host, true).await?;
+    enrolled::store_edit::note_enrolled(context, host, true).await?;
     install
         .deliver(context, &loaded.config, identity, &enrolment, screen)
         .await
@@ -116,13 +116,7 @@ async fn ensure_in_inventory(
     args: &EnrollArgs,
 ) -> Result<(), Stop> {
     let host = args.host.as_str();
-    let client = context.connect_as(DbRole::Ro).await?;
-    let sql = "select exists (select from vctl.servers where hostname = $1::text)";
-    let row = client
-        .query_one(sql, &[&host])
-        .await
-        .map_err(PgError::from)?;
-    if row.get(0) {
+    if enrolled::store::is_in_inventory(context, &args.host).await? {
         return Ok(());
     }
     let Some(ip) = args.ip.filter(|_| args.create) else {

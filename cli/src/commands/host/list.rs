@@ -9,8 +9,8 @@ use vctl_common::pg::PgError;
 use vctl_common::time::wall_now;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::centre::host_identity::approles;
+use crate::config::globals::Globals;
 use crate::enrolled;
 use crate::enrolled::json::EnrolledHosts;
 use crate::enrolled::model::EnrolledHost;

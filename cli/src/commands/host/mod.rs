@@ -3,25 +3,24 @@
 mod enroll;
 mod install;
 mod list;
-mod record;
+mod refusal;
 mod rename;
 
 use std::io::Write as _;
 
-use vctl_common::centre::DbRole;
 use vctl_common::enrolment::Enrolment;
 use vctl_common::host::HostName;
-use vctl_common::pg::PgError;
 
 use self::enroll::EnrollArgs;
 use self::list::ListArgs;
-use self::record::{check_all_removed, former_names, note_enrolled, reserved};
+use self::refusal::{check_all_removed, reserved};
 use self::rename::RenameArgs;
 use crate::centre::context;
 use crate::centre::context::Context;
-use crate::centre::globals::Globals;
 use crate::centre::host_identity::{FoundEnrolment, HostIdentity};
 use crate::completion;
+use crate::config::globals::Globals;
+use crate::enrolled;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::ui::help::TEMPLATE;
@@ -122,7 +121,7 @@ async fn revoke(
     }
     // Credentials from before a rename belong to the host too. Without Postgres, those with its present name must still
     // be revoked.
-    let former = former_names(context, host).await;
+    let former = enrolled::store::former_names(context, host).await;
     for name in former.iter().flatten() {
         let Some(identity) = HostIdentity::new(context.vault(), mount, name) else {
             continue;
@@ -134,7 +133,8 @@ async fn revoke(
     }
     check_all_removed(host, left)?;
     former?;
-    note_enrolled(context, host, false).await.inspect_err(|_| {
+    let noted = enrolled::store_edit::note_enrolled(context, host, false).await;
+    noted.inspect_err(|_| {
         notice::note(&format!(
             "`{host}` is revoked in Vault, but still marked as enrolled in the inventory"
         ));
@@ -144,7 +144,7 @@ async fn revoke(
         return Err(CliError::new(Exit::NotFound, message).into());
     }
     for found in &found {
-        let logins = logins(context, &found.enrolment).await?;
+        let logins = enrolled::store::logins(context, &found.enrolment).await?;
         if !logins.is_empty() {
             return Err(outlived(host, &logins));
         }
@@ -157,16 +157,6 @@ async fn revoke(
         )?;
     }
     Ok(())
-}
-
-/// Returns the database logins of an enrolment that still exist in Postgres, by their names from Vault.
-async fn logins(context: &Context, enrolment: &Enrolment) -> Result<Vec<String>, Stop> {
-    let client = context.connect_as(DbRole::Rw).await?;
-    let rows = client
-        .query(include_str!("logins.sql"), &[&enrolment.approle()])
-        .await
-        .map_err(PgError::from)?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 fn outlived(host: &HostName, logins: &[String]) -> Stop {

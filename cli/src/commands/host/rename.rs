@@ -3,18 +3,17 @@
 use std::io::Write as _;
 
 use vctl_common::centre::DbRole;
-use vctl_common::enrolment::Enrolment;
 use vctl_common::host::HostName;
-use vctl_common::pg::PgError;
 
 use super::enroll::current;
 use super::install::{InstallArgs, Installation};
-use super::record::{check_all_removed, former_names, note_enrolled, reserved};
+use super::refusal::{check_all_removed, reserved};
 use crate::centre::context::Context;
-use crate::centre::globals::Globals;
 use crate::centre::host_identity::{FoundEnrolment, HostIdentity};
 use crate::completion;
 use crate::config::Loaded;
+use crate::config::globals::Globals;
+use crate::enrolled;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::inventory;
@@ -72,7 +71,9 @@ pub(super) async fn run(
     let former = old_identity.enrolments().await?;
     let existing = new_identity.enrolments().await?;
 
-    let is_done = former_names(context, new).await?.contains(old);
+    let is_done = enrolled::store::former_names(context, new)
+        .await?
+        .contains(old);
     if !is_done {
         let by_edit = rename(context, args, globals, &existing).await?;
         notice::note(&if by_edit {
@@ -96,7 +97,7 @@ pub(super) async fn run(
         return Ok(());
     }
     if let Some(used) = existing.iter().find(|found| found.has_approle) {
-        if args.revoke_old || in_use(context, &used.enrolment, &former).await? {
+        if args.revoke_old || enrolled::store::in_use(context, &used.enrolment, &former).await? {
             return revoke(&old_identity, old, new, &former, screen).await;
         }
         notice::note(&format!(
@@ -105,7 +106,7 @@ pub(super) async fn run(
     }
     let install = Installation::prepare(&args.install, new, Some(old), &loaded.config)?;
     let enrolment = current(&new_identity, new).await?;
-    note_enrolled(context, new, true).await?;
+    enrolled::store_edit::note_enrolled(context, new, true).await?;
     install
         .deliver(context, &loaded.config, &new_identity, &enrolment, screen)
         .await?;
@@ -161,45 +162,19 @@ async fn rename(
 
 /// Reports what still has the old name.
 async fn after(context: &Context, old: &HostName, new: &HostName) -> Result<(), Stop> {
-    let client = context.connect_as(DbRole::Ro).await?;
-    let row = client
-        .query_one(
-            include_str!("old_name_left.sql"),
-            &[&old.as_str(), &new.as_str()],
-        )
-        .await
-        .map_err(PgError::from)?;
-    let (has_certificate, scopes): (bool, Vec<String>) = (row.get(0), row.get(1));
-    if has_certificate {
+    let left = enrolled::store::old_name_left(context, old, new).await?;
+    if left.has_certificate {
         notice::note(&format!(
             "the host certificate of `{new}` names `{old}`: `vctl ca host-cert {new}` signs it again"
         ));
     }
-    if !scopes.is_empty() {
+    if !left.scopes.is_empty() {
         notice::note(&format!(
             "grants still name `{old}`: {}; see `vctl rbac group list`",
-            scopes.join(", ")
+            left.scopes.join(", ")
         ));
     }
     Ok(())
-}
-
-/// Returns whether the host logs in with its new identity.
-async fn in_use(
-    context: &Context,
-    new: &Enrolment,
-    former: &[FoundEnrolment],
-) -> Result<bool, Stop> {
-    let client = context.connect_as(DbRole::Rw).await?;
-    let former: Vec<&str> = former
-        .iter()
-        .map(|found| found.enrolment.approle())
-        .collect();
-    let row = client
-        .query_one(include_str!("in_use.sql"), &[&new.approle(), &former])
-        .await
-        .map_err(PgError::from)?;
-    Ok(row.get(0))
 }
 
 async fn revoke(

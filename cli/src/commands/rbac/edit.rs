@@ -2,8 +2,8 @@
 
 use super::{Editor, choose};
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::Stop;
 use crate::rbac::caller::EVERYONE;
 use crate::rbac::model::Group;

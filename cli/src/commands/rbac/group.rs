@@ -7,7 +7,7 @@ use vctl_common::count::counted;
 
 use super::{Editor, choose, no_group};
 use crate::centre::context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::rbac::caller::EVERYONE;

@@ -11,7 +11,7 @@ use vctl_common::centre::DbRole;
 use vctl_common::pg::{Client, PgError};
 
 use crate::centre::context::Context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::rbac::model::{Group, User};

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use vctl_common::centre::DbRole;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::error::Stop;
 use crate::rbac::model::ChangeFilter;
 use crate::rbac::{gate, json, lookup, name, store, table};

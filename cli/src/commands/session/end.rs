@@ -8,14 +8,14 @@ use vctl_common::pg::{Client, PgError, Pool};
 use vctl_common::time::wall_now;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
 use crate::commands::{duration_arg, reason_arg};
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::fleet::model::SILENT_AFTER;
+use crate::session::end::messages;
 use crate::session::end::store::{self, EndableSession, RequestState};
-use crate::session::end::words;
 use crate::session::model::{Selector, SessionName};
 use crate::ui::ask::confirmed;
 use crate::ui::help::TEMPLATE;
@@ -79,10 +79,10 @@ pub(crate) fn run(args: &EndArgs, globals: &Globals) -> Result<(), Stop> {
                 session.host
             )]);
         }
-        if let Some(doubt) = words::doubt(&session, SILENT_AFTER) {
+        if let Some(doubt) = messages::doubt(&session, SILENT_AFTER) {
             notice::note(&doubt);
         }
-        let described = words::described(&session, wall_now());
+        let described = messages::described(&session, wall_now());
         let question = format!("End session {} of {described}?", session.id);
         if !args.yes && !confirmed(interaction, &question).await? {
             return Ok(vec!["no session was ended".to_owned()]);
@@ -130,7 +130,7 @@ async fn find(client: &Client, named: SessionName) -> Result<EndableSession, Sto
         let now = wall_now();
         let candidates = found.iter().take(MOST_CANDIDATES);
         let candidates =
-            candidates.map(|one| format!("`{}` ({})", one.id, words::described(one, now)));
+            candidates.map(|one| format!("`{}` ({})", one.id, messages::described(one, now)));
         let hint = format!(
             "add digits to name one of them: {}",
             candidates.collect::<Vec<_>>().join(", ")
@@ -190,11 +190,11 @@ async fn await_answer(
         }
         if let Some(answer) = &state.answer {
             waiting.clear();
-            return Ok(words::answered(session, answer)?);
+            return Ok(messages::answered(session, answer)?);
         }
         if waiting.elapsed() >= wait {
             waiting.clear();
-            return Err(words::unanswered(session, wait, state.is_taken).into());
+            return Err(messages::unanswered(session, wait, state.is_taken).into());
         }
         let doing = if state.is_taken {
             "to end the session"

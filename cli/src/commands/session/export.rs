@@ -1,8 +1,8 @@
 //! `vctl session export`
 
-use crate::centre::globals::Globals;
 use crate::commands::export_args::{ExportOptions, Period};
 use crate::completion;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::export::session_feed::SessionFeed;

@@ -15,7 +15,7 @@ use vctl_common::count::counted;
 use vctl_common::session::SessionOpened;
 
 use crate::centre::context;
-use crate::centre::globals::Globals;
+use crate::config::globals::Globals;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 use crate::session;

@@ -16,7 +16,7 @@ use crate::files::private_file;
 use crate::files::private_file::ReadError;
 use crate::files::state_dir::StateDir;
 use crate::inventory::Host;
-use crate::login::VaultScope;
+use crate::login::CentreId;
 use crate::ui::time;
 
 /// Version of the format. A file of another version is ignored, and replaced by the next write.
@@ -36,25 +36,6 @@ const BETWEEN_WRITES: SignedDuration = SignedDuration::from_secs(10);
 
 /// Tolerance for a clock that was set back. With a larger difference, the age is unknown.
 const SLACK: SignedDuration = SignedDuration::from_hours(1);
-
-/// The inventory of the hosts: one database, with the logins of one Vault.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct InventoryOrigin {
-    #[serde(flatten)]
-    pub(crate) vault: VaultScope,
-    /// `host:port/name`
-    pub(crate) database: String,
-}
-
-impl InventoryOrigin {
-    pub(crate) fn of(settings: &Settings) -> Self {
-        let (vault, db) = (&settings.vault, &settings.db);
-        Self {
-            vault: VaultScope::new(&vault.addr, vault.namespace.as_deref()),
-            database: format!("{}:{}/{}", db.host, db.port, db.name),
-        }
-    }
-}
 
 /// All hosts at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +62,7 @@ pub(crate) enum CacheError {
     #[error("the cache file is damaged, or belongs to another version of vctl")]
     Damaged,
     #[error("the cached hosts belong to another inventory: {}", .0.database)]
-    Foreign(Box<InventoryOrigin>),
+    Foreign(Box<CentreId>),
     #[error("the cached hosts are {} old; they are not used after 7 days", .0)]
     TooOld(String),
     #[error("the cached hosts have a time in the future, by this machine's clock")]
@@ -91,7 +72,7 @@ pub(crate) enum CacheError {
 #[derive(Serialize)]
 struct StoredHosts<'a> {
     version: u32,
-    origin: &'a InventoryOrigin,
+    origin: &'a CentreId,
     taken_at: Timestamp,
     hosts: &'a [Host],
 }
@@ -100,7 +81,7 @@ struct StoredHosts<'a> {
 #[derive(Deserialize)]
 struct LoadedHosts<H> {
     version: u32,
-    origin: InventoryOrigin,
+    origin: CentreId,
     taken_at: Timestamp,
     hosts: Vec<H>,
 }
@@ -116,7 +97,7 @@ struct NameOnly<'a> {
 pub(crate) struct SnapshotFile {
     state: StateDir,
     path: PathBuf,
-    origin: InventoryOrigin,
+    origin: CentreId,
     /// Time of the last write by this process.
     written_at: Rc<Cell<Option<Timestamp>>>,
 }
@@ -126,12 +107,12 @@ impl SnapshotFile {
         Self {
             state: state.clone(),
             path: state.file("inventory.json"),
-            origin: InventoryOrigin::of(settings),
+            origin: CentreId::of(settings),
             written_at: Rc::default(),
         }
     }
 
-    pub(crate) fn origin(&self) -> &InventoryOrigin {
+    pub(crate) fn origin(&self) -> &CentreId {
         &self.origin
     }
 

@@ -10,5 +10,5 @@ mod file;
 mod recent;
 pub(crate) mod text;
 
-pub(crate) use file::{CacheError, InventoryOrigin, Snapshot, SnapshotFile};
+pub(crate) use file::{CacheError, Snapshot, SnapshotFile};
 pub(crate) use recent::{Recent, RecentFile};

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use vctl_common::centre::Settings;
 
-use super::InventoryOrigin;
 use crate::error::CliError;
 use crate::files::private_file;
 use crate::files::state_dir::StateDir;
+use crate::login::CentreId;
 
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -59,7 +59,7 @@ fn put_first(list: &mut Vec<String>, names: impl IntoIterator<Item = String>, mo
 #[derive(Serialize, Deserialize)]
 struct StoredRecent {
     version: u32,
-    origin: InventoryOrigin,
+    origin: CentreId,
     #[serde(flatten)]
     recent: Recent,
 }
@@ -69,7 +69,7 @@ struct StoredRecent {
 pub(crate) struct RecentFile {
     state: StateDir,
     path: PathBuf,
-    origin: InventoryOrigin,
+    origin: CentreId,
 }
 
 impl RecentFile {
@@ -77,7 +77,7 @@ impl RecentFile {
         Self {
             state: state.clone(),
             path: state.file("recent.json"),
-            origin: InventoryOrigin::of(settings),
+            origin: CentreId::of(settings),
         }
     }
 

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use vctl_common::causes::WithCauses;
 
-use crate::inventory::cache::{CacheError, InventoryOrigin, Snapshot, SnapshotFile};
+use crate::inventory::cache::{CacheError, Snapshot, SnapshotFile};
+use crate::login::CentreId;
 use crate::ui::columns::Columns;
 use crate::ui::records::Records;
 use crate::ui::{Layout, WARN, paragraph, sanitize, time};
@@ -15,8 +16,8 @@ use crate::ui::{Layout, WARN, paragraph, sanitize, time};
 /// A cache file, with the hosts if they can be read.
 pub(crate) struct CacheFile {
     path: String,
-    /// The inventory of the file.
-    origin: Option<InventoryOrigin>,
+    /// The centre of the hosts in the file.
+    origin: Option<CentreId>,
     snapshot: Option<Snapshot>,
     /// The reason why the file is not used.
     problem: Option<String>,

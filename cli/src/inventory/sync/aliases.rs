@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::files::ssh_config::{Reader, Unread};
+use crate::files::ssh_config_reader::{Reader, Unread};
 
 /// The content of the files that `ssh -G` does not report.
 #[derive(Debug, Default, PartialEq, Eq)]

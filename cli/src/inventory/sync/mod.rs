@@ -4,13 +4,17 @@
 //! meaning of the installed ssh. vctl itself reads only the names.
 
 pub(crate) mod aliases;
+mod dry_run;
 mod jumps;
+mod outcome;
 mod plan;
 mod planned_host;
 mod probe;
 mod report;
 mod resolved;
 
+pub(crate) use dry_run::DryRun;
+pub(crate) use outcome::ImportOutcome;
 pub(crate) use plan::{Candidate, FailureKind, ImportFailure, plan};
 pub(crate) use planned_host::PlannedHost;
 pub(crate) use probe::probe;

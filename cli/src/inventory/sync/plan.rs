@@ -29,6 +29,22 @@ pub(crate) struct ImportFailure {
     pub(crate) kind: FailureKind,
 }
 
+impl ImportFailure {
+    /// Returns the failure of a host whose jump host is among the missing ones: it fails for the same reason.
+    pub(crate) fn of_missing_jump(
+        host: &PlannedHost,
+        missing: &BTreeMap<String, FailureKind>,
+    ) -> Option<Self> {
+        let jump = host.jump.as_ref()?;
+        let &kind = missing.get(jump)?;
+        Some(Self {
+            alias: host.name.clone(),
+            why: format!("its jump host `{jump}` was not imported"),
+            kind,
+        })
+    }
+}
+
 /// The kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureKind {
@@ -237,5 +253,22 @@ mod tests {
         assert_eq!(planned.len(), 1);
         let failed: Vec<&str> = failures.iter().map(|failure| &*failure.alias).collect();
         assert_eq!(failed, ["WEB", "bad/name", "a", "b"]);
+    }
+
+    #[test]
+    fn a_host_fails_for_the_reason_of_its_jump_host() {
+        let (planned, _) = plan(vec![
+            candidate("edge", None),
+            candidate("web-1", Some("edge")),
+        ]);
+        let missing = BTreeMap::from([("edge".to_owned(), FailureKind::Unsupported)]);
+        assert_eq!(ImportFailure::of_missing_jump(&planned[0], &missing), None);
+        assert_eq!(
+            ImportFailure::of_missing_jump(&planned[1], &BTreeMap::new()),
+            None
+        );
+        let failure = ImportFailure::of_missing_jump(&planned[1], &missing).unwrap();
+        assert_eq!(failure.alias, "web-1");
+        assert_eq!(failure.kind, FailureKind::Unsupported);
     }
 }

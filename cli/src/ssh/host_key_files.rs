@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::route_plan::Target;
 use crate::files::home;
-use crate::files::ssh_config::{EXPANDED, Reader, SYSTEM};
+use crate::files::ssh_config_reader::{EXPANDED, Reader, SYSTEM};
 use crate::files::state_dir::StateDir;
 use crate::ui::notice;
 
@@ -28,7 +28,7 @@ const KNOWN: [&str; 2] = ["userknownhostsfile", "globalknownhostsfile"];
 
 /// Host-key settings of ssh_config for one host.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct ConfigFiles {
+pub(super) struct HostKeyFiles {
     /// Files with known keys, beside the default ones.
     pub(super) known: Vec<PathBuf>,
     /// The keys in it are refused. An error is one, too: a key that cannot be checked is refused.
@@ -36,17 +36,17 @@ pub(super) struct ConfigFiles {
 }
 
 /// Asks `ssh` for the files of a host, where ssh_config has any.
-pub(super) async fn of(target: &Target) -> ConfigFiles {
+pub(super) async fn of(target: &Target) -> HostKeyFiles {
     let home = home::dir();
     let reading = tokio::task::spawn_blocking(move || {
         let keywords = keywords(home.as_deref());
         (home, keywords)
     });
     let Ok((home, keywords)) = reading.await else {
-        return ConfigFiles::default();
+        return HostKeyFiles::default();
     };
     if !keywords.revoked && !keywords.known {
-        return ConfigFiles::default();
+        return HostKeyFiles::default();
     }
     let said = match timeout(PATIENCE, ssh(home.as_deref(), target)).await {
         Ok(said) => said,
@@ -62,7 +62,7 @@ pub(super) async fn of(target: &Target) -> ConfigFiles {
                 "known_hosts files of ssh_config are not read: {why}"
             ));
         }
-        ConfigFiles {
+        HostKeyFiles {
             known: Vec::new(),
             revoked: keywords.revoked.then_some(Err(why)),
         }
@@ -161,7 +161,7 @@ impl<'a> Said<'a> {
         text: &'a str,
         home: Option<PathBuf>,
         target: &'a Target,
-    ) -> Result<ConfigFiles, String> {
+    ) -> Result<HostKeyFiles, String> {
         let said = Self {
             text,
             home,
@@ -180,7 +180,7 @@ impl<'a> Said<'a> {
             .map(|(_, value)| value)
     }
 
-    fn files(&self) -> ConfigFiles {
+    fn files(&self) -> HostKeyFiles {
         let mut known = Vec::new();
         for keyword in KNOWN {
             // `ssh -G` prints several names without quotes: one with a blank cannot be told from two.
@@ -204,7 +204,7 @@ impl<'a> Said<'a> {
                 format!("`RevokedHostKeys {name}` has a token that vctl does not expand")
             })
         });
-        ConfigFiles { known, revoked }
+        HostKeyFiles { known, revoked }
     }
 
     /// Expands `~`, tokens and variables of the environment. Returns nothing where one is unknown here.

@@ -1,11 +1,10 @@
-//! Parts of enrolling, renaming and revoking: names, the mark in the inventory, the rest of a revocation.
+//! Refusals of enrolling, renaming and revoking, with hints for the operator.
 
-use vctl_common::centre::DbRole;
 use vctl_common::host::HostName;
-use vctl_common::pg::PgError;
 
 use crate::centre::context::Context;
 use crate::centre::host_identity::NotRevoked;
+use crate::enrolled;
 use crate::error::{CliError, Stop};
 use crate::exit_code::Exit;
 
@@ -26,52 +25,16 @@ pub(super) fn check_all_removed(host: &HostName, left: Vec<NotRevoked>) -> Resul
     Err(error.hint(cause.hint.unwrap_or(hint)).into())
 }
 
-/// Records whether a host is enrolled.
-pub(super) async fn note_enrolled(
-    context: &Context,
-    host: &HostName,
-    enrolled: bool,
-) -> Result<(), Stop> {
-    let client = context.connect_as(DbRole::Rw).await?;
-    let sql = "update vctl.servers set enrolled_at = case when $2 then now() end \
-               where hostname = $1::text";
-    client
-        .execute(sql, &[&host.as_str(), &enrolled])
-        .await
-        .map_err(PgError::from)?;
-    Ok(())
-}
-
 /// Refuses a former name of another host: its credentials are still those of that host.
 pub(super) async fn check_not_former(context: &Context, host: &HostName) -> Result<(), Stop> {
-    let client = context.connect_as(DbRole::Ro).await?;
-    let rows = client
-        .query(include_str!("renamed_to.sql"), &[&host.as_str()])
-        .await
-        .map_err(PgError::from)?;
-    let Some(row) = rows.first() else {
+    let Some(present) = enrolled::store::present_name(context, host).await? else {
         return Ok(());
     };
-    let present: &str = row.get(0);
     let message = format!("`{host}` is a former name of host `{present}`");
     let hint = format!(
         "choose another name, or give the name back to that host: `vctl host rename {present} {host}`"
     );
     Err(CliError::new(Exit::Failure, message).hint(hint).into())
-}
-
-/// Returns the former names of a host. Credentials with such a name may still be those of the host.
-pub(super) async fn former_names(
-    context: &Context,
-    host: &HostName,
-) -> Result<Vec<HostName>, Stop> {
-    let client = context.connect_as(DbRole::Ro).await?;
-    let rows = client
-        .query(include_str!("former_names.sql"), &[&host.as_str()])
-        .await
-        .map_err(PgError::from)?;
-    let names = rows.iter().map(|row| row.get::<_, &str>(0).parse());
-    Ok(names.filter_map(Result::ok).collect())
 }
 
 /// Returns the error for a name that may be that of an AppRole for users or jobs.

@@ -24,7 +24,7 @@ const SERVERS: usize = 8;
 const ROLES: usize = 16;
 
 #[derive(Debug, Serialize, Deserialize)]
-struct KnownServers {
+struct DbMemory {
     version: u32,
     /// By `host:port/database`.
     servers: BTreeMap<String, KnownServer>,
@@ -39,7 +39,7 @@ struct KnownServer {
     shortcuts: Shortcuts,
 }
 
-impl KnownServers {
+impl DbMemory {
     fn shortcuts(&self, database: &str, now: Timestamp) -> Shortcuts {
         let known = self.servers.get(database).filter(|known| {
             let age = Duration::try_from(now.duration_since(known.learned));
@@ -104,7 +104,7 @@ pub(super) fn learn_lasting(state: &StateDir, vault_role: &str, is_lasting: bool
     }
 }
 
-fn write(state: &StateDir, known: &KnownServers) {
+fn write(state: &StateDir, known: &DbMemory) {
     let written = private_file::replace_unsynced(&state.file(FILE), |out| {
         serde_json::to_writer_pretty(&mut *out, known)?;
         out.write_all(b"\n")
@@ -114,12 +114,12 @@ fn write(state: &StateDir, known: &KnownServers) {
     }
 }
 
-fn known(state: &StateDir) -> KnownServers {
+fn known(state: &StateDir) -> DbMemory {
     let text = private_file::read(&state.file(FILE)).ok();
-    let known = text.and_then(|text| serde_json::from_slice::<KnownServers>(text.expose()).ok());
+    let known = text.and_then(|text| serde_json::from_slice::<DbMemory>(text.expose()).ok());
     known
         .filter(|known| known.version == VERSION)
-        .unwrap_or_else(|| KnownServers {
+        .unwrap_or_else(|| DbMemory {
             version: VERSION,
             servers: BTreeMap::new(),
             short_lived: BTreeSet::new(),
@@ -134,8 +134,8 @@ mod tests {
 
     const DATABASE: &str = "db.example.net:5432/vctl";
 
-    fn empty() -> KnownServers {
-        KnownServers {
+    fn empty() -> DbMemory {
+        DbMemory {
             version: VERSION,
             servers: BTreeMap::new(),
             short_lived: BTreeSet::new(),

@@ -7,8 +7,8 @@ use vctl_common::count::counted;
 use super::user::RevokedUser;
 use crate::error::CliError;
 use crate::exit_code::Exit;
+use crate::session::end::messages::described;
 use crate::session::end::store::EndableSession;
-use crate::session::end::words::described;
 
 /// Returns the names of a user: `oidc-albert, userpass-al`.
 pub(crate) fn names(user: &RevokedUser) -> String {

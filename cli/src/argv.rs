@@ -5,11 +5,11 @@ use std::path::Path;
 
 use clap::{Args as _, Command};
 
-use crate::centre::globals::Globals;
 use crate::commands::ssh::SshArgs;
+use crate::config::globals::Globals;
 
 /// Returns the arguments of this process, ready for the parser.
-pub(crate) fn words() -> Vec<OsString> {
+pub(crate) fn rewritten() -> Vec<OsString> {
     let words = std::env::args_os().collect();
     separated(with_column_flag(as_command(words)))
 }
