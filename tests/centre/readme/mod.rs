@@ -204,8 +204,6 @@ impl Reader {
              install -D -m 644 $VAULT_CACERT /etc/vctl/vault-ca.pem
              install -D -m 644 $VCTL_DB_CA_CERT /etc/vctl/db-ca.pem
              unset ${!VCTL_@} ${!VAULT_@}
-             # `vctl trust-ca` made sshd use its own file, and the next logins have certificates of the throw-away CA.
-             cat /etc/ssh/throw_away_ca.pub >> /etc/ssh/vault-ca.pub
              vctl-agent setup --enroll $WORK/home/newcomer/vctl/web-1.json --yes",
         );
         someone_logs_in(&self.desk, 1004);
