@@ -20,7 +20,7 @@ pub use crate::settings::Settings;
 Examples:
   vctl-agent setup                Set this host up, after a question
   vctl-agent check                Check this host, with a fix for each problem
-  vctl-agent collect              Record sessions, and ship them to Vault and Postgres
+  vctl-agent collect              Record sessions, ship to the central store
   vctl-agent collect --local      Record sessions on this host alone
   vctl-agent node --once          Report the state of this host now
   vctl-agent help check           Explain a command",
@@ -114,8 +114,8 @@ Examples:
     Node(NodeArgs),
     /// Store what hosts published to JetStream
     ///
-    /// For a fleet whose agents have `ship: jetstream`. Runs in the foreground until it is stopped. Several may run:
-    /// each batch is stored once. Creates the stream if it is missing, with `--replicas` and `--max-bytes`.
+    /// For a fleet whose agents have `ship: jetstream`. Runs in the foreground until it is stopped. Several
+    /// processes may run at the same time; each batch is stored once. Creates the stream if it is missing, with `--replicas` and `--max-bytes`.
     #[command(before_help = "\
 Examples:
   vctl-agent ingest                                 Store batches in Postgres
@@ -164,8 +164,7 @@ Examples:
 pub struct CollectArgs {
     /// Keep the records on this host only
     ///
-    /// Without this flag, they are also shipped to the centre in `vault_addr` and `db_host`, or with `ship: jetstream`
-    /// to NATS.
+    /// Without this flag, the agent also ships them to the Postgres at `db_host`, or with `ship: jetstream` to NATS.
     #[arg(long)]
     pub local: bool,
     /// Print the effective configuration, each value with its source, and exit
@@ -177,7 +176,7 @@ pub struct CollectArgs {
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Check only this host, not the centre
+    /// Check only this host, not Vault, Postgres or NATS
     #[arg(long)]
     pub local: bool,
     /// Output format
@@ -242,7 +241,7 @@ pub struct PamLineArgs {
 /// Takes the name of a file in a directory.
 fn service(name: &str) -> Result<String, String> {
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
-        return Err("a service is named by its file in /etc/pam.d".to_owned());
+        return Err("expected the name of a file in /etc/pam.d".to_owned());
     }
     Ok(name.to_owned())
 }
@@ -313,7 +312,7 @@ fn interval(text: &str) -> Result<Duration, String> {
         "s" => 1,
         "m" => 60,
         "h" => 3600,
-        _ => return Err("a time is a number with `s`, `m` or `h` behind it".to_owned()),
+        _ => return Err("expected a number with `s`, `m` or `h` behind it".to_owned()),
     };
     let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
     let number = digits.then(|| number.parse::<u64>().ok()).flatten();
@@ -321,7 +320,7 @@ fn interval(text: &str) -> Result<Duration, String> {
         .and_then(|number| number.checked_mul(seconds))
         .filter(|seconds| (1..=86_400).contains(seconds))
         .map(Duration::from_secs)
-        .ok_or_else(|| "it is between `1s` and `24h`".to_owned())
+        .ok_or_else(|| "expected a time from `1s` to `24h`".to_owned())
 }
 
 /// Output format of `check`; the names are those of the `-o` option in vctl.

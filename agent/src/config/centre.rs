@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use vctl_common::centre::{DbSettings, Settings, VaultSettings};
 use vctl_common::config::Span;
+use vctl_common::count::form;
 use vctl_common::host::{HostName, InvalidHostName};
 use vctl_common::tls::Trust;
 
@@ -30,7 +31,7 @@ pub struct CentreConfig {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CentreError {
-    #[error("no centre is configured: {} not set", .0.join(" and "))]
+    #[error("Vault and Postgres are not both configured: {} {} not set", .0.join(" and "), form(.0.len(), "is", "are"))]
     NotSet(Vec<&'static str>),
     #[error("the name of this host is not valid in the inventory (key `host`)")]
     Host(#[from] InvalidHostName),
@@ -105,10 +106,13 @@ mod tests {
         let text = |config: &CentreConfig| config.centre("web-1").unwrap_err().to_string();
         assert_eq!(
             text(&config),
-            "no centre is configured: `vault_addr` and `db_host` not set"
+            "Vault and Postgres are not both configured: `vault_addr` and `db_host` are not set"
         );
         config.vault_addr = Some("https://vault.example.org:8200".to_owned());
-        assert_eq!(text(&config), "no centre is configured: `db_host` not set");
+        assert_eq!(
+            text(&config),
+            "Vault and Postgres are not both configured: `db_host` is not set"
+        );
         config.db_host = Some("db.example.org".to_owned());
         assert_eq!(config.centre("web-1").unwrap().host.as_str(), "web-1");
         assert!(config.centre("Web 1").is_err());

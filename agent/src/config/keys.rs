@@ -80,8 +80,8 @@ pub static KEYS: &[Key<Config>] = &[
     = "16MiB", |raw: &Raw| raw.size_within(ByteSize(64 << 10), ByteSize(1 << 30)), text,
     "Size at which the spool begins a new segment file, and the amount that it drops at its cap." },
     key! { centre.spool_keep: "time" = "7d", Raw::one, text,
-    "How long closed, shipped sessions stay readable on this host. They go earlier only if the spool \
-      needs room. Without a central store nothing goes before the cap." },
+    "How long closed, shipped sessions stay readable on this host. The agent deletes them earlier only if \
+      the spool needs room. Without a central store it deletes nothing before the cap." },
     key! { run_dir: "absolute path" = "/run/vctl", Raw::absolute_path, path,
     "Directory of `agent.sock`, the socket between the PAM hook and the collector. Only root may own \
       or write it." },

@@ -58,7 +58,7 @@ impl Shipping {
                 host = %centre.host,
                 vault = centre.settings.vault.addr,
                 db = centre.settings.db.host,
-                "Recorded events are shipped to the centre."
+                "Recorded events are shipped to the central store."
             ),
             Route::JetStream(way) => info!(
                 servers = way.nats.servers.join(","),

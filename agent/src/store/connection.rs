@@ -26,7 +26,7 @@ pub(super) enum ShipError {
     Enrolled(#[from] EnrolledError),
     #[error(transparent)]
     Pg(#[from] PgError),
-    #[error("the centre did not answer within {} s", after.as_secs())]
+    #[error("Vault or Postgres did not answer within {} s", after.as_secs())]
     Silent { after: Duration },
     #[error("cannot read the spool")]
     Spool(#[from] SpoolReadError),

@@ -122,7 +122,7 @@ impl EndRequestPoll {
                 Ok(())
             }
             Err(error) if is_unknown(&error) => {
-                debug!(%error, "The centre has no requests to end sessions.");
+                debug!(%error, "The central store has no requests to end sessions.");
                 self.may_stay = false;
                 self.next = Instant::now() + ASK_UNKNOWN;
                 Ok(())
@@ -145,7 +145,7 @@ impl EndRequestPoll {
                 by: row.by,
                 reason: row.reason,
             };
-            info!(session = %request.session, request = request.id, "The centre requests the end of a session.");
+            info!(session = %request.session, request = request.id, "The central store requests the end of a session.");
             // A full queue: the next question brings the request again.
             if channels.requests.try_send(request).is_ok() {
                 self.taken.insert(row.request);

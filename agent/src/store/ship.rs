@@ -314,7 +314,7 @@ impl Ship {
         self.note_other_machine(said.other_machine);
         if said.cursor != chunk.to {
             // Another agent ships this spool, or the answer to an earlier call was lost.
-            debug!(cursor = ?said.cursor, "The centre's cursor is elsewhere.");
+            debug!(cursor = ?said.cursor, "The cursor of the central store is elsewhere.");
             return self.go_on_at(Some(said.cursor));
         }
         self.retry.works_again();

@@ -67,7 +67,7 @@ pub(crate) struct AuditArgs {
     #[arg(long, conflicts_with = "without_access")]
     failed: bool,
 
-    /// List logins with our certificates that the access log does not explain: no row (signed without
+    /// List logins with certificates of the SSH CA that the access log does not explain: no row (signed without
     /// `vctl ssh`, or the row is lost), or a row, certificate or session that contradicts the login
     #[arg(long, alias = "unasked", conflicts_with = "detail")]
     without_access: bool,

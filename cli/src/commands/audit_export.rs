@@ -41,8 +41,8 @@ pub(crate) struct AccessExportArgs {
     #[arg(long, value_name = "IP")]
     source_ip: Option<IpAddr>,
 
-    /// Only connections that failed or were refused. Their beginning is sent only if it arrives together
-    /// with the end
+    /// Only connections that failed or were refused. vctl sends the event for the beginning of such a connection
+    /// only if it arrives together with the event for the end
     #[arg(long)]
     failed: bool,
 }

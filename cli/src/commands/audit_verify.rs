@@ -33,7 +33,7 @@ const AROUND: Duration = Duration::from_hours(24);
 /// Compare the audit log of Vault with the access log and the sessions
 ///
 /// Vault writes each certificate that it signs into its audit log. Each one must have a row in the access
-/// log, each row must have a signature, and each session with a certificate of our CA must have both. A
+/// log, each row must have a signature, and each session with a certificate of the SSH CA must have both. A
 /// signature without a row is a certificate that a client other than vctl requested, or a row that was
 /// deleted. Only the time that the audit log and the access log both cover is compared.
 ///

@@ -15,8 +15,8 @@ use crate::ui::notice;
 
 /// Change a host of the inventory
 ///
-/// Renaming a host also changes its name in jump hosts and in its last report, and the records of an enrolled
-/// host follow. Its identity in Vault keeps the old name until `vctl host rename`.
+/// A new name also changes the jump hosts of other hosts, the last report, and the records of an enrolled host.
+/// The identity in Vault keeps the old name until you run `vctl host rename`.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, override_usage = "vctl edit [OPTIONS] [HOST]", before_help = "\
 Examples:

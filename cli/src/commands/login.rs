@@ -21,8 +21,8 @@ use crate::ui::{Screen, notice, time};
 ///
 /// vctl stores the token in `~/.vctl/token`, for this Vault server only. The next commands use it, and renew
 /// it before it expires. The method `oidc` opens a browser on this machine; without a browser use
-/// `--no-browser`, or `--device` if the server supports it. An option of one method implies that method, and is an
-/// error together with another one.
+/// `--no-browser`, or `--device` if the server supports it. An option of one method selects that method. vctl
+/// refuses options of two methods.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:

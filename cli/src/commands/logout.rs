@@ -23,18 +23,18 @@ use crate::ui::notice;
 /// Log out: revoke the token and remove it from this machine
 ///
 /// Vault also revokes the database credentials that were created with the token. If Vault cannot be
-/// reached, vctl removes the token here all the same; in Vault it then expires by itself. If the file of the
-/// token cannot be read, vctl removes it and exits with status 1. The same status means that the file cannot be
-/// removed; the token is then revoked all the same. Once the token is removed, a second signal ends the command
-/// without revoking it.
+/// reached, vctl removes the token from this machine; in Vault the token stays valid until it expires. If vctl cannot
+/// read the file of the token, it removes the file and exits with status 1. If vctl cannot remove the file, it revokes
+/// the token and also exits with status 1. After vctl has removed the token, a second signal ends vctl before Vault
+/// has revoked the token.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
   vctl logout           Revoke and remove the token
   vctl logout --all     Also remove cached data, pages and the AppRole")]
 pub(crate) struct LogoutArgs {
-    /// Also remove the token sink, the AppRole of `vctl login --register`, the pages of
-    /// `vctl session --open`, the cached hosts and grants, and what is known about Postgres
+    /// Also remove the token sink, the AppRole of `vctl login --register`, the last login method, the pages of
+    /// `vctl session --open`, the cached hosts and grants, and the file `db-server`
     #[arg(long)]
     all: bool,
 }
@@ -61,7 +61,7 @@ async fn log_out(args: &LogoutArgs, login: &Login<'_>, signals: &Signals) -> Res
         _ = signals.end() => return Err(Stop::Interrupted),
     };
     if lock.is_none() {
-        notice::note("another vctl is logging in: its login is not ended");
+        notice::note("another vctl process is logging in; this logout does not end that login");
     }
     // A token of another server is removed as well, but not sent to this one.
     let (cached, unread) = match login.cache().read_to_revoke() {
@@ -88,7 +88,7 @@ async fn log_out(args: &LogoutArgs, login: &Login<'_>, signals: &Signals) -> Res
             (Some(Err(error)), _) => not_revoked(&WithCauses(&error)),
             (Some(Ok(vault)), _) => revoked = revoke(&vault, login, signals).await,
             (None, Some(token)) => notice::note(&format!(
-                "logged out here; the token belongs to `{}`, and expires there by itself",
+                "logged out here; the token is for the Vault server `{}`, where it stays valid until it expires",
                 token.addr()
             )),
             (None, None) => {}
@@ -159,7 +159,8 @@ fn remove_others(login: &Login<'_>) -> Result<(), CliError> {
 
 /// Returns the error about a token that was removed here without being revoked.
 fn still_valid(error: CliError) -> CliError {
-    let what = "logged out here, but the token was not revoked and expires in Vault by itself";
+    let what =
+        "logged out here, but the token was not revoked; in Vault it stays valid until it expires";
     because_of(error, what)
         .hint("if another user may have the token, ask an administrator of Vault to revoke it")
 }
@@ -173,7 +174,7 @@ fn stays(error: CliError, is_revoked: bool) -> CliError {
             error,
             "the token was not revoked in Vault, and its file stays",
         )
-        .hint("remove the file; the token then expires in Vault by itself")
+        .hint("remove the file; in Vault the token stays valid until it expires")
     }
 }
 

@@ -7,9 +7,9 @@ use crate::ui::help::TEMPLATE;
 
 /// Serve the inventory, the records and SSH to an AI agent
 ///
-/// Speaks the Model Context Protocol on standard input and output. An agent starts it: register it there
-/// once. It uses your login, never prompts, and records each command under your name. If the login
-/// expires, run `vctl login` in a terminal; the server need not be restarted.
+/// Speaks the Model Context Protocol on standard input and output. The AI agent starts this
+/// server; register the server with the agent once. The server uses your login, never prompts, and records each
+/// command under your name. If the login expires, run `vctl login` in a terminal; the server needs no restart.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:

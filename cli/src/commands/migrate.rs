@@ -26,8 +26,8 @@ const PATIENCE_S: u64 = 60;
 /// Update the database schema to this version
 ///
 /// Applies the missing migrations, each in its own transaction, checks that each of them took effect, and
-/// records the SSH CA of Vault. Needs the policy `vctl-admin`; `--status` needs only the policy of every
-/// user.
+/// records the SSH CA of Vault. Needs the policy `vctl-admin`; `--status` needs only the policy
+/// `vctl-user`.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:

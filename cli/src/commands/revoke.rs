@@ -19,9 +19,9 @@ use crate::ui::notice;
 /// Revoke the access of a user
 ///
 /// Disables the user in Vault, revokes the user's tokens with their database logins, and ends the live sessions on
-/// their hosts. `--krl` writes a list with which sshd refuses certificates that are already signed. The command states
-/// each part that it could not reach, and may be run again. The revocation, its reason and its result are recorded.
-/// Needs the Vault policy `vctl-revoke`.
+/// their hosts. `--krl` writes a list with which sshd refuses certificates that are already signed. vctl lists each
+/// part that it could not revoke. Run the command again to revoke the rest. The revocation, its reason and its result
+/// are recorded. Needs the Vault policy `vctl-revoke`.
 ///
 /// docs/live.md explains how to install the list, and how to give the access back.
 #[derive(Debug, clap::Args)]

@@ -17,9 +17,9 @@ use crate::ui::help::TEMPLATE;
 /// Log in to a host, or run a command on it
 ///
 /// vctl creates a key for this connection only, and never writes it to disk. Vault signs it, and vctl
-/// writes the access-log row before it offers the certificate to a host. HOST is a name or an address; on a
-/// terminal, a part of a name is enough, and vctl asks before a command runs there. vctl connects directly
-/// or through the jump hosts of the inventory.
+/// writes the access-log row before it offers the certificate to a host. HOST is a name or an address. On
+/// a terminal, a part of a name is enough; vctl then asks before it runs a command. vctl connects directly or
+/// through the jump hosts of the inventory.
 ///
 /// The exit status is that of the command: 128 plus the signal's number if a signal ended it, 255 if the
 /// connection failed or was lost, 76 if a host key is not the expected one.
@@ -38,7 +38,7 @@ Examples:
   vctl ssh --server 10.0.0.7 -- uptime    In scripts: exact host, no prompts
   vctl ssh root@192.0.2.1:2222            A host that is not in the inventory")]
 pub(crate) struct SshArgs {
-    /// Name or address, or user@HOST[:port]; on a terminal a part of a name, or nothing to choose from a list
+    /// Name or address, or user@HOST[:port]. On a terminal, a part of a name is enough; without HOST, choose from a list
     #[arg(value_name = "HOST", value_parser = Destination::parse, conflicts_with = "server", add = completion::destination())]
     host: Option<Destination>,
 

@@ -155,13 +155,12 @@ static KEYS: &[Key<Config>] = &[
     key! { db_role_audit_write: "name" = "vctl-audit-writer", name, text,
     "Role of Vault's database engine that writes your own accesses." },
     key! { db_role_audit_ingest: "name" = "vctl-audit-ingest", name, text,
-    "Prefix of the roles of Vault's database engine that ship a host's events: followed by `-` and \
-      the host." },
+    "Prefix of the database roles with which hosts ship events; `-` and the name of the host's AppRole follow." },
     key! { db_role_prune: "name" = "vctl-pruner", name, text,
     "Role of Vault's database engine that deletes old records." },
     key! { db_role_status: "name" = "vctl-status", name, text,
-    "Prefix of the roles of Vault's database engine that report a host's status: followed by `-` \
-      and the host." },
+    "Prefix of the database roles with which hosts report their status; `-` and the name of the host's \
+      AppRole follow." },
     key! { db_role_session_end: "name" = "vctl-session-end", name, text,
     "Role of Vault's database engine that requests the end of live sessions." },
     key! { db_role_revoke: "name" = "vctl-revoke", name, text,
@@ -173,8 +172,8 @@ static KEYS: &[Key<Config>] = &[
     key! { database_mount: "mount" = "database", mount, text,
     "Mount of Vault's database engine." },
     key! { db_login_keep: "time, `0s` to disable" = "30m", Raw::one, text,
-    "How long commands share a database login, in `~/.vctl`. At most half of its lease. With less than a minute, \
-      each command creates a login and revokes it." },
+    "How long commands share one database login, in `~/.vctl`; at most half of the login's lease. Below one \
+      minute, each command creates its own login and revokes it." },
     key! { ssh_mount: "mount" = "ssh", mount, text,
     "Mount of Vault's SSH engine." },
     key! { ca_role: "name" = "sre-core", name, text,
@@ -184,8 +183,8 @@ static KEYS: &[Key<Config>] = &[
     key! { ssh_direct_first: "`true` or `false`" = "true", Raw::boolean, text,
     "Whether to try a direct connection before the jump host." },
     key! { ssh_keepalive: "time" = "15s", lasting, text,
-    "How long an SSH server may be silent before it is asked for an answer. After three questions without \
-      one, the connection ends." },
+    "Time without data from an SSH server after which vctl sends a keepalive. After three keepalives without \
+      an answer, the connection ends." },
     key! { ssh_default_user: "name" = "ubuntu", name, text,
     "User to log in as on hosts that have no user in the inventory." },
     key! { sync_probe_timeout: "time" = "3s", lasting, text,

@@ -78,7 +78,7 @@ pub(crate) async fn run(
     place.make(context.state())?;
     if !place.is_in_home() && place.config().exists() {
         notice::note(&format!(
-            "the socket for `ssh` is `{}`, not in the home, where the installed lines look for it: `vctl ssh-config` prints lines with this path",
+            "the socket for `ssh` is `{}`, but the installed lines of ssh_config name a socket in the home: `vctl ssh-config` prints lines with the right path",
             place.agent().display()
         ));
     }

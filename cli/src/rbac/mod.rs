@@ -2,8 +2,8 @@
 //!
 //! [`command`] lists the gated commands; [`caller`] has the grants of the user of this command, from Postgres or from
 //! [`cache`]; [`gate`] decides. [`scope`] narrows a grant; [`signing`], [`scope_file`] and [`scope_roles`] are
-//! about the roles of Vault that enforce scopes. The others are for the commands that show and change groups. The gate is
-//! a guard-rail in this client: Vault's policies are the boundary.
+//! about the roles of Vault that enforce scopes. The others are for the commands that show and change groups. The gate
+//! prevents mistakes with vctl. Only the policies of Vault stop other clients.
 
 pub(crate) mod caller;
 pub(crate) mod check;

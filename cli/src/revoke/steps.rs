@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 use vctl_common::causes::WithCauses;
 use vctl_common::centre::DbRole;
-use vctl_common::count::counted;
+use vctl_common::count::{counted, form};
 use vctl_common::pg::{PgError, Pool};
 use vctl_common::time::wall_now;
 
@@ -257,8 +257,9 @@ impl<'a> Revocation<'a> {
         }
         if let Some(error) = self.tokens.unread.first() {
             self.missed.push(format!(
-                "{} that Vault lists and cannot show: {}",
+                "{} could not be looked up, although Vault lists {}: {}",
                 counted(self.tokens.unread.len(), "token"),
+                form(self.tokens.unread.len(), "it", "them"),
                 WithCauses(error)
             ));
         }

@@ -103,7 +103,7 @@ fn a_token_that_has_ended_and_is_listed_is_no_part_left() {
     admin.post(policy, &denied).unwrap();
     let output = revoke().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    let unread = "tokens that Vault lists and cannot show: Vault denies";
+    let unread = "tokens could not be looked up, although Vault lists them: Vault denies";
     assert!(said(&output).contains(unread), "{}", said(&output));
 }
 

@@ -69,7 +69,10 @@ fn a_directory_cannot_have_a_secret_sent_elsewhere() {
     let mut command = workstation.command(&["logout"]);
     command.env("VCTL_VAULT_ADDR", &addr);
     let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
-    assert!(said.contains("expires there by itself"), "{said}");
+    assert!(
+        said.contains("where it stays valid until it expires"),
+        "{said}"
+    );
     assert!(thief.accept().is_err());
     assert!(!workstation.home(".vctl/token").exists());
 

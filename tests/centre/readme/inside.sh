@@ -72,7 +72,8 @@ echo 'sshd_names: [none]' > /etc/vctl/agent.yaml
 # sshd of this machine, on the usual port, for the part about one host.
 ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/throw_away_ca
 ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/throw_away_host
-cp /etc/ssh/throw_away_ca.pub /etc/ssh/trusted_ca
+# In the file of `vctl trust-ca`, which keeps the lines that are there.
+cp /etc/ssh/throw_away_ca.pub /etc/ssh/vault-ca.pub
 cat > /etc/ssh/sshd_config <<'TEXT'
 Include /etc/ssh/sshd_config.d/*.conf
 HostKey /etc/ssh/throw_away_host
@@ -81,7 +82,7 @@ UsePAM yes
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PrintMotd no
-TrustedUserCAKeys /etc/ssh/trusted_ca
+TrustedUserCAKeys /etc/ssh/vault-ca.pub
 TEXT
 rm -f /etc/ssh/sshd_config.d/*.conf
 /usr/sbin/sshd -E "$work/sshd.log"

@@ -30,7 +30,7 @@ const README: Page = Page {
     known: &[
         ("See it work", 1),
         ("Use it on a host", 3),
-        ("Use it for a fleet", 2),
+        ("Use it for a fleet", 3),
         ("Everyday commands", 3),
         ("Uninstall", 1),
         ("Work on it", 1),
@@ -48,7 +48,7 @@ const BEFORE_VAULT: &str = "Uninstall";
 
 /// The beginnings of commands that cannot end with 0 here, each with its status and the reason.
 const OTHER_STATUS: &[(&str, i32, &str)] = &[(
-    "vctl login    ",
+    "vctl login --method oidc",
     78,
     "single sign-on needs a provider: the specs of `oidc` have one",
 )];
@@ -61,7 +61,6 @@ fn every_command_of_the_readme_works_as_written() {
     }
     let mut reader = Reader {
         desk: Desk::sit_down(),
-        enrolled: String::new(),
         problems: Vec::new(),
     };
     for block in &blocks {
@@ -97,8 +96,6 @@ impl Page {
 
 struct Reader {
     desk: Desk,
-    /// The output of `vctl host enroll`.
-    enrolled: String,
     problems: Vec<String>,
 }
 
@@ -141,15 +138,19 @@ impl Reader {
         match (block.heading.as_str(), block.number) {
             ("Use it on a host", 3) => someone_logs_in(&self.desk, 1002),
             ("Use it for a fleet", 1) => self.have_vault_and_postgres_at_hand(),
-            ("Use it for a fleet", 2) => self.a_host_ships(),
+            ("Use it for a fleet", 2) => self.have_an_own_key(),
+            ("Use it for a fleet", 3) => self.a_host_ships(),
             ("Everyday commands", 1) => self.be_a_person(),
+            ("Everyday commands", 2) => self.another_person_logs_in(),
             ("Work on it", 1) => self.end_the_servers(),
             _ => {}
         }
     }
 
     fn run(&mut self, line: &str) {
-        let line = line.replace("PG_ADMIN_PASS=...", "PG_ADMIN_PASS=$admin_password");
+        let line = line
+            .replace("PG_ADMIN_PASS=...", "PG_ADMIN_PASS=$admin_password")
+            .replace("password=...", &format!("password={PASSWORD}"));
         let (status, shown) = if line.contains("--follow") {
             self.desk.run_until(&line, |desk, shown| {
                 someone_logs_in(desk, 1003);
@@ -161,9 +162,6 @@ impl Reader {
         } else {
             self.desk.run(&line)
         };
-        if line.contains("host enroll") {
-            self.enrolled.clone_from(&shown);
-        }
         let known = OTHER_STATUS
             .iter()
             .find(|(begin, ..)| line.starts_with(begin));
@@ -189,25 +187,25 @@ impl Reader {
         self.desk.run(". /run/at-hand.sh");
     }
 
-    /// Runs the commands that `vctl host enroll` printed on web-1, and waits until a session is at the centre.
-    fn a_host_ships(&mut self) {
-        let printed = self
-            .enrolled
-            .lines()
-            .skip_while(|line| !line.starts_with("host `"))
-            .skip_while(|line| !line.starts_with("  "));
-        let orders = printed.take_while(|line| line.starts_with("  "));
-        let orders = orders.collect::<Vec<_>>().join("\n");
-        self.desk.as_root(&format!(
+    /// Creates the SSH key with which the user may log in to web-1 as root.
+    fn have_an_own_key(&self) {
+        self.desk.as_root(
+            "cd $WORK/home/newcomer; mkdir -p .ssh; chmod 700 .ssh
+             [ -f .ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519
+             chown -R newcomer: .ssh; mkdir -p /root/.ssh ~ubuntu/.ssh
+             cat .ssh/id_ed25519.pub | tee /root/.ssh/authorized_keys > ~ubuntu/.ssh/authorized_keys",
+        );
+    }
+
+    /// Sets web-1 up with the file of `vctl host enroll`, and waits until a session is in the central store.
+    fn a_host_ships(&self) {
+        self.desk.as_root(
             ". /run/at-hand.sh
-             install -D -m 0644 -t /etc/systemd/system/vctl-collect.service.d \
-                 $WORK/home/newcomer/vctl/deploy/audit/systemd/vctl-collect.service.d/centre.conf
-             printf '%s\n' host: web-1 vault_addr: $VAULT_ADDR vault_ca_cert: $VAULT_CACERT \
-                 db_host: $VCTL_DB_HOST db_port: $VCTL_DB_PORT db_server_name: $VCTL_DB_SERVERNAME \
-                 db_ca_cert: $VCTL_DB_CA_CERT | paste -d' ' - - >> /etc/vctl/agent.yaml
-             unset ${{!VCTL_@}} ${{!VAULT_@}}
-             {orders}"
-        ));
+             install -D -m 644 $VAULT_CACERT /etc/vctl/vault-ca.pem
+             install -D -m 644 $VCTL_DB_CA_CERT /etc/vctl/db-ca.pem
+             unset ${!VCTL_@} ${!VAULT_@}
+             vctl-agent setup --enroll $WORK/home/newcomer/vctl/web-1.json --yes",
+        );
         someone_logs_in(&self.desk, 1004);
         self.desk.as_root(
             ". /run/at-hand.sh
@@ -216,20 +214,23 @@ impl Reader {
         );
     }
 
-    /// Creates a user of Vault with all rights, and a key of an operator.
+    /// Creates a user of Vault with all rights.
     fn be_a_person(&mut self) {
         self.desk.as_root(&format!(
             ". /run/at-hand.sh
              bao write auth/userpass/users/newcomer password={PASSWORD} \
-                 policies=vctl-user,vctl-ssh,vctl-auditor,vctl-admin
-             bao read -field=public_key ssh/config/ca >> /etc/ssh/trusted_ca
-             cd $WORK/home/newcomer; mkdir -p .ssh; chmod 700 .ssh
-             [ -f .ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N '' -f .ssh/id_ed25519
-             chown -R newcomer: .ssh; mkdir -p /root/.ssh ~ubuntu/.ssh
-             cat .ssh/id_ed25519.pub | tee /root/.ssh/authorized_keys > ~ubuntu/.ssh/authorized_keys",
+                 policies=vctl-user,vctl-ssh,vctl-auditor,vctl-admin,vctl-revoke",
         ));
         self.desk.answer("Password of ", PASSWORD);
-        self.desk.run("unset VAULT_TOKEN admin_password");
+        self.desk.run("unset admin_password");
+    }
+
+    /// Vault knows a user, so that `vctl revoke` finds it, from the first login on.
+    fn another_person_logs_in(&self) {
+        self.desk.as_root(&format!(
+            ". /run/at-hand.sh
+             bao write auth/userpass/login/albert password={PASSWORD}",
+        ));
     }
 
     fn end_the_servers(&mut self) {

@@ -34,12 +34,14 @@ daemon-reload | "enable vctl-collect" | "enable vctl-node-agent") ;;
     kill -HUP "$(cat /run/sshd.pid)"
     ;;
 "enable --now vctl-collect.service")
+    [ -f /run/collect.pid ] || start
+    ;;
+"restart vctl-collect.service")
+    stop
     start
     ;;
-"restart vctl-collect vctl-node-agent")
-    stop
-    (start)
-    # The unit of the node agent reports at once, too.
+"enable --now vctl-node-agent.service")
+    # The unit of the node agent reports at its start.
     /usr/sbin/vctl-agent node --once
     ;;
 "disable --now vctl-collect.service" | "disable --now vctl-node-agent.service")

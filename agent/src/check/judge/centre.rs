@@ -11,7 +11,7 @@ pub(super) fn centre(facts: &HostFacts) -> Vec<Finding> {
         CentreFact::NotConfigured => {
             vec![Finding::pass(
                 "vault",
-                "no centre is configured: `collect --local` needs none",
+                "Vault and Postgres are not configured: `collect --local` needs neither",
             )]
         }
         CentreFact::AwaitsEnrolment { has_file: true } => vec![Finding::warn(

@@ -275,7 +275,7 @@ fn directories(facts: &HostFacts) -> Finding {
         Some(why) => Finding::fail(
             id,
             why,
-            "create it for root alone, with all directories above it: systemd-tmpfiles --create /etc/tmpfiles.d/vctl.conf",
+            "create it and all directories above it so that only root can write to them: systemd-tmpfiles --create /etc/tmpfiles.d/vctl.conf",
         ),
         None => Finding::pass(id, "only root can write the collector's directories"),
     }

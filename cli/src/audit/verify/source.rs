@@ -117,10 +117,10 @@ fn cannot_read(path: &Path, error: &io::Error) -> CliError {
     let cannot = cannot.caused_by(error);
     match exit {
         Exit::Permission => cannot.hint(
-            "Vault writes its audit log for itself alone: run this as its user, or copy the log",
+            "only the user of the Vault server may read its audit log: run vctl as that user, or copy the log",
         ),
         _ => cannot.hint(
-            "the file on the Vault server is named by `vault audit list -detailed`, or by `audit` in the configuration of OpenBao",
+            "`vault audit list -detailed` prints the path on the Vault server; for OpenBao it is in the `audit` part of the server's configuration",
         ),
     }
 }

@@ -24,9 +24,8 @@ use crate::ui::{Screen, notice};
 
 /// Manage the TLS root of this machine, and the SSH CA of Vault
 ///
-/// vctl itself trusts the TLS root that was compiled in; `install` adds it to the operating system, for
-/// browsers, curl and the vault program. The SSH CA is a different CA: `vctl trust-ca` makes hosts trust
-/// it.
+/// If a TLS root was compiled into vctl, vctl trusts it. `install` adds it to the operating system, for browsers, curl
+/// and the vault program. The SSH CA is a different CA: `vctl trust-ca` makes hosts trust it.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:

@@ -18,7 +18,7 @@ pub(super) fn without(
 ) -> Result<BTreeSet<String>, CliError> {
     for name in names {
         if !hosts.iter().any(|host| host.name == *name) {
-            let message = format!("`--force-without {name}`: there is no such host");
+            let message = format!("`--force-without`: there is no host `{name}` in the inventory");
             return Err(
                 CliError::new(Exit::Usage, message).hint("`vctl list -o name` lists the hosts")
             );

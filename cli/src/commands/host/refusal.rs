@@ -32,7 +32,7 @@ pub(super) async fn check_not_former(context: &Context, host: &HostName) -> Resu
     };
     let message = format!("`{host}` is a former name of host `{present}`");
     let hint = format!(
-        "choose another name, or give the name back to that host: `vctl host rename {present} {host}`"
+        "choose another name, or rename that host back: `vctl host rename {present} {host}`"
     );
     Err(CliError::new(Exit::Failure, message).hint(hint).into())
 }

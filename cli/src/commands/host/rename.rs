@@ -25,8 +25,9 @@ use crate::ui::{Screen, notice};
 /// Rename a host, with its records and its Vault identity
 ///
 /// Past and future records belong to one host, and both names find them. The host ships its records without
-/// a break: its old credentials work until the new ones are installed. Run the command again afterwards, and
-/// it revokes the old ones. It also completes a rename that was interrupted.
+/// a break: its old credentials work until the new ones are installed. Afterwards,
+/// run the same command again to revoke the old credentials. The command also completes a rename that was
+/// interrupted.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
@@ -101,7 +102,7 @@ pub(super) async fn run(
             return revoke(&old_identity, old, new, &former, screen).await;
         }
         notice::note(&format!(
-            "no login with the credentials of `{new}` is the newest of this host, so those of `{old}` stay valid, and it gets a new secret id; if the new credentials are installed and the host is idle, use `--revoke-old`"
+            "the newest database login of this host is not one of `{new}`, so the credentials of `{old}` stay valid and `{new}` gets another secret id; if the new credentials are installed and the host is idle, use `--revoke-old`"
         ));
     }
     let install = Installation::prepare(&args.install, new, Some(old), &loaded.config)?;

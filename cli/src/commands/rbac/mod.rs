@@ -25,8 +25,8 @@ use crate::ui::sanitize;
 /// the grant of ssh. Every user is a member of the group `everyone`, which has all commands until an
 /// administrator revokes them. Users with the policy `vctl-admin` need no grant.
 ///
-/// vctl checks grants before a command does anything. This is a guard-rail in this program: Vault's
-/// policies are the boundary. See docs/rbac.md.
+/// vctl checks grants before a command does anything. Grants prevent mistakes with vctl. Only the policies of Vault
+/// stop other clients. See docs/rbac.md.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:

@@ -86,7 +86,8 @@ pub(super) struct LogArgs {
     #[arg(long, value_name = "GROUP", value_parser = name::group)]
     group: Option<String>,
 
-    /// Only changes that a user made, or that added or removed the user, also with a group; a part of the name
+    /// Only changes by this user, or that added or removed this user (also the deletion of a group with this user); a
+    /// part of the name is enough
     #[arg(long, value_name = "NAME", value_parser = name::user)]
     user: Option<String>,
 

@@ -95,8 +95,8 @@ pub(crate) struct SessionArgs {
     #[arg(long, requires = "named", conflicts_with_all = ["json", "follow"])]
     pub(super) tree: bool,
 
-    /// Show events as they happen, until the given sessions end. Without a serial or id, of all
-    /// sessions that are open or start; `--since` adds those opened since then
+    /// Show events as they happen, until the given sessions end. Without a serial or id, show all sessions that
+    /// are open or that start. `--since` also shows sessions that were opened since that time
     #[arg(long, short, conflicts_with = "list")]
     pub(super) follow: bool,
 

@@ -49,6 +49,6 @@ fn silent_hosts(sessions: &[RunningSession]) -> Option<String> {
         .collect();
     let names = hosts.into_iter().collect::<Vec<_>>().join(", ");
     (!names.is_empty()).then(|| {
-        format!("no sign for ten minutes or more from {names}: whether these sessions still run is unknown")
+        format!("no report for ten minutes or more from {names}: these sessions may have ended")
     })
 }

@@ -378,7 +378,7 @@ fn warn_of_several_cas(selector: Selector, sessions: &[&SessionOpened]) {
         return;
     }
     notice::note(&format!(
-        "serial {serial} was given out by {} CAs, so these are different certificates:",
+        "{} CAs signed a certificate with serial {serial}, so these are different certificates:",
         by_ca.len()
     ));
     for (ca, (count, who)) in by_ca {

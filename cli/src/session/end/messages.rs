@@ -30,11 +30,11 @@ pub(crate) fn doubt(session: &EndableSession, silent_after: Duration) -> Option<
     let host = &session.host;
     match session.host_seen {
         Some(seen) if seen > silent_after => Some(format!(
-            "the last sign of {host} is {} old, so it may not answer",
+            "{host} last reported {} ago, so it may not answer",
             time::duration(seen)
         )),
         None => Some(format!(
-            "{host} gave no sign in this boot, so it may not answer"
+            "{host} has not reported since its boot, so it may not answer"
         )),
         Some(_) if !session.host_asks => Some(format!(
             "the agent of {host} has not asked for requests yet: it may be older than `vctl session end`"
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(doubt(&session(), silent_after), None);
         let mut silent = session();
         silent.host_seen = Some(Duration::from_hours(2));
-        assert!(doubt(&silent, silent_after).unwrap().contains("2h00m old"));
+        assert!(doubt(&silent, silent_after).unwrap().contains("2h00m ago"));
         let mut old = session();
         old.host_asks = false;
         assert!(doubt(&old, silent_after).unwrap().contains("older than"));
