@@ -95,11 +95,17 @@ pub fn unfinished_name(name: &str) -> String {
     format!(".{name}.new")
 }
 
-/// Returns the name that a file with this name gets when it is complete; `None` for any other file.
-pub fn unfinished_target(name: &str) -> Option<&str> {
+/// Returns the name that a file with this name gets when it is complete, and the kind of its present name; `None` for any
+/// other file.
+pub fn unfinished_target(name: &str) -> Option<(&str, Unfinished)> {
     let (target, id) = name.strip_prefix('.')?.rsplit_once('.')?;
     let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    (!target.is_empty() && (is_id || id == "new")).then_some(target)
+    let kind = match id {
+        "new" => Unfinished::OneName,
+        _ if is_id => Unfinished::NewName,
+        _ => return None,
+    };
+    (!target.is_empty()).then_some((target, kind))
 }
 
 /// Makes the new name durable. Directories that cannot be opened for reading, and file systems without a sync of
@@ -225,7 +231,8 @@ mod tests {
             let written = new.replace(&path, |_| {
                 let entry = fs::read_dir(dir.path())?.next().unwrap()?.file_name();
                 let target = entry.to_str().and_then(unfinished_target);
-                assert_eq!(target, Some("db-login.vctl-ro"), "{entry:?}");
+                let expected = Some(("db-login.vctl-ro", unfinished));
+                assert_eq!(target, expected, "{entry:?}");
                 Ok(())
             });
             written.unwrap();

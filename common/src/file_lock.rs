@@ -30,7 +30,16 @@ pub fn shared(file: &File) -> io::Result<bool> {
 
 /// Takes the exclusive lock if it is free.
 pub fn try_exclusive(file: &File) -> io::Result<Tried> {
-    match file.try_lock() {
+    tried(file.try_lock())
+}
+
+/// Takes the lock that excludes only [`exclusive`] if it is free.
+pub fn try_shared(file: &File) -> io::Result<Tried> {
+    tried(file.try_lock_shared())
+}
+
+fn tried(locked: Result<(), TryLockError>) -> io::Result<Tried> {
+    match locked {
         Ok(()) => Ok(Tried::Taken),
         Err(TryLockError::WouldBlock) => Ok(Tried::Busy),
         Err(TryLockError::Error(error)) if is_unsupported(&error) => Ok(Tried::Unsupported),
@@ -72,8 +81,22 @@ mod tests {
         let (one, other) = (file.reopen().unwrap(), file.reopen().unwrap());
         assert!(exclusive(&one).unwrap());
         assert_eq!(try_exclusive(&other).unwrap(), Tried::Busy);
+        assert_eq!(try_shared(&other).unwrap(), Tried::Busy);
         drop(one);
         assert_eq!(try_exclusive(&other).unwrap(), Tried::Taken);
+    }
+
+    #[test]
+    fn a_shared_lock_excludes_only_an_exclusive_one() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (one, other) = (file.reopen().unwrap(), file.reopen().unwrap());
+        assert_eq!(try_shared(&one).unwrap(), Tried::Taken);
+        assert_eq!(try_shared(&other).unwrap(), Tried::Taken);
+        drop(one);
+        let third = file.reopen().unwrap();
+        assert_eq!(try_exclusive(&third).unwrap(), Tried::Busy);
+        drop(other);
+        assert_eq!(try_exclusive(&third).unwrap(), Tried::Taken);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use vctl_common::session::CloseReason;
+use vctl_common::session::{CloseReason, SessionClosed};
 
 use super::numbers::NumberSet;
 
@@ -94,45 +94,71 @@ impl EndedSessions {
 
 impl ExportedEnd {
     /// Returns this end and the name of its record, which is part of `event.id`; `None` if `before` was the same end.
+    ///
+    /// The name depends on the stored session alone: an export that no longer remembers an earlier end gives the same end
+    /// the same name, and another end another name.
     pub(super) fn new(
-        reason: CloseReason,
+        closed: &SessionClosed,
         stored: u64,
         before: Option<Self>,
     ) -> Option<(Self, String)> {
-        let end = match reason {
-            CloseReason::NeverRecorded => Self::NeverRecorded,
-            _ => Self::After(stored),
+        let (end, name) = match closed.reason {
+            CloseReason::NeverRecorded => (Self::NeverRecorded, "never-recorded".to_owned()),
+            // All events that the host had at the end, and no others.
+            _ if stored == closed.stored => (Self::After(stored), "closed".to_owned()),
+            _ => (Self::After(stored), format!("closed-{stored}")),
         };
-        let name = match (end, before) {
-            (Self::NeverRecorded, None) => "never-recorded".to_owned(),
-            (Self::NeverRecorded, Some(_)) => return None,
-            (Self::After(_), None | Some(Self::NeverRecorded)) => "closed".to_owned(),
-            (Self::After(stored), Some(Self::After(before))) if stored == before => return None,
-            (Self::After(stored), Some(Self::After(_))) => format!("closed-{stored}"),
+        let is_known = match end {
+            Self::NeverRecorded => before.is_some(),
+            Self::After(_) => before == Some(end),
         };
-        Some((end, name))
+        (!is_known).then_some((end, name))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use vctl_common::id::SessionId;
+    use vctl_common::time::BootNs;
+
     use super::*;
+
+    fn closed(reason: CloseReason, stored: u64) -> SessionClosed {
+        SessionClosed {
+            id: SessionId::generate(),
+            at: BootNs(9),
+            reason,
+            produced: None,
+            stored,
+            leader_ended_at: None,
+            requested: None,
+        }
+    }
 
     #[test]
     fn each_end_of_a_session_has_its_own_name_once() {
         let mut before = None;
-        let mut name = |reason, stored| {
-            let (end, name) = ExportedEnd::new(reason, stored, before)?;
+        let mut name = |closed: &SessionClosed, stored| {
+            let (end, name) = ExportedEnd::new(closed, stored, before)?;
             before = Some(end);
             Some(name)
         };
-        let never = CloseReason::NeverRecorded;
-        assert_eq!(name(never, 0).as_deref(), Some("never-recorded"));
-        assert_eq!(name(never, 0), None);
-        let ended = CloseReason::LastProcessEnded;
-        assert_eq!(name(ended, 3).as_deref(), Some("closed"));
-        assert_eq!(name(ended, 3), None);
-        assert_eq!(name(ended, 5).as_deref(), Some("closed-5"));
+        let never = closed(CloseReason::NeverRecorded, 0);
+        assert_eq!(name(&never, 0).as_deref(), Some("never-recorded"));
+        assert_eq!(name(&never, 0), None);
+        let ended = closed(CloseReason::LastProcessEnded, 3);
+        assert_eq!(name(&ended, 3).as_deref(), Some("closed"));
+        assert_eq!(name(&ended, 3), None);
+        assert_eq!(name(&ended, 5).as_deref(), Some("closed-5"));
+    }
+
+    #[test]
+    fn a_forgotten_end_keeps_its_name_and_leaves_it_to_no_other() {
+        let ended = closed(CloseReason::LastProcessEnded, 3);
+        let name = |stored| ExportedEnd::new(&ended, stored, None).unwrap().1;
+        assert_eq!([name(3), name(5)], ["closed", "closed-5"]);
+        // Events that the spool deleted before they were sent.
+        assert_eq!(name(2), "closed-2");
     }
 
     #[test]

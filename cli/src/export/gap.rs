@@ -43,6 +43,20 @@ pub(crate) struct GapRow {
     pub(crate) stored_by: Option<u64>,
 }
 
+/// A gap that was stored before the export began.
+pub(super) struct BacklogGap {
+    pub(super) gap: GapRow,
+    /// Its session was stored or changed after the export began, so the gap arrives with it.
+    arrives: bool,
+}
+
+impl BacklogGap {
+    /// Returns whether the gap is exported with the backlog, and not with the arrival of its session.
+    pub(super) fn is_due(&self, cursor: &SessionCursor) -> bool {
+        !self.arrives || self.gap.is_exported(cursor)
+    }
+}
+
 impl GapRow {
     /// Returns whether a gap of no session matches: it may hide events of any person on its host.
     pub(crate) fn matches(&self, filter: &Filter) -> bool {
@@ -55,7 +69,8 @@ impl GapRow {
                 .is_none_or(|until| self.from.is_none_or(|from| from < until))
     }
 
-    /// Returns whether it was exported when its session arrived first. It arrives again with its session.
+    /// Returns whether the export had the gap before its session arrived again: with the first arrival of the session, or
+    /// with the backlog ([`BacklogGap::is_due`]).
     pub(super) fn is_exported(&self, cursor: &SessionCursor) -> bool {
         let Some(id) = self.session else {
             return false;
@@ -90,7 +105,7 @@ pub(crate) async fn backlog(
     start: Arrivals,
     after: i64,
     host: Option<&String>,
-) -> Result<Vec<GapRow>, Stop> {
+) -> Result<Vec<BacklogGap>, Stop> {
     let (oldest, began) = (start.oldest.to_string(), SystemTime::from(start.began));
     let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
         (&after, Type::INT8),
@@ -100,7 +115,11 @@ pub(crate) async fn backlog(
         (&host, Type::TEXT),
     ];
     let rows = transaction.query_typed(include_str!("gap_backlog.sql"), &parameters);
-    Ok(rows.await.map_err(failed)?.iter().map(GapRow::of).collect())
+    let gap = |row: &Row| BacklogGap {
+        gap: GapRow::of(row),
+        arrives: row.get(13),
+    };
+    Ok(rows.await.map_err(failed)?.iter().map(gap).collect())
 }
 
 /// Reads a page of the gaps that arrived since `since`, without those in `finished`.

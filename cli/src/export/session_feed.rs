@@ -237,12 +237,12 @@ impl Work<'_> {
     ) -> Result<Batch<Record>, Stop> {
         let mut batch = Batch::default();
         let host = self.filter.host.as_ref();
-        let gaps = gap::backlog(transaction, self.cursor.arrivals, after, host).await?;
+        let mut found = gap::backlog(transaction, self.cursor.arrivals, after, host).await?;
+        let last = found.last().map(|last| last.gap.id);
+        found.retain(|one| one.is_due(&self.cursor));
+        let gaps: Vec<GapRow> = found.into_iter().map(|one| one.gap).collect();
         self.export_gaps(transaction, &gaps, &mut batch).await?;
-        self.cursor.backlog = match gaps.last() {
-            Some(last) => Backlog::GapsAfter(last.id),
-            None => Backlog::Exported,
-        };
+        self.cursor.backlog = last.map_or(Backlog::Exported, Backlog::GapsAfter);
         Ok(batch)
     }
 
@@ -312,7 +312,7 @@ impl Work<'_> {
         }
         let is_whole = reader.is_over();
         if is_whole && let Some(closed) = &session.closed {
-            if let Some((end, name)) = ExportedEnd::new(closed.reason, session.stored, parts.end) {
+            if let Some((end, name)) = ExportedEnd::new(closed, session.stored, parts.end) {
                 parts.end = Some(end);
                 batch.push(records.closed(&name));
             }

@@ -8,6 +8,7 @@
 //! logout and other commands.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -131,6 +132,25 @@ impl DbLogins {
         matches!(self.cache.read(), Ok(None))
     }
 
+    fn turn(
+        &self,
+        role: &DbRole,
+        number: usize,
+        lock: impl Fn(&File) -> io::Result<Tried>,
+    ) -> Turn {
+        let path = self.state.file(&lock_name(role, number));
+        let made = self.state.make().is_ok();
+        let Some(file) = made.then(|| private_file::open_lock(&path).ok()).flatten() else {
+            return Turn::Unlocked;
+        };
+        match lock(&file) {
+            Ok(Tried::Busy) => Turn::Busy,
+            Ok(Tried::Taken) if self.is_logged_out() => Turn::LoggedOut,
+            Ok(Tried::Taken) => Turn::Mine(file),
+            Ok(Tried::Unsupported) | Err(_) => Turn::Unlocked,
+        }
+    }
+
     /// Returns whether the user's token is still this one.
     fn is_current(&self) -> bool {
         let current = self.cache.read().ok().flatten();
@@ -170,17 +190,11 @@ impl SharedLogins for DbLogins {
     }
 
     fn try_turn(&self, role: &DbRole, number: usize) -> Turn {
-        let path = self.state.file(&lock_name(role, number));
-        let made = self.state.make().is_ok();
-        let Some(file) = made.then(|| private_file::open_lock(&path).ok()).flatten() else {
-            return Turn::Unlocked;
-        };
-        match file_lock::try_exclusive(&file) {
-            Ok(Tried::Busy) => Turn::Busy,
-            Ok(Tried::Taken) if self.is_logged_out() => Turn::LoggedOut,
-            Ok(Tried::Taken) => Turn::Mine(file),
-            Ok(Tried::Unsupported) | Err(_) => Turn::Unlocked,
-        }
+        self.turn(role, number, file_lock::try_exclusive)
+    }
+
+    fn try_own_turn(&self, role: &DbRole, number: usize) -> Turn {
+        self.turn(role, number, file_lock::try_shared)
     }
 
     fn may_last(&self, role: &DbRole) -> bool {
@@ -243,8 +257,8 @@ pub(crate) struct HeldLogins {
     pub(crate) is_incomplete: bool,
 }
 
-/// Waits until no command creates a shared login, for some seconds at most. Vault does not revoke a login that it creates
-/// while it revokes the token. The token must have been removed.
+/// Waits until no command creates a login of these roles, for some seconds at most. Vault does not revoke a login that it
+/// creates while it revokes the token. The token must have been removed.
 pub(crate) async fn hold_all(state: &StateDir) -> HeldLogins {
     let since = Instant::now();
     let mut held = Vec::new();

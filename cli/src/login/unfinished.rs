@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use vctl_common::atomic_file::unfinished_target;
+use vctl_common::atomic_file::{Unfinished, unfinished_target};
 
 use super::approle::{ROLE_ID, SECRET_ID};
 use crate::files::state_dir::StateDir;
@@ -21,40 +21,48 @@ const OF_OTHERS: [&str; 3] = ["token-sink", ROLE_ID, SECRET_ID];
 /// Removes all that no running process is about to name.
 pub(super) fn remove_abandoned(state: &StateDir) {
     let all = [&OF_THE_LOGIN[..], &OF_OTHERS].concat();
-    remove(state.path(), &all, ABANDONED);
+    remove(state.path(), ABANDONED, is_of(&all));
 }
 
 /// Removes those of tokens and database logins, of any age.
 pub(super) fn remove_of_login(state: &StateDir) {
-    remove(state.path(), &OF_THE_LOGIN, Duration::ZERO);
+    remove(state.path(), Duration::ZERO, is_of(&OF_THE_LOGIN));
 }
 
-/// Removes all of any age, also those of a token sink elsewhere.
+/// Removes all of any age, also those of a token sink elsewhere. There, other programs may have files with similar names.
 pub(super) fn remove_all(state: &StateDir, sink: &Path) {
     remove_of_login(state);
-    remove(state.path(), &OF_OTHERS, Duration::ZERO);
+    remove(state.path(), Duration::ZERO, is_of(&OF_OTHERS));
     if let (Some(dir), Some(name)) = (
         sink.parent(),
         sink.file_name().and_then(|name| name.to_str()),
     ) {
-        remove(dir, &[name], Duration::ZERO);
+        let wanted = Some((name, Unfinished::NewName));
+        remove(dir, Duration::ZERO, |file| {
+            unfinished_target(file) == wanted
+        });
     }
 }
 
-fn remove(dir: &Path, names: &[&str], least_age: Duration) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let file = entry.file_name();
-        let target = file.to_str().and_then(unfinished_target);
-        let is_wanted = target.is_some_and(|target| {
+/// Returns a test for the unfinished files of these names. A name is also the first part of a name.
+fn is_of(names: &[&str]) -> impl Fn(&str) -> bool {
+    |file| {
+        unfinished_target(file).is_some_and(|(target, _)| {
             let mut rest = names.iter().filter_map(|name| target.strip_prefix(name));
             rest.any(|rest| rest.is_empty() || rest.starts_with('.'))
-        });
+        })
+    }
+}
+
+fn remove(dir: &Path, least_age: Duration, is_wanted: impl Fn(&str) -> bool) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
         let is_old_enough = || {
             let written = entry.metadata().and_then(|metadata| metadata.modified());
             least_age.is_zero()
                 || written.is_ok_and(|written| written.elapsed().is_ok_and(|age| age > least_age))
         };
-        if is_wanted && is_old_enough() {
+        if name.to_str().is_some_and(&is_wanted) && is_old_enough() {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -84,9 +92,6 @@ mod tests {
         for name in secrets.iter().chain(&others) {
             fs::write(home.path().join(name), "x").unwrap();
         }
-        let sink = tempfile::tempdir().unwrap();
-        let of_sink = sink.path().join(format!(".sink.{ID}"));
-        fs::write(&of_sink, "x").unwrap();
         let state = StateDir::at(home.path());
         // A process may be about to name them.
         remove_abandoned(&state);
@@ -99,13 +104,35 @@ mod tests {
         first.set_modified(written - ABANDONED * 2).unwrap();
         remove_abandoned(&state);
         assert!(!home.path().join(&secrets[0]).exists());
-        remove_all(&state, &sink.path().join("sink"));
-        assert!(!of_sink.exists());
+        remove_all(&state, &home.path().join("token-sink"));
         let left = fs::read_dir(home.path()).unwrap();
         let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         let mut kept = others.map(std::ffi::OsString::from);
         kept.sort();
         assert_eq!(left, kept);
+    }
+
+    #[test]
+    fn similar_names_beside_a_token_sink_are_of_other_programs() {
+        let (home, app) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let unfinished = app.path().join(format!(".env.{ID}"));
+        let others = [
+            "env".to_owned(),
+            ".env".to_owned(),
+            ".env.new".to_owned(),
+            ".env.local.new".to_owned(),
+            format!(".env.local.{ID}"),
+            format!(".envrc.{ID}"),
+        ];
+        for name in &others {
+            fs::write(app.path().join(name), "x").unwrap();
+        }
+        fs::write(&unfinished, "x").unwrap();
+        remove_all(&StateDir::at(home.path()), &app.path().join("env"));
+        assert!(!unfinished.exists());
+        for name in &others {
+            assert!(app.path().join(name).exists(), "{name}");
+        }
     }
 }

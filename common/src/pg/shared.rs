@@ -39,6 +39,10 @@ pub trait SharedLogins: ShortcutStore {
     /// Takes the right to create or remove the login with this number, without waiting.
     fn try_turn(&self, role: &DbRole, number: usize) -> Turn;
 
+    /// Takes the right to create a login that no other command uses, without waiting. Several commands may have it at the
+    /// same time.
+    fn try_own_turn(&self, role: &DbRole, number: usize) -> Turn;
+
     /// Returns whether the last login of this role lived long enough for other commands.
     fn may_last(&self, role: &DbRole) -> bool;
 
@@ -119,12 +123,14 @@ impl<'a> Source<'a> {
                 self.was_stored.store(true, Ordering::Relaxed);
                 return Ok(Found::Shared(adopted.map_err(PgError::Credential)?));
             }
-            // No other command can use the login, so none waits for it.
-            if !self.logins.may_last(self.role) {
-                return Ok(Found::Own(self.create().await?));
-            }
-            // Held until the login is stored.
-            let turn = self.logins.try_turn(self.role, self.number);
+            // No other command can use a login that does not last, so none waits for it.
+            let may_last = self.logins.may_last(self.role);
+            // Held until the login is stored or, for this command alone, created: a logout waits for it.
+            let turn = if may_last {
+                self.logins.try_turn(self.role, self.number)
+            } else {
+                self.logins.try_own_turn(self.role, self.number)
+            };
             match &turn {
                 Turn::Mine(_) | Turn::Unlocked => {}
                 Turn::Busy if since.elapsed() < patience => {
@@ -133,6 +139,9 @@ impl<'a> Source<'a> {
                 }
                 Turn::Busy => return Ok(Found::Own(self.create().await?)),
                 Turn::LoggedOut => return Err(PgError::Credential(VaultError::TokenInvalid)),
+            }
+            if !may_last {
+                return Ok(Found::Own(self.create().await?));
             }
             // The process that had the lock before may just have stored a login.
             if self.stored().is_some() {

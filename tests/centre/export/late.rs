@@ -1,59 +1,20 @@
 //! Rows that arrive late are exported: events of the past, and transactions that commit after later ones.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, Stdio};
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::time::Instant;
 
+use serde_json::Value;
 use vctl_common::id::SessionId;
 use vctl_common::session::{
     CloseReason, Gap, GapCause, JournalEntry, SessionClosed, SessionOpened, Stamp,
 };
 use vctl_common::time::BootNs;
-use vctl_tests::centre::{Centre, DATABASE};
 use vctl_tests::lab::{PATIENCE, eventually};
 
-use super::{Exporter, Exporting, events_of, id_of, ids_of};
-
-/// A transaction that stays open.
-struct OpenTransaction {
-    psql: Child,
-    stdin: Option<ChildStdin>,
-}
-
-impl OpenTransaction {
-    /// Runs `sql` in a transaction. It is done when this function returns.
-    fn begin(centre: &Centre, sql: &str) -> Self {
-        let postgres = &centre.postgres;
-        let mut psql = postgres
-            .psql_command(postgres.superuser(DATABASE), "verify-full", postgres.ca())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = psql.stdin.take().unwrap();
-        writeln!(stdin, "begin;\n{sql};\nselect 'done';").unwrap();
-        let lines = BufReader::new(psql.stdout.take().unwrap()).lines();
-        assert!(lines.map_while(Result::ok).any(|line| line == "done"));
-        Self {
-            psql,
-            stdin: Some(stdin),
-        }
-    }
-
-    fn commit(mut self) {
-        let mut stdin = self.stdin.take().unwrap();
-        writeln!(stdin, "commit;").unwrap();
-        drop(stdin);
-        assert!(self.psql.wait().unwrap().success());
-    }
-}
-
-impl Drop for OpenTransaction {
-    fn drop(&mut self) {
-        self.stdin.take();
-        let _ = self.psql.wait();
-    }
-}
+use super::{Exporter, Exporting, HOST, events_of, id_of, ids_of};
+use crate::fixture::open_transaction::OpenTransaction;
 
 #[test]
 fn a_transaction_that_commits_late_is_not_skipped() {
@@ -216,4 +177,52 @@ fn what_a_host_records_after_an_end_is_exported_once() {
     expect(&exporting, "f|3", &["closed"]);
     exporting.source.work(id, 2).unwrap();
     assert_eq!(expect(&exporting, "f|5", &["4", "5", "closed-5"]), 1);
+    // An export that remembers nothing gives the end the same name.
+    let whole = events_of(exporting.command(&["session", "export", "--host", HOST]));
+    let whole = ids_of(&whole, &exporting.source.sessions);
+    let has = |name: &str| whole.contains(&format!("{id}-{name}"));
+    assert_eq!((has("closed-5"), has("closed")), (true, false));
+}
+
+/// The export waits for its reader before it takes the gaps of the backlog, and meanwhile the session arrives again.
+#[test]
+fn a_gap_of_a_session_that_arrives_again_is_not_lost() {
+    let Some(mut exporting) = Exporting::new() else {
+        return;
+    };
+    exporting.ship();
+    let id = exporting.session(2, false);
+    let at = BootNs(exporting.source.tick());
+    let gap = Gap::new(GapCause::RingFull, Some(id), at, at);
+    exporting.source.note(&JournalEntry::Gap(gap)).unwrap();
+    exporting.source.log_out(id).unwrap();
+    // More than a pipe holds.
+    let next = exporting.session(4_000, true);
+    exporting.wait_for_end(next);
+    let checkpoint = exporting.file("position");
+    let mut child = exporting
+        .export(&checkpoint, &[])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut lines = lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+    let mut all: Vec<Value> = Vec::new();
+    let end = format!("{id}-closed");
+    while all.last().is_none_or(|last| id_of(last) != end) {
+        all.push(lines.next().unwrap());
+    }
+    exporting.source.work(id, 1).unwrap();
+    exporting.wait_for(&exporting.source.sessions.clone());
+    all.extend(lines);
+    assert!(child.wait().unwrap().success());
+    let mut ids = ids_of(&all, &BTreeMap::from([(id, 3)]));
+    ids.sort();
+    let gaps = ids.iter().filter(|id| id.starts_with("gap-")).cloned();
+    let names = ["1", "2", "3", "closed", "closed-3", "opened"];
+    let expected = names.iter().map(|name| format!("{id}-{name}"));
+    let mut expected: Vec<_> = expected.chain(gaps).collect();
+    expected.sort();
+    assert_eq!(ids, expected);
+    assert_eq!(ids.len(), names.len() + 1, "{ids:?}");
 }

@@ -1,13 +1,18 @@
-//! `vctl revoke` finds the tokens of a user among all tokens of Vault.
+//! `vctl revoke` finds the tokens of a user among all tokens of Vault, and its record outlives a wait for Vault.
 
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ScopedJoinHandle;
+use std::time::Duration;
 
 use serde_json::json;
-use vctl_tests::centre::{Centre, Client, Secret};
+use vctl_tests::centre::{Centre, Client, FarServers, Secret};
+use vctl_tests::lab::{PATIENCE, eventually};
 use vctl_tests::terminal::Terminal;
 
 use super::{said, vctl_command, words};
+use crate::fixture::open_transaction::OpenTransaction;
+use crate::ssh::shared;
 
 #[test]
 fn found_tokens_are_revoked_without_a_second_list() {
@@ -125,4 +130,30 @@ fn list_an_ended_token(admin: &Client) {
     let looked_up = json!({"accessor": accessor});
     let reply = admin.call("POST", "auth/token/lookup-accessor", Some(&looked_up));
     assert_eq!(reply.unwrap().status, 403);
+}
+
+/// A connection that is unused for some seconds is closed with its login, and only the login that began a record can add
+/// the outcome.
+#[test]
+fn a_slow_vault_splits_no_record_of_a_revocation() {
+    let Some(centre) = shared() else { return };
+    let servers = FarServers::start(centre, Duration::ZERO).unwrap();
+    centre.person("slowly", &["vctl-user"]).unwrap();
+    let responder = centre.person("slow-revoker", &["vctl-revoke"]).unwrap();
+    let held = OpenTransaction::begin(centre, "lock table vctl.revocation in exclusive mode");
+    let mut command = vctl_command(centre, &responder, &["revoke", "slowly", "--yes"]);
+    command.envs(servers.environment());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let begins = "select count(*) from pg_stat_activity \
+                  where usename like '%/userpass-slow-revoker~%' and wait_event_type = 'Lock'";
+    let begins = eventually(PATIENCE, || Ok(centre.ask(begins)? == "1"));
+    assert!(begins.unwrap(), "the record does not begin");
+    // Longer than a connection stays open unused.
+    servers.vault.stall(Duration::from_secs(16));
+    held.commit();
+    let output = child.wait_with_output().unwrap();
+    let rows =
+        "select count(*), count(outcome) from vctl.revocation where 'userpass-slowly' = any(names)";
+    assert_eq!(centre.ask(rows).unwrap(), "1|1", "{}", said(&output));
 }

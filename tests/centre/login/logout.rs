@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
-use vctl_tests::centre::{Centre, FarServers};
+use serde_json::{Value, json};
+use vctl_tests::centre::{Centre, DATABASE, FarServers};
 use vctl_tests::lab::{PATIENCE, Programs, eventually};
 
 use super::{Said, Workstation, give, person};
@@ -129,6 +129,38 @@ fn a_logout_that_is_interrupted_twice_says_what_is_left() {
     assert_ne!(said.code, 0, "{said:?}");
     assert!(said.stderr.contains("could not be revoked"), "{said:?}");
     assert!(!far.is_revoked());
+}
+
+/// No other command uses such a login, so several commands create theirs at the same time.
+#[test]
+fn a_logout_waits_for_a_login_with_a_short_lease() {
+    let Some(centre) = shared() else { return };
+    let name = "logout-short";
+    let far = Far::new(centre, name);
+    let login = stored(&far.at, "db-login.vctl-ro");
+    let [addr, role] = ["vault_addr", "role"].map(|key| login[key].as_str().unwrap());
+    let mut known = stored(&far.at, "db-server");
+    known["short_lived"] = json!([format!("{addr}  {role}")]);
+    fs::write(far.at.home(".vctl/db-server"), known.to_string()).unwrap();
+    fs::remove_file(far.at.home(".vctl/db-login.vctl-ro")).unwrap();
+    far.servers.take();
+    far.servers.vault.stall(Duration::from_secs(6));
+    let mut list = far.at.command(&["list"]);
+    list.envs(far.servers.environment());
+    let list = list.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let is_creating = || Ok(far.servers.vault.take().connections > 0);
+    assert!(eventually(PATIENCE, is_creating).unwrap());
+    let logout = far.logging_out();
+    // Vault must not revoke the token before it has created the login.
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(far.servers.vault.take().connections, 0);
+    let said = end_of(logout);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(far.is_revoked());
+    end_of(list.unwrap());
+    let left = format!("select count(*) from pg_roles where rolname like 'ro/userpass-{name}~%'");
+    let left = || Ok(centre.postgres.psql(DATABASE, &left)? == "0");
+    assert!(eventually(PATIENCE, left).unwrap());
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Lists are sorted from new to old, and filter by host, user and time. An unproven name has a mark.
 
+use serde_json::json;
+use vctl_tests::centre::Centre;
+
 use super::{Reading, certificate, unique};
+use crate::fixture::programs::{stderr, vctl};
 
 /// Stores sessions of three users, the newest last. Returns their ids.
 fn three_people(reading: &mut Reading, ca: &str, serial: u64, word: &[u8]) -> Vec<String> {
@@ -286,4 +290,26 @@ fn events_before_their_session_row_are_listed() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("but its opening is not"), "{said}");
     assert!(!reading.shows(&["session", "-n", "0"]).contains(&id));
+}
+
+#[test]
+fn a_search_does_not_depend_on_the_count_of_pruned_sessions() {
+    let Some(centre) = Centre::shared() else {
+        return;
+    };
+    let db = "search_slow_count";
+    centre.create_database_with_schema(db).unwrap();
+    let slow = "create or replace function vctl.event_days(out day date, out name text, out bytes bigint, \
+                    out events_estimate bigint) returns setof record language sql stable \
+                as $$ select null::date, null, null::bigint, null::bigint from pg_sleep(600) $$";
+    centre.postgres.psql(db, slow).unwrap();
+    let auditor = centre.with_policies(&["vctl-auditor"]).unwrap();
+    let args = ["session", "--grep", "/etc/shadow", "--json"];
+    let output = vctl(centre, &auditor, db, &args).output().unwrap();
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("were not counted"), "{said}");
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let unknown = json!({"sessions": 0, "more": true, "events_since": null});
+    assert_eq!(document["pruned"], unknown, "{document}");
 }

@@ -21,7 +21,7 @@ use crate::exit_code::Exit;
 use crate::session;
 use crate::session::centre::Store;
 use crate::session::local::{Local, TrustedCas};
-use crate::session::model::grep::{Pattern, SearchResult};
+use crate::session::model::grep::{Pattern, Pruned, SearchResult};
 use crate::session::model::{Filter, ListedSession, Selector, SessionName, Update};
 use crate::session::source::{Follow as _, Source};
 use crate::session::text::live::Live;
@@ -179,7 +179,7 @@ impl<S: Source> Report<'_, S> {
             return Ok(session::json::write_matches(screen, format, found)?);
         }
         if found.matches.is_empty() {
-            let is_whole = found.pruned.as_ref().is_none_or(|one| one.sessions == 0);
+            let is_whole = found.pruned.as_ref().is_none_or(Pruned::is_none);
             notice::note(if is_whole {
                 "no matching program was started in these sessions"
             } else {

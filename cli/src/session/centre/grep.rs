@@ -1,11 +1,12 @@
 //! Search for executed programs.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postgres_types::{ToSql, Type};
 
 use uuid::Uuid;
 use vctl_common::id::SessionId;
+use vctl_common::pg::tokio_postgres::error::SqlState;
 use vctl_common::pg::tokio_postgres::{Row, Transaction};
 use vctl_common::spool::Timeline;
 use vctl_common::time::{BootNs, WallOffset};
@@ -24,6 +25,8 @@ use crate::ui::time;
 
 /// Maximum number of events that one search reads; about 15 seconds on a small server.
 const MOST_EVENTS: i64 = 5_000_000;
+/// Longest count of the sessions without their events: it may read all sessions, and a search is complete without it.
+const LONGEST_COUNT: Duration = Duration::from_secs(5);
 /// A row holds up to 128 KiB of arguments.
 const CHUNK: i32 = 256;
 
@@ -47,6 +50,7 @@ impl Store {
             ));
         }
         let matches = matches(&transaction, hits.sessions, &mut self.notes).await?;
+        // Last: a count that takes too long ends the transaction.
         let pruned = pruned(&transaction, selector, filter).await?;
         transaction.commit().await.map_err(failed)?;
         self.notes.extend(pruned.note());
@@ -158,10 +162,19 @@ async fn pruned(
         (&id, Type::UUID),
         (&most, Type::INT8),
     ];
-    let row = transaction
-        .query_typed_one(include_str!("grep_pruned.sql"), &parameters)
-        .await
-        .map_err(failed)?;
+    let limit = format!(
+        "set local statement_timeout = {}",
+        LONGEST_COUNT.as_millis()
+    );
+    transaction.batch_execute(&limit).await.map_err(failed)?;
+    let counting = transaction.query_typed_one(include_str!("grep_pruned.sql"), &parameters);
+    let row = match counting.await {
+        Ok(row) => row,
+        Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+            return Ok(Pruned::UNCOUNTED);
+        }
+        Err(error) => return Err(failed(error)),
+    };
     let sessions = unsigned(row.get(0));
     Ok(Pruned {
         sessions: sessions.min(MOST_PRUNED),

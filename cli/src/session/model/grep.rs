@@ -44,18 +44,36 @@ pub(crate) const MOST_PRUNED: u64 = 10_000;
 /// The selected sessions whose first events, or all of them, were deleted after their retention period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pruned {
-    /// [`MOST_PRUNED`] if there are more.
+    /// The number that was counted; [`MOST_PRUNED`] at most.
     pub(crate) sessions: u64,
+    /// There are more than were counted, or it is not known.
     pub(crate) more: bool,
     /// The oldest day with events, as `2026-11-16`; `None` without any.
     pub(crate) oldest_day: Option<String>,
 }
 
 impl Pruned {
+    /// The count took too long.
+    pub(crate) const UNCOUNTED: Self = Self {
+        sessions: 0,
+        more: true,
+        oldest_day: None,
+    };
+
+    /// Returns whether the search saw all events.
+    pub(crate) fn is_none(&self) -> bool {
+        self.sessions == 0 && !self.more
+    }
+
     /// Returns the note for the reader; `None` if the search saw all events.
     pub(crate) fn note(&self) -> Option<String> {
-        if self.sessions == 0 {
+        if self.is_none() {
             return None;
+        }
+        if *self == Self::UNCOUNTED {
+            let note = "the sessions whose events were deleted after their retention period were not counted, because \
+                        it took too long; `--since` limits the count";
+            return Some(note.to_owned());
         }
         let sessions = counted(self.sessions, "session");
         let more = if self.more { "more than " } else { "" };
