@@ -163,6 +163,10 @@ impl SetupError {
             Self::Pam(EditError::Jump { .. }) => {
                 "change the number in that line by hand, with the line of deploy/audit/pam.d/vctl-stamp"
             }
+            Self::Pam(EditError::Skips { .. }) => {
+                "make that line `optional`, or add the line of deploy/audit/pam.d/vctl-stamp above it by hand"
+            }
+            Self::Pam(EditError::Continued { .. }) => "remove the backslash at its end",
             Self::Pam(EditError::NotUtf8 { .. }) => {
                 "change the line of deploy/audit/pam.d/vctl-stamp by hand"
             }

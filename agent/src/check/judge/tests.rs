@@ -270,6 +270,29 @@ fn two_stamps_of_one_login_fail_and_are_named() {
 }
 
 #[test]
+fn a_line_above_the_stamp_must_not_skip_it() {
+    let rule = "pam_succeed_if.so quiet user = backup\n";
+    for (control, expected) in [
+        ("sufficient", Status::Fail),
+        ("[success=done default=ignore]", Status::Fail),
+        ("[success=3 default=ignore]", Status::Fail),
+        ("optional", Status::Pass),
+        // As a break-glass line.
+        ("[success=1 default=ignore]", Status::Pass),
+    ] {
+        let facts = with_stack(&format!(
+            "session required pam_loginuid.so\nsession {control} {rule}{STAMP}session optional pam_a.so\n\
+             session optional pam_b.so\n"
+        ));
+        assert_eq!(
+            status(&facts, &config(), "pam_stamp"),
+            expected,
+            "{control}"
+        );
+    }
+}
+
+#[test]
 fn a_line_whose_program_is_missing_fails() {
     let mut facts = debian();
     let program = "/usr/sbin/vctl-agent".to_owned();
