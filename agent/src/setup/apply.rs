@@ -52,8 +52,8 @@ pub(super) fn apply(
     }
     let done = done.and_then(|()| {
         work.journal.complete = true;
-        if plan.enrolment.is_some() {
-            work.journal.enrolment.clone_from(&plan.enrolment);
+        if let Some(digest) = &plan.enrolment {
+            work.journal.note_enrolment(digest.clone());
         }
         work.journal.store(host)
     });

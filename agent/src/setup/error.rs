@@ -66,6 +66,12 @@ pub enum SetupError {
     NoSystemctl,
     #[error("cannot read the enrolment `{path}`: {why}")]
     Enrolment { path: String, why: String },
+    #[error(
+        "the secret id of the enrolment was already used or has expired, and would replace the opened one in `{path}`"
+    )]
+    UsedEnrolment { path: String },
+    #[error("cannot ask Vault whether the enrolment is unused, before it replaces `{path}`: {why}")]
+    UnknownEnrolment { path: String, why: String },
     #[error("`{file}` says `{there}`, and the setup needs `{needed}`")]
     OtherValue {
         file: &'static str,
@@ -198,6 +204,12 @@ impl SetupError {
             }
             Self::NoTarget { .. } => "remove the link, or create its target, then run setup again",
             Self::Enrolment { .. } => "write it with `vctl host enroll HOST --out FILE`",
+            Self::UsedEnrolment { .. } => {
+                "the host keeps its identity; for a new one: vctl host enroll HOST --out FILE"
+            }
+            Self::UnknownEnrolment { .. } => {
+                "the host keeps its identity; run setup again when this machine reaches Vault"
+            }
             Self::OtherValue { .. } => "change that line, or move the file away",
             Self::NoAuthority { .. } => "copy the CA certificate to that path",
             Self::LineOfOthers(line) => {

@@ -21,6 +21,7 @@ mod sshd;
 mod systemd;
 mod undo;
 mod units;
+mod unused;
 mod wanted;
 
 use std::fmt::Write as _;

@@ -16,7 +16,7 @@ use super::shipped::{
 };
 use super::units::{UnitFile, unit_of};
 use super::wanted::{NewText, Wanted, steps_of};
-use super::{kernels, sshd, systemd};
+use super::{kernels, sshd, systemd, unused};
 use crate::check::{self, SshdFact};
 use crate::config::{Config, Mode};
 use crate::pam::{self, LineOptions};
@@ -74,6 +74,10 @@ impl Step {
                 "write {SSHD_SNIPPET_FILE}: sshd uses PAM, so PAM's account rules apply to each login; passwords by \
                  keyboard-interactive stay off"
             ),
+            Self::File(file) if file.replaces && file.kind.is_secret() => format!(
+                "replace {} for good; `--undo` restores only a file from before the first setup",
+                file.path
+            ),
             Self::File(file) if file.replaces => {
                 format!("replace {}; `--undo` restores the old file", file.path)
             }
@@ -129,10 +133,12 @@ pub(super) fn plan(
         next.extend(kernels::check(host, is_strict)?);
     }
     let mut files = agent_yaml.into_iter().collect::<Vec<_>>();
-    let is_new =
-        |digest: &String| journal.and_then(|journal| journal.enrolment.as_ref()) != Some(digest);
-    let digest = enrolment.as_ref().map(Enrolment::digest).filter(is_new);
+    let mut kept = Vec::new();
+    let digest = new_enrolment(enrolment.as_ref(), journal, &config, &mut kept);
     if let (Some(enrolment), Some(_)) = (&enrolment, &digest) {
+        if host.is_this_machine() {
+            unused::check(&config, enrolment.wrapped_secret_id())?;
+        }
         files.extend(id_files(&config, enrolment));
     }
     let units = if ships {
@@ -140,7 +146,6 @@ pub(super) fn plan(
     } else {
         vec![COLLECT]
     };
-    let mut kept = Vec::new();
     let mut removed = Vec::new();
     for unit in &units {
         match unit_of(host, unit)? {
@@ -232,6 +237,27 @@ fn sshd_snippet(host: &Host, before: SshdFact) -> Result<(Option<Wanted>, SshdFa
     };
     let snippet = Wanted::snippet(SSHD_SNIPPET_FILE, SSHD_SNIPPET);
     Ok((Some(snippet), after))
+}
+
+/// Returns the digest of an enrolment that no setup has applied: Vault opens its secret id only once.
+fn new_enrolment(
+    enrolment: Option<&Enrolment>,
+    journal: Option<&Journal>,
+    config: &Config,
+    kept: &mut Vec<String>,
+) -> Option<String> {
+    let digest = enrolment?.digest();
+    let Some(journal) = journal else {
+        return Some(digest);
+    };
+    if journal.earlier_enrolments.contains(&digest) {
+        kept.push(format!(
+            "{}, because a newer enrolment than this one was applied",
+            config.centre.secret_id_file.display()
+        ));
+        return None;
+    }
+    (journal.enrolment.as_ref() != Some(&digest)).then_some(digest)
 }
 
 fn id_files(config: &Config, enrolment: &Enrolment) -> [Wanted; 2] {

@@ -1,6 +1,7 @@
 //! `vctl-agent setup` prepares a host once, and leaves a host that it refuses as it was.
 
 mod confinement;
+mod enrolments;
 mod host;
 mod host_image;
 mod images;
