@@ -14,7 +14,7 @@ pub enum SetupError {
     NoTerminal,
     #[error("setup needs root")]
     NotRoot,
-    #[error("another `vctl-agent setup` runs")]
+    #[error("another `vctl-agent setup` has run for a minute")]
     Busy,
     #[error("`{}` is not the root of a system", path.display())]
     NoRoot {
@@ -140,6 +140,9 @@ pub enum SetupError {
 }
 
 impl SetupError {
+    /// Exit status of `Busy`, with which a removal of the package tells it from an undo that failed.
+    pub const BUSY: u8 = 75;
+
     /// Returns the next command.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
