@@ -207,7 +207,11 @@ pub(super) fn socket(facts: &HostFacts, config: &Config) -> Finding {
     let id = "socket";
     let path = config.socket();
     let path = path.display();
-    let start = "start it: systemctl start vctl-collect";
+    let start = if facts.has_active_collector {
+        "restart it: systemctl restart vctl-collect"
+    } else {
+        "start it: systemctl start vctl-collect"
+    };
     match &facts.socket {
         SocketFact::Answers => Finding::pass(id, format!("an agent listens on {path}")),
         SocketFact::Absent => {

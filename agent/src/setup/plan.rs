@@ -12,9 +12,10 @@ use super::host::Host;
 use super::journal::Journal;
 use super::preflight::{collector_answers, machine_is_ready, pam_line, program_runs};
 use super::shipped::{
-    AGENT, CENTRE_CONF, COLLECT, DIRECTORIES, NODE, SSHD_SNIPPET, SSHD_SNIPPET_FILE, TMPFILES, Unit,
+    AGENT, CENTRE_CONF, COLLECT, DIRECTORIES, NODE, SSHD_SNIPPET, SSHD_SNIPPET_FILE, TMPFILES,
+    TMPFILES_FILE, Unit,
 };
-use super::units::{UnitFile, unit_of};
+use super::units::{UnitFile, hidden_tmpfiles, unit_of};
 use super::wanted::{NewText, Wanted, steps_of};
 use super::{kernels, sshd, systemd, unused};
 use crate::check::{self, SshdFact};
@@ -47,6 +48,10 @@ pub(super) enum Step {
         /// The link is removed, and its target stays.
         is_link: bool,
     },
+    /// Removes a file of an earlier setup: the package has it now, and systemd would use this one instead.
+    RemoveOwn {
+        path: String,
+    },
     /// Tests the configuration, and reloads sshd.
     ReloadSshd {
         /// The unit of the running sshd.
@@ -56,6 +61,8 @@ pub(super) enum Step {
     Unit {
         name: &'static str,
         has_changed: bool,
+        /// It runs an older program, whose file was replaced.
+        runs_replaced: bool,
     },
     PamLine {
         line: LineOptions,
@@ -88,6 +95,9 @@ impl Step {
                     "remove {link}{path}, which runs another program than vctl-agent; `--undo` restores it"
                 )
             }
+            Self::RemoveOwn { path } => format!(
+                "remove {path}, which an earlier setup wrote: the package has this file now"
+            ),
             Self::ReloadSshd { unit: Some(unit) } => {
                 format!("test sshd's configuration with `sshd -t`, and reload {unit}")
             }
@@ -96,12 +106,15 @@ impl Step {
             }
             Self::Unit {
                 name,
-                has_changed: false,
-            } => format!("enable and start {name}"),
+                runs_replaced: true,
+                ..
+            } => format!("enable and restart {name}, which runs an older {AGENT}"),
             Self::Unit {
-                name,
-                has_changed: true,
-            } => format!("enable and restart {name}"),
+                name, has_changed, ..
+            } => {
+                let verb = if *has_changed { "restart" } else { "start" };
+                format!("enable and {verb} {name}")
+            }
             Self::PamLine { line, .. } => format!(
                 "add one line to /etc/pam.d/{}: {}",
                 line.service,
@@ -148,12 +161,13 @@ pub(super) fn plan(
     };
     let mut removed = Vec::new();
     for unit in &units {
-        match unit_of(host, unit)? {
+        match unit_of(host, unit, journal)? {
             UnitFile::OfPackage => {}
             UnitFile::Wanted(file) => files.push(file),
             UnitFile::Foreign { path, is_link } => {
                 removed.push(Step::RemoveUnit { path, is_link });
             }
+            UnitFile::OfSetup(path) => removed.push(Step::RemoveOwn { path }),
             UnitFile::OfUser(path) => {
                 kept.push(format!(
                     "{path}, which systemd uses instead of the unit of the package"
@@ -166,7 +180,9 @@ pub(super) fn plan(
         files.push(Wanted::shipped(&path, CENTRE_CONF));
     }
     if !host.at("/usr/lib/tmpfiles.d/vctl.conf").exists() {
-        files.push(Wanted::shipped("/etc/tmpfiles.d/vctl.conf", TMPFILES));
+        files.push(Wanted::shipped(TMPFILES_FILE, TMPFILES));
+    } else if let Some(path) = hidden_tmpfiles(host, journal)? {
+        removed.push(Step::RemoveOwn { path });
     }
     let before = sshd::settings(host);
     let (snippet, sshd) = sshd_snippet(host, before)?;
@@ -290,10 +306,13 @@ fn push_units(
     }
     for unit in units {
         let is_active = !host.is_this_machine() || systemd::is(host, "is-active", unit.name);
-        if has_changed || !is_active || !systemd::is(host, "is-enabled", unit.name) {
+        let runs_replaced = systemd::runs_replaced(host, unit.name);
+        let is_enabled = || systemd::is(host, "is-enabled", unit.name);
+        if has_changed || runs_replaced || !is_active || !is_enabled() {
             steps.push(Step::Unit {
                 name: unit.name,
                 has_changed: has_changed && is_active && host.is_this_machine(),
+                runs_replaced,
             });
         }
     }
