@@ -156,8 +156,13 @@ fn set_up(args: SetupArgs) -> anyhow::Result<ExitCode> {
         strict: args.strict,
     };
     if args.undo {
-        setup::undo(&options, &mut user)?;
-        return Ok(ExitCode::SUCCESS);
+        return match setup::undo(&options, &mut user) {
+            Err(busy @ SetupError::Busy) => {
+                complain(&busy.into());
+                Ok(ExitCode::from(SetupError::BUSY))
+            }
+            undone => Ok(undone.map(|()| ExitCode::SUCCESS)?),
+        };
     }
     let Some(report) = setup::run(&options, &mut user)? else {
         return Ok(ExitCode::SUCCESS);

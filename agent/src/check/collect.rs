@@ -39,6 +39,7 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
     let is_root = nix::unistd::geteuid().is_root();
     let pam_files = PamFiles::read(root);
     let sshd = sshd(root);
+    let socket = socket(config);
     let service = settings(&sshd).service().to_owned();
     HostFacts {
         is_root,
@@ -57,7 +58,9 @@ pub(super) fn collect(root: &Path, config: &Config) -> HostFacts {
         stamp_programs: stamp_programs(root, &pam_files, &service),
         pam_files,
         pins: pins(&config.pin_dir),
-        socket: socket(config),
+        has_active_collector: matches!(socket, SocketFact::Absent | SocketFact::Stale)
+            && has_active_collector(),
+        socket,
         spool: spool(&config.spool_dir),
         clock_synchronized: clock(root),
         lockdown: text("/sys/kernel/security/lockdown"),
@@ -188,6 +191,11 @@ fn sorted(directory: &Path) -> Vec<PathBuf> {
         .collect();
     paths.sort();
     paths
+}
+
+fn has_active_collector() -> bool {
+    let mut ask = Command::new("systemctl");
+    output(ask.args(["is-active", "vctl-collect.service"])).is_some()
 }
 
 fn socket(config: &Config) -> SocketFact {

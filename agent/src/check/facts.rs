@@ -30,6 +30,8 @@ pub struct HostFacts {
     pub stamp_programs: BTreeMap<String, bool>,
     pub pins: PinFact,
     pub socket: SocketFact,
+    /// Whether systemd runs the collector; looked at only if nothing listens on the socket.
+    pub has_active_collector: bool,
     pub spool: Option<SpoolFact>,
     pub clock_synchronized: Option<bool>,
     /// All of `/sys/kernel/security/lockdown`.

@@ -55,6 +55,7 @@ pub(super) fn pam(facts: &HostFacts, config: &Config) -> Vec<Finding> {
     };
     vec![
         only_one(&stack)
+            .or_else(|| runs_for_all(&stack, stamp))
             .or_else(|| program(&stack[stamp], &facts.stamp_programs))
             .unwrap_or_else(|| control(&stack[stamp], config.mode)),
         login_uid(&stack, Some(stamp)),
@@ -89,6 +90,22 @@ fn only_one(stack: &[Module]) -> Option<Finding> {
 }
 
 const REQUIRED: &str = "make the PAM line `session required pam_exec.so ...`, as in deploy/audit/pam.d/vctl-stamp; in best-effort mode the hook itself allows a login without a stamp";
+
+/// A line above the stamp can end the stack with success, or skip the stamp: no hook runs then, and no login is refused.
+fn runs_for_all(stack: &[Module], stamp: usize) -> Option<Finding> {
+    pam::skips_stamp(stack, stamp).map(|module| {
+        let place = module.place();
+        Finding::fail(
+            "pam_stamp",
+            format!(
+                "{place} is `{}`, so some logins open their session without the stamp",
+                module.control
+            ),
+            "make that line `optional`, or move the stamp's line above it; only a break-glass line may skip the stamp, as \
+             in deploy/audit/pam.d/vctl-stamp",
+        )
+    })
+}
 
 /// With a `required` line, a program that cannot run refuses every login.
 fn program(stamp: &Module, programs: &BTreeMap<String, bool>) -> Option<Finding> {
@@ -190,7 +207,11 @@ pub(super) fn socket(facts: &HostFacts, config: &Config) -> Finding {
     let id = "socket";
     let path = config.socket();
     let path = path.display();
-    let start = "start it: systemctl start vctl-collect";
+    let start = if facts.has_active_collector {
+        "restart it: systemctl restart vctl-collect"
+    } else {
+        "start it: systemctl start vctl-collect"
+    };
     match &facts.socket {
         SocketFact::Answers => Finding::pass(id, format!("an agent listens on {path}")),
         SocketFact::Absent => {

@@ -9,7 +9,7 @@ use vctl_common::atomic_file::{Durability, NewFile, Unfinished};
 
 use super::files::{PamFile, PamFiles};
 use super::inside::{LeavesRoot, inside};
-use super::jump::{break_glass, jumps_into};
+use super::jump::{break_glass, jumps_into, skips_stamp};
 use super::place::lines_before;
 use super::stack::{Module, session_stack, stamps};
 
@@ -66,6 +66,12 @@ pub enum EditError {
     Included { place: String },
     #[error("{place} jumps over the line, and would then end at another module")]
     Jump { place: String },
+    #[error("{place} ends the stack for some logins, so PAM would not run the line for them")]
+    Skips { place: String },
+    #[error(
+        "`/etc/pam.d/{service}` ends with a backslash, so PAM would read the new line as a part of the line above it"
+    )]
+    Continued { service: String },
     #[error("`/etc/pam.d/{service}` has bytes that are not UTF-8, and an edit would change them")]
     NotUtf8 { service: String },
     #[error("`{}` is not the root directory of a system", path.display())]
@@ -130,7 +136,29 @@ pub fn preview(options: &LineOptions) -> Result<Preview, EditError> {
         return Err(jump(module));
     }
     let text = with_line(&file.text, at, &line(options));
+    stamps_each_login(files, options, &text)?;
     Ok(Preview::Text(text))
+}
+
+/// Reads the new text as libpam would, and refuses one in which the line is not read or does not run for each login.
+fn stamps_each_login(
+    mut files: PamFiles,
+    options: &LineOptions,
+    text: &str,
+) -> Result<(), EditError> {
+    let service = options.service.clone();
+    files.insert(&service, text);
+    let stack = session_stack(&files, &service).unwrap_or_default();
+    let mut stamps = stack.iter().enumerate().filter(|(_, of)| of.is_stamp());
+    let (Some((stamp, _)), None) = (stamps.next(), stamps.next()) else {
+        return Err(EditError::Continued { service });
+    };
+    match skips_stamp(&stack, stamp) {
+        Some(module) => Err(EditError::Skips {
+            place: module.place(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Adds the line, unless the service's stack already has one.
@@ -417,6 +445,27 @@ mod tests {
         );
         fs::write(&sshd, format!("{}{stack}{after}", jump.replace('2', "3"))).unwrap();
         assert!(matches!(add(&options), Err(EditError::Jump { .. })));
+    }
+
+    #[test]
+    fn a_line_that_pam_would_not_run_is_not_added() {
+        let rule = "pam_succeed_if.so quiet user = backup\n";
+        for control in ["sufficient", "[success=done default=ignore]"] {
+            let stack = format!("session {control} {rule}@include common-session\n");
+            let (_root, options) = image(&stack);
+            let error = add(&options).unwrap_err();
+            let place = "/etc/pam.d/sshd line 1".to_owned();
+            assert!(matches!(&error, EditError::Skips { place: of } if *of == place));
+            assert_eq!(text(&options), stack);
+        }
+        // PAM joins the next line, and a comment line does not end that.
+        for end in ["\\", "\\\n", "\\\n# x\n"] {
+            let stack = format!("@include common-session\nsession optional pam_systemd.so {end}");
+            let (_root, options) = image(&stack);
+            let error = add(&options).unwrap_err();
+            assert!(matches!(error, EditError::Continued { .. }), "{error}");
+            assert_eq!(text(&options), stack);
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The session stack of a PAM service, with its includes. No I/O.
 
+use super::control;
 use super::files::{PamFile, PamFiles};
 use super::lines::{fields, logical_lines};
 
-/// One module of a stack, in the order in which PAM runs it.
+/// One module of a stack, in the order in which PAM runs it; or the line of a substack, which a jump counts as one module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
     /// `required`, `optional`, `[success=ok ...]`.
@@ -18,6 +19,8 @@ pub struct Module {
     /// The line of the service's own file that is this line or includes it.
     pub(super) own_line: OwnLine,
     pub(super) included: bool,
+    /// Number of substacks around the module.
+    pub(super) level: usize,
 }
 
 /// A line of the service's own file, with its continuation lines.
@@ -57,18 +60,22 @@ impl Module {
 
     /// Returns how many of the next modules each result of this one skips: `[success=1 default=ignore]`.
     pub(super) fn jumps(&self) -> impl Iterator<Item = usize> {
-        let words = self
-            .control
-            .split(|c: char| c.is_whitespace() || "[]".contains(c));
-        let actions = words.filter_map(|word| word.split_once('=')?.1.parse().ok());
-        actions.filter(|skipped| *skipped > 0)
+        control::jumps(&self.control)
     }
 
-    /// Returns whether a failure of the module refuses the login.
+    /// Returns whether a success of the module ends the stack, or the substack around it.
+    pub(super) fn ends_stack(&self) -> bool {
+        control::action(&self.control, "success") == Some("done")
+    }
+
+    /// Returns whether a failure of the module refuses the login: pam_exec.so returns `system_err` for a program that
+    /// fails, and libpam `perm_denied` for a module that is missing.
     pub(crate) fn is_binding(&self) -> bool {
-        matches!(self.control.as_str(), "required" | "requisite")
-            || self.control.contains("default=bad")
-            || self.control.contains("default=die")
+        let refuses = |result| {
+            let action = control::action(&self.control, result);
+            action.is_some_and(|action| matches!(action, "bad" | "die"))
+        };
+        refuses("system_err") && refuses("perm_denied")
     }
 }
 
@@ -112,40 +119,55 @@ fn service_stack(files: &PamFiles, service: &str) -> Option<Vec<Module>> {
     let of_conf = files.service_of_conf(service);
     let file = of_conf.as_ref().or_else(|| files.get(service))?;
     let mut stack = Vec::new();
-    follow(files, file, None, DEPTH_MAX, &mut stack);
+    let top = Place {
+        own: None,
+        depth: DEPTH_MAX,
+        level: 0,
+    };
+    follow(files, file, top, &mut stack);
     Some(stack)
 }
 
-/// Adds the modules of a file; `own` is the line of the service's own file that includes it.
-fn follow(
-    files: &PamFiles,
-    file: &PamFile,
+/// The place of an included file in the stack.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The line of the service's own file that includes it.
     own: Option<OwnLine>,
+    /// Number of includes that may follow.
     depth: usize,
-    stack: &mut Vec<Module>,
-) {
+    /// Number of substacks around it.
+    level: usize,
+}
+
+/// Adds the modules of a file.
+fn follow(files: &PamFiles, file: &PamFile, place: Place, stack: &mut Vec<Module>) {
     for line in logical_lines(&file.text) {
         let first = file.lines_before.get(line.first - 1);
         let number = first.copied().unwrap_or(line.first);
-        let own_line = own.unwrap_or(OwnLine {
+        let own_line = place.own.unwrap_or(OwnLine {
             first: number,
             last: number + line.last - line.first,
         });
         let mut fields = fields(&line.text).into_iter();
         let Some(kind) = fields.next() else { continue };
-        let mut include = |target: Option<String>| {
+        let include = |target: Option<String>, level: usize, stack: &mut Vec<Module>| {
             // PAM reports a missing file; here it adds no modules.
             let found = target.and_then(|target| files.get(&target));
-            if let Some(file) = found.filter(|_| depth > 0) {
+            if let Some(file) = found.filter(|_| place.depth > 0) {
                 let before = stack.len();
-                follow(files, file, Some(own_line), depth - 1, stack);
+                let place = Place {
+                    own: Some(own_line),
+                    depth: place.depth - 1,
+                    level,
+                };
+                follow(files, file, place, stack);
                 for module in &mut stack[before..] {
                     module.included = true;
                 }
             }
         };
         if kind == "@include" {
-            include(fields.next());
+            include(fields.next(), place.level, stack);
             continue;
         }
         // `-session`: PAM logs nothing if the module is missing.
@@ -153,10 +175,11 @@ fn follow(
             continue;
         }
         let control = fields.next().unwrap_or_default();
-        if ["include", "substack"].contains(&control.to_ascii_lowercase().as_str()) {
-            include(fields.next());
+        if control.eq_ignore_ascii_case("include") {
+            include(fields.next(), place.level, stack);
             continue;
         }
+        let is_substack = control.eq_ignore_ascii_case("substack");
         let Some(path) = fields.next() else { continue };
         stack.push(Module {
             control,
@@ -166,7 +189,11 @@ fn follow(
             line: number,
             own_line,
             included: false,
+            level: place.level,
         });
+        if is_substack {
+            include(Some(path), place.level + 1, stack);
+        }
     }
 }
 
@@ -202,11 +229,15 @@ mod tests {
         ]);
         assert_eq!(
             names(&files),
-            ["pam_a.so", "pam_b.so", "pam_c.so", "pam_c.so", "pam_z.so"]
+            [
+                "pam_a.so", "pam_b.so", "pam_c.so", "more", "pam_c.so", "pam_z.so"
+            ]
         );
         let stack = session_stack(&files, "sshd").unwrap();
         assert_eq!(stack[2].arguments, ["x=[y z]"]);
         assert!(stack[2].is_binding() && !stack[1].is_binding());
+        let levels: Vec<usize> = stack.iter().map(|module| module.level).collect();
+        assert_eq!(levels, [0, 0, 0, 0, 1, 0]);
     }
 
     #[test]

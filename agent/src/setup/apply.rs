@@ -52,8 +52,8 @@ pub(super) fn apply(
     }
     let done = done.and_then(|()| {
         work.journal.complete = true;
-        if plan.enrolment.is_some() {
-            work.journal.enrolment.clone_from(&plan.enrolment);
+        if let Some(digest) = &plan.enrolment {
+            work.journal.note_enrolment(digest.clone());
         }
         work.journal.store(host)
     });
@@ -92,11 +92,15 @@ impl Work<'_> {
     fn step(&mut self, step: &Step) -> Result<(), SetupError> {
         match step {
             Step::Directory { path, mode } => {
-                self.note(Change::Directory { path: path.clone() })?;
+                let change = Change::Directory { path: path.clone() };
+                // The journal has its own directory already.
+                if !self.journal.changes.contains(&change) {
+                    self.note(change)?;
+                }
                 create_directory(&self.host.real(path)?, *mode).map(drop)
             }
             Step::File(file) => self.file(file),
-            Step::RemoveUnit { path, .. } => self.remove_unit(path),
+            Step::RemoveUnit { path, .. } | Step::RemoveOwn { path } => self.remove_unit(path),
             Step::ReloadSshd { unit } => {
                 sshd::test(self.host)?;
                 if crate::check::sshd(&sshd::settings(self.host)).0 != Some(true) {
@@ -104,7 +108,11 @@ impl Work<'_> {
                 }
                 unit.map_or(Ok(()), |unit| sshd::reload(self.host, unit))
             }
-            Step::Unit { name, has_changed } => self.unit(name, *has_changed),
+            Step::Unit {
+                name,
+                has_changed,
+                runs_replaced,
+            } => self.unit(name, *has_changed || *runs_replaced),
             Step::PamLine { line, socket } => {
                 if let Some(socket) = socket {
                     answers(socket)?;
@@ -174,7 +182,7 @@ impl Work<'_> {
         self.journal.store(self.host)
     }
 
-    fn unit(&mut self, name: &str, has_changed: bool) -> Result<(), SetupError> {
+    fn unit(&mut self, name: &str, restarts: bool) -> Result<(), SetupError> {
         let is_new =
             |change: &Change| !matches!(change, Change::Unit { name: of, .. } if of == name);
         if self.journal.changes.iter().all(is_new) {
@@ -189,7 +197,7 @@ impl Work<'_> {
         }
         systemd::systemctl(self.host, &["daemon-reload"])?;
         systemd::systemctl(self.host, &["enable", "--now", name])?;
-        if has_changed {
+        if restarts {
             systemd::systemctl(self.host, &["restart", name])?;
         }
         Ok(())

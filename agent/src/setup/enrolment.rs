@@ -56,6 +56,10 @@ impl Enrolment {
         )
     }
 
+    pub(super) fn wrapped_secret_id(&self) -> &str {
+        &self.wrapped_secret_id
+    }
+
     pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
         let lines = self.agent_config.lines();
         lines.filter(|line| !line.trim().is_empty() && !line.starts_with('#'))

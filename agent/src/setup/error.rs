@@ -14,7 +14,7 @@ pub enum SetupError {
     NoTerminal,
     #[error("setup needs root")]
     NotRoot,
-    #[error("another `vctl-agent setup` runs")]
+    #[error("another `vctl-agent setup` has run for a minute")]
     Busy,
     #[error("`{}` is not the root of a system", path.display())]
     NoRoot {
@@ -66,6 +66,12 @@ pub enum SetupError {
     NoSystemctl,
     #[error("cannot read the enrolment `{path}`: {why}")]
     Enrolment { path: String, why: String },
+    #[error(
+        "the secret id of the enrolment was already used or has expired, and would replace the opened one in `{path}`"
+    )]
+    UsedEnrolment { path: String },
+    #[error("cannot ask Vault whether the enrolment is unused, before it replaces `{path}`: {why}")]
+    UnknownEnrolment { path: String, why: String },
     #[error("`{file}` says `{there}`, and the setup needs `{needed}`")]
     OtherValue {
         file: &'static str,
@@ -134,6 +140,9 @@ pub enum SetupError {
 }
 
 impl SetupError {
+    /// Exit status of `Busy`, with which a removal of the package tells it from an undo that failed.
+    pub const BUSY: u8 = 75;
+
     /// Returns the next command.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
@@ -163,6 +172,10 @@ impl SetupError {
             Self::Pam(EditError::Jump { .. }) => {
                 "change the number in that line by hand, with the line of deploy/audit/pam.d/vctl-stamp"
             }
+            Self::Pam(EditError::Skips { .. }) => {
+                "make that line `optional`, or add the line of deploy/audit/pam.d/vctl-stamp above it by hand"
+            }
+            Self::Pam(EditError::Continued { .. }) => "remove the backslash at its end",
             Self::Pam(EditError::NotUtf8 { .. }) => {
                 "change the line of deploy/audit/pam.d/vctl-stamp by hand"
             }
@@ -194,6 +207,12 @@ impl SetupError {
             }
             Self::NoTarget { .. } => "remove the link, or create its target, then run setup again",
             Self::Enrolment { .. } => "write it with `vctl host enroll HOST --out FILE`",
+            Self::UsedEnrolment { .. } => {
+                "the host keeps its identity; for a new one: vctl host enroll HOST --out FILE"
+            }
+            Self::UnknownEnrolment { .. } => {
+                "the host keeps its identity; run setup again when this machine reaches Vault"
+            }
             Self::OtherValue { .. } => "change that line, or move the file away",
             Self::NoAuthority { .. } => "copy the CA certificate to that path",
             Self::LineOfOthers(line) => {

@@ -4,9 +4,11 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use vctl_common::file_lock::{self, Tried};
 
+use super::User;
 use super::error::SetupError;
 use crate::config::{self, Config, ConfigError, DEFAULT_FILE};
 use crate::pam;
@@ -14,6 +16,9 @@ use crate::proc::host::host_name;
 
 /// Contains the journal and the copies of replaced files.
 pub(super) const JOURNAL: &str = "/var/lib/vctl/setup";
+
+/// An attempt of vctl-enroll.service takes 11 s if Vault opens no secret id.
+const LOCK_WAIT: Duration = Duration::from_mins(1);
 
 /// Directories below which setup reads and writes without a look at each link.
 const DIRECTORIES: [&str; 5] = [
@@ -32,7 +37,11 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn lock(root: &Path) -> Result<Self, SetupError> {
+    /// Waits for another setup that holds the lock: at most [`LOCK_WAIT`].
+    ///
+    /// # Errors
+    /// `Busy` after that time.
+    pub(super) fn lock(root: &Path, user: &mut dyn User) -> Result<Self, SetupError> {
         if !nix::unistd::geteuid().is_root() {
             return Err(SetupError::NotRoot);
         }
@@ -45,10 +54,19 @@ impl Host {
             pam::inside(&root, directory)?;
         }
         let lock = File::open(root.join("etc")).map_err(no_root)?;
-        match file_lock::try_exclusive(&lock).map_err(no_root)? {
-            Tried::Taken | Tried::Unsupported => Ok(Self { root, _lock: lock }),
-            Tried::Busy => Err(SetupError::Busy),
+        let end = Instant::now() + LOCK_WAIT;
+        let mut is_told = false;
+        while file_lock::try_exclusive(&lock).map_err(no_root)? == Tried::Busy {
+            if Instant::now() >= end {
+                return Err(SetupError::Busy);
+            }
+            if !is_told {
+                user.tell("Another `vctl-agent setup` runs: waiting until it ends.\n");
+                is_told = true;
+            }
+            std::thread::sleep(Duration::from_millis(200));
         }
+        Ok(Self { root, _lock: lock })
     }
 
     pub(super) fn root(&self) -> &Path {

@@ -24,6 +24,9 @@ pub(super) struct Journal {
     pub(super) complete: bool,
     /// Digest of the last applied enrolment: its wrapped secret id can be used only once.
     pub(super) enrolment: Option<String>,
+    /// Digests of the enrolments before it.
+    #[serde(default)]
+    pub(super) earlier_enrolments: Vec<String>,
     pub(super) changes: Vec<Change>,
 }
 
@@ -116,6 +119,14 @@ impl Journal {
             owner: saved.owner,
             group: saved.group,
         }))
+    }
+
+    /// Notes that an enrolment is applied.
+    pub(super) fn note_enrolment(&mut self, digest: String) {
+        let last = self.enrolment.replace(digest);
+        let digest = self.enrolment.as_ref();
+        let earlier = last.filter(|last| Some(last) != digest);
+        self.earlier_enrolments.extend(earlier);
     }
 
     /// Returns the digest of the text that setup wrote last to a file.

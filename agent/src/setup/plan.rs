@@ -12,11 +12,12 @@ use super::host::Host;
 use super::journal::Journal;
 use super::preflight::{collector_answers, machine_is_ready, pam_line, program_runs};
 use super::shipped::{
-    AGENT, CENTRE_CONF, COLLECT, DIRECTORIES, NODE, SSHD_SNIPPET, SSHD_SNIPPET_FILE, TMPFILES, Unit,
+    AGENT, CENTRE_CONF, COLLECT, DIRECTORIES, NODE, SSHD_SNIPPET, SSHD_SNIPPET_FILE, TMPFILES,
+    TMPFILES_FILE, Unit,
 };
-use super::units::{UnitFile, unit_of};
+use super::units::{UnitFile, hidden_tmpfiles, unit_of};
 use super::wanted::{NewText, Wanted, steps_of};
-use super::{kernels, sshd, systemd};
+use super::{kernels, sshd, systemd, unused};
 use crate::check::{self, SshdFact};
 use crate::config::{Config, Mode};
 use crate::pam::{self, LineOptions};
@@ -47,6 +48,10 @@ pub(super) enum Step {
         /// The link is removed, and its target stays.
         is_link: bool,
     },
+    /// Removes a file of an earlier setup: the package has it now, and systemd would use this one instead.
+    RemoveOwn {
+        path: String,
+    },
     /// Tests the configuration, and reloads sshd.
     ReloadSshd {
         /// The unit of the running sshd.
@@ -56,6 +61,8 @@ pub(super) enum Step {
     Unit {
         name: &'static str,
         has_changed: bool,
+        /// It runs an older program, whose file was replaced.
+        runs_replaced: bool,
     },
     PamLine {
         line: LineOptions,
@@ -74,6 +81,10 @@ impl Step {
                 "write {SSHD_SNIPPET_FILE}: sshd uses PAM, so PAM's account rules apply to each login; passwords by \
                  keyboard-interactive stay off"
             ),
+            Self::File(file) if file.replaces && file.kind.is_secret() => format!(
+                "replace {} for good; `--undo` restores only a file from before the first setup",
+                file.path
+            ),
             Self::File(file) if file.replaces => {
                 format!("replace {}; `--undo` restores the old file", file.path)
             }
@@ -84,6 +95,9 @@ impl Step {
                     "remove {link}{path}, which runs another program than vctl-agent; `--undo` restores it"
                 )
             }
+            Self::RemoveOwn { path } => format!(
+                "remove {path}, which an earlier setup wrote: the package has this file now"
+            ),
             Self::ReloadSshd { unit: Some(unit) } => {
                 format!("test sshd's configuration with `sshd -t`, and reload {unit}")
             }
@@ -92,12 +106,15 @@ impl Step {
             }
             Self::Unit {
                 name,
-                has_changed: false,
-            } => format!("enable and start {name}"),
+                runs_replaced: true,
+                ..
+            } => format!("enable and restart {name}, which runs an older {AGENT}"),
             Self::Unit {
-                name,
-                has_changed: true,
-            } => format!("enable and restart {name}"),
+                name, has_changed, ..
+            } => {
+                let verb = if *has_changed { "restart" } else { "start" };
+                format!("enable and {verb} {name}")
+            }
             Self::PamLine { line, .. } => format!(
                 "add one line to /etc/pam.d/{}: {}",
                 line.service,
@@ -129,10 +146,12 @@ pub(super) fn plan(
         next.extend(kernels::check(host, is_strict)?);
     }
     let mut files = agent_yaml.into_iter().collect::<Vec<_>>();
-    let is_new =
-        |digest: &String| journal.and_then(|journal| journal.enrolment.as_ref()) != Some(digest);
-    let digest = enrolment.as_ref().map(Enrolment::digest).filter(is_new);
+    let mut kept = Vec::new();
+    let digest = new_enrolment(enrolment.as_ref(), journal, &config, &mut kept);
     if let (Some(enrolment), Some(_)) = (&enrolment, &digest) {
+        if host.is_this_machine() {
+            unused::check(&config, enrolment.wrapped_secret_id())?;
+        }
         files.extend(id_files(&config, enrolment));
     }
     let units = if ships {
@@ -140,15 +159,15 @@ pub(super) fn plan(
     } else {
         vec![COLLECT]
     };
-    let mut kept = Vec::new();
     let mut removed = Vec::new();
     for unit in &units {
-        match unit_of(host, unit)? {
+        match unit_of(host, unit, journal)? {
             UnitFile::OfPackage => {}
             UnitFile::Wanted(file) => files.push(file),
             UnitFile::Foreign { path, is_link } => {
                 removed.push(Step::RemoveUnit { path, is_link });
             }
+            UnitFile::OfSetup(path) => removed.push(Step::RemoveOwn { path }),
             UnitFile::OfUser(path) => {
                 kept.push(format!(
                     "{path}, which systemd uses instead of the unit of the package"
@@ -161,7 +180,9 @@ pub(super) fn plan(
         files.push(Wanted::shipped(&path, CENTRE_CONF));
     }
     if !host.at("/usr/lib/tmpfiles.d/vctl.conf").exists() {
-        files.push(Wanted::shipped("/etc/tmpfiles.d/vctl.conf", TMPFILES));
+        files.push(Wanted::shipped(TMPFILES_FILE, TMPFILES));
+    } else if let Some(path) = hidden_tmpfiles(host, journal)? {
+        removed.push(Step::RemoveOwn { path });
     }
     let before = sshd::settings(host);
     let (snippet, sshd) = sshd_snippet(host, before)?;
@@ -234,6 +255,27 @@ fn sshd_snippet(host: &Host, before: SshdFact) -> Result<(Option<Wanted>, SshdFa
     Ok((Some(snippet), after))
 }
 
+/// Returns the digest of an enrolment that no setup has applied: Vault opens its secret id only once.
+fn new_enrolment(
+    enrolment: Option<&Enrolment>,
+    journal: Option<&Journal>,
+    config: &Config,
+    kept: &mut Vec<String>,
+) -> Option<String> {
+    let digest = enrolment?.digest();
+    let Some(journal) = journal else {
+        return Some(digest);
+    };
+    if journal.earlier_enrolments.contains(&digest) {
+        kept.push(format!(
+            "{}, because a newer enrolment than this one was applied",
+            config.centre.secret_id_file.display()
+        ));
+        return None;
+    }
+    (journal.enrolment.as_ref() != Some(&digest)).then_some(digest)
+}
+
 fn id_files(config: &Config, enrolment: &Enrolment) -> [Wanted; 2] {
     let (role_id, secret_id) = enrolment.ids();
     let centre = &config.centre;
@@ -264,10 +306,13 @@ fn push_units(
     }
     for unit in units {
         let is_active = !host.is_this_machine() || systemd::is(host, "is-active", unit.name);
-        if has_changed || !is_active || !systemd::is(host, "is-enabled", unit.name) {
+        let runs_replaced = systemd::runs_replaced(host, unit.name);
+        let is_enabled = || systemd::is(host, "is-enabled", unit.name);
+        if has_changed || runs_replaced || !is_active || !is_enabled() {
             steps.push(Step::Unit {
                 name: unit.name,
                 has_changed: has_changed && is_active && host.is_this_machine(),
+                runs_replaced,
             });
         }
     }

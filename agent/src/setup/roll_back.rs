@@ -255,7 +255,9 @@ impl Used {
 
     /// Adds the changes, and returns the copies to write beside the journal.
     fn add_to(self, journal: &mut Journal, enrolment: Option<String>) -> Vec<(PathBuf, Vec<u8>)> {
-        journal.enrolment = enrolment;
+        if let Some(digest) = enrolment {
+            journal.note_enrolment(digest);
+        }
         for change in self.changes {
             let mut listed = journal.changes.iter_mut();
             match listed.find(|of| path_of(of) == path_of(&change)) {

@@ -20,6 +20,7 @@ pub(super) const NODE: Unit = Unit {
 pub(super) const CENTRE_CONF: &str =
     include_str!("../../../deploy/audit/systemd/vctl-collect.service.d/centre.conf");
 
+pub(super) const TMPFILES_FILE: &str = "/etc/tmpfiles.d/vctl.conf";
 pub(super) const TMPFILES: &str = include_str!("../../../deploy/audit/tmpfiles.d/vctl.conf");
 
 /// Directories of the tmpfiles.d file, for a host on which it has not been applied yet.

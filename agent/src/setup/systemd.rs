@@ -1,9 +1,12 @@
 //! systemd of the host: whether it runs, and its units.
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::error::SetupError;
 use super::host::Host;
+use super::shipped::AGENT;
 
 /// Returns whether systemd manages the running machine; see sd_booted(3).
 pub(super) fn runs(host: &Host) -> bool {
@@ -24,6 +27,21 @@ pub(super) fn enables(host: &Host) -> bool {
 pub(super) fn is(host: &Host, question: &str, unit: &str) -> bool {
     let output = command(host, &[question, "--quiet", unit]).output();
     output.is_ok_and(|output| output.status.success())
+}
+
+/// Returns whether the unit runs an agent whose file was replaced since it started, by an upgrade without a package.
+pub(super) fn runs_replaced(host: &Host, unit: &str) -> bool {
+    if !runs(host) {
+        return false;
+    }
+    let output = command(host, &["show", "--property=MainPID", "--value", unit]).output();
+    let output = output.map(|output| output.stdout).unwrap_or_default();
+    let pid: Option<u32> = String::from_utf8_lossy(&output).trim().parse().ok();
+    // The kernel adds this to the path of a program without a file. systemd prints 0 for a unit that does not run.
+    let replaced = format!("{AGENT} (deleted)");
+    pid.is_some_and(|pid| {
+        fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new(&replaced))
+    })
 }
 
 pub(super) fn systemctl(host: &Host, arguments: &[&str]) -> Result<(), SetupError> {

@@ -326,8 +326,9 @@ pub(super) fn directories(
             ));
             continue;
         }
-        // Sockets and status of a collector that has ended.
-        if path == "/run/vctl" {
+        // Sockets and status of a collector that has ended. A chroot may have the /run of the machine, whose collector
+        // still runs.
+        if path == "/run/vctl" && host.owns_probe() {
             let _ = fs::remove_dir_all(&real);
         }
         match fs::remove_dir(&real) {

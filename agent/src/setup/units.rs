@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::error::SetupError;
 use super::host::Host;
-use super::journal::unreadable;
+use super::journal::{Journal, digest, unreadable};
 use super::saved::is_link;
-use super::shipped::Unit;
+use super::shipped::{TMPFILES_FILE, Unit};
 use super::wanted::Wanted;
 
 /// Directories in which packages install units.
@@ -30,6 +30,8 @@ pub(super) enum UnitFile {
         /// A link to a file elsewhere, as `systemctl link` makes it.
         is_link: bool,
     },
+    /// It hides that of the package, and an earlier setup wrote it, before the package was installed.
+    OfSetup(String),
     /// It hides that of the package, and is a user's copy of it.
     OfUser(String),
 }
@@ -38,7 +40,11 @@ pub(super) enum UnitFile {
 ///
 /// # Errors
 /// The unit is masked, or its file cannot be read.
-pub(super) fn unit_of(host: &Host, unit: &Unit) -> Result<UnitFile, SetupError> {
+pub(super) fn unit_of(
+    host: &Host,
+    unit: &Unit,
+    journal: Option<&Journal>,
+) -> Result<UnitFile, SetupError> {
     let path = format!("{OF_ADMINISTRATOR}/{}", unit.name);
     refuse_mask(host, unit)?;
     let is_packaged = |directory: &&str| host.at(&format!("{directory}/{}", unit.name)).exists();
@@ -54,6 +60,9 @@ pub(super) fn unit_of(host: &Host, unit: &Unit) -> Result<UnitFile, SetupError> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(UnitFile::OfPackage),
         Err(source) => return Err(unreadable(&real, source)),
     };
+    if !is_link && is_of_setup(journal, &path, &bytes) {
+        return Ok(UnitFile::OfSetup(path));
+    }
     let text = String::from_utf8_lossy(&bytes);
     let mut starts = text
         .lines()
@@ -63,6 +72,23 @@ pub(super) fn unit_of(host: &Host, unit: &Unit) -> Result<UnitFile, SetupError> 
     } else {
         UnitFile::Foreign { path, is_link }
     })
+}
+
+/// Returns the tmpfiles.d file of an earlier setup, if it hides that of the package.
+pub(super) fn hidden_tmpfiles(
+    host: &Host,
+    journal: Option<&Journal>,
+) -> Result<Option<String>, SetupError> {
+    let real = host.entry(TMPFILES_FILE)?;
+    let is_own = !is_link(&real)
+        && fs::read(&real).is_ok_and(|bytes| is_of_setup(journal, TMPFILES_FILE, &bytes));
+    Ok(is_own.then(|| TMPFILES_FILE.to_owned()))
+}
+
+/// Returns whether the content is as an earlier setup wrote it.
+fn is_of_setup(journal: Option<&Journal>, path: &str, bytes: &[u8]) -> bool {
+    let wrote = journal.and_then(|journal| journal.wrote(path));
+    wrote.is_some_and(|wrote| wrote == digest(bytes))
 }
 
 /// Refuses a masked unit: an administrator has decided that it must not start.

@@ -99,6 +99,24 @@ impl Vault {
             Err(other) => Err(other),
         }
     }
+
+    /// Asks whether a wrapping token can still be opened. Needs no other token, and does not open it.
+    ///
+    /// # Errors
+    /// `WrapInvalid` when the token was already used or has expired.
+    pub async fn look_up_wrapped(
+        settings: &VaultSettings,
+        token: &Secret<String>,
+    ) -> Result<(), VaultError> {
+        let transport = super::http::Transport::new(settings)?;
+        let body = json!({"token": token.expose()});
+        let request = Request::new(Method::PUT, "sys/wrapping/lookup", Some(&body));
+        match transport.send(None, &request).await {
+            Ok(_) => Ok(()),
+            Err(VaultError::Http { status: 400, .. }) => Err(VaultError::WrapInvalid),
+            Err(other) => Err(other),
+        }
+    }
 }
 
 pub(super) fn data_of(request: &Request, answer: &[u8]) -> Result<Value, VaultError> {

@@ -37,6 +37,8 @@ fn ansible_finds_enrolments_from_any_directory() {
     let Some(host) = host() else { return };
     let playbook = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/host-image/ansible.yaml");
     let playbook = fs::read_to_string(playbook).unwrap();
+    // The last tasks need systemd.
+    let (playbook, _) = playbook.split_once("    # An attempt of").unwrap();
     host.ok(&format!(
         "mkdir -p $WORK/playbook/enrolments; echo '{{}}' > $WORK/playbook/enrolments/web-1.json
          cat > $WORK/playbook/ansible.yaml <<'TEXT'\n{playbook}\nTEXT"

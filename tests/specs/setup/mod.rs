@@ -1,6 +1,7 @@
 //! `vctl-agent setup` prepares a host once, and leaves a host that it refuses as it was.
 
 mod confinement;
+mod enrolments;
 mod host;
 mod host_image;
 mod images;
@@ -10,6 +11,7 @@ mod recovery;
 mod scripts;
 mod sshd;
 mod units;
+mod upgrade;
 
 use vctl_tests::lab::{missing, skip};
 
@@ -61,7 +63,9 @@ fn setup_records_the_next_login_and_undo_restores_the_host() {
     let (files, changed) = (host.files(""), host.ok(times));
     assert!(host.ok(SETUP).contains("Nothing to do"));
     assert_eq!((host.files(""), host.ok(times)), (files, changed));
-    host.ok("vctl-agent setup --undo --yes");
+    let undone = host.ok("vctl-agent setup --undo --yes");
+    let directory = "remove the directory /var/lib/vctl if it is empty\n";
+    assert_eq!(undone.matches(directory).count(), 1, "{undone}");
     assert_eq!(host.files(""), before);
     assert!(!host.ok("ls /sys/fs/bpf").contains("vctl"));
     assert!(

@@ -1,5 +1,6 @@
 //! What a host has after a setup that failed, and after an undo on a host that had units before.
 
+use super::enrolments::start_vault;
 use super::{ENROLMENT, SETUP, host};
 
 /// The unit of an earlier release, which has this name and is no collector.
@@ -132,12 +133,12 @@ fn undo_finds_the_file_of_a_crash_in_the_pam_directory() {
 #[test]
 fn undo_after_a_used_enrolment_restores_the_first_bytes() {
     let Some(host) = host() else { return };
-    host.ok(&format!(
-        "cat > $WORK/web-1.json <<'TEXT'\n{ENROLMENT}\nTEXT
-         mkdir -m 700 /var/lib/vctl /var/lib/vctl/spool /var/lib/vctl/pending; mkdir /run/vctl
+    start_vault(&host);
+    host.ok(
+        "mkdir -m 700 /var/lib/vctl /var/lib/vctl/spool /var/lib/vctl/pending; mkdir /run/vctl
          cd /etc/vctl; echo '# first' >> agent.yaml; echo first-role > role_id; echo first-secret > secret_id
-         chmod 600 role_id secret_id"
-    ));
+         chmod 600 role_id secret_id",
+    );
     let before = host.files("");
     let setup = format!("{SETUP} --enroll $WORK/web-1.json");
     host.ok("echo 'enable --now vctl-node-agent.service' > /run/fail");
@@ -157,10 +158,10 @@ fn undo_after_a_used_enrolment_restores_the_first_bytes() {
 #[test]
 fn an_enrolment_that_was_never_written_is_not_used() {
     let Some(host) = host() else { return };
-    host.ok(&format!(
-        "cat > $WORK/web-1.json <<'TEXT'\n{ENROLMENT}\nTEXT
-         cd /etc/vctl; echo first-role > role_id; echo first-secret > secret_id; chmod 600 role_id secret_id"
-    ));
+    start_vault(&host);
+    host.ok(
+        "cd /etc/vctl; echo first-role > role_id; echo first-secret > secret_id; chmod 600 role_id secret_id",
+    );
     let before = host.files("");
     // No step can write there.
     host.ok("mkdir /etc/vctl/.role_id.new");

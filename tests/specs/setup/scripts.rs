@@ -118,7 +118,7 @@ fn a_removal_in_a_chroot_leaves_no_link_and_no_other_probe() {
     host.ok("vctl-agent setup --root $WORK/tree --yes");
     // systemctl of this machine, which works without systemd.
     host.ok(
-        "cd $WORK/tree && mkdir -p sys proc run && mount --rbind /sys sys && mount --bind /proc proc &&
+        "cd $WORK/tree && mkdir -p sys proc run && mount --rbind /sys sys && mount --bind /proc proc && mkdir -p run/vctl && mount --bind /run/vctl run/vctl &&
          cp $REPOSITORY/deploy/packages/vctl-agent/p* . && test -e sys/fs/bpf/vctl",
     );
     let inside = "PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot $WORK/tree";
@@ -126,11 +126,68 @@ fn a_removal_in_a_chroot_leaves_no_link_and_no_other_probe() {
     let links = "find $WORK/tree/etc/systemd/system -name 'vctl-*'";
     host.ok(&enable);
     assert!(host.ok(links).contains("wants/vctl-collect.service"));
+    // As after a setup inside.
+    host.ok(r#"sed -i 's|"changes": \[|&{"kind": "directory", "path": "/run/vctl"},|' $WORK/tree/var/lib/vctl/setup/journal.json"#);
+    host.ok("grep -q /run/vctl $WORK/tree/var/lib/vctl/setup/journal.json");
     host.ok(&format!("{inside} sh /prerm remove"));
     assert_eq!(host.ok(links), "");
+    host.ok("test -S /run/vctl/agent.sock");
     host.ok(&enable);
     host.ok("mkdir $WORK/tree/etc/systemd/system/vctl-enroll.service.d");
     host.ok(&format!("{inside} sh /postrm purge"));
     assert_eq!(host.ok(links), "");
-    host.ok("ls /sys/fs/bpf/vctl/* > /dev/null && kill -0 $(cat /run/vctl-collect.service.pid)");
+    host.ok("test -S /run/vctl/agent.sock && ls /sys/fs/bpf/vctl/* > /dev/null && kill -0 $(cat /run/vctl-collect.service.pid)");
+}
+
+#[test]
+fn a_setup_that_runs_stops_the_removal() {
+    let Some(host) = host() else { return };
+    host.ok(UNITS);
+    host.ok("systemctl start vctl-enroll.path");
+    let stamp = "session required pam_exec.so /usr/sbin/vctl-agent stamp";
+    // The undo waits in vain; a setup adds its line after the undo.
+    for (command, reason) in [
+        (
+            "setup) exit 75".to_owned(),
+            "not removed, because a setup runs",
+        ),
+        (
+            format!("detach) echo '{stamp}' >> /etc/pam.d/login"),
+            "not removed, because these PAM lines need it:\n/etc/pam.d/login:session required",
+        ),
+    ] {
+        host.ok(&format!(
+            "rm /usr/sbin/vctl-agent; cat > /usr/sbin/vctl-agent <<'TEXT'
+#!/bin/sh
+case \"$1\" in {command} ;; esac
+TEXT
+             chmod 755 /usr/sbin/vctl-agent"
+        ));
+        let refused = script(&host, "prerm remove");
+        assert_eq!(refused.code, Some(1), "{}", refused.text);
+        assert!(refused.text.contains(reason), "{}", refused.text);
+        host.ok("systemctl is-active vctl-enroll.path");
+    }
+}
+
+#[test]
+fn setup_waits_a_minute_for_another_one() {
+    let Some(host) = host() else { return };
+    let other = |seconds: u32| {
+        host.ok(&format!(
+            "setsid flock /etc sleep {seconds} > /dev/null 2>&1 & until ! flock -n /etc true; do sleep 0.05; done"
+        ));
+    };
+    let waits = "Another `vctl-agent setup` runs: waiting until it ends.\n";
+    other(3);
+    assert!(host.ok(SETUP).starts_with(waits));
+    other(100);
+    let busy = host.run("vctl-agent setup --undo --yes");
+    assert_eq!(busy.code, Some(75), "{}", busy.text);
+    assert!(busy.text.starts_with(waits), "{}", busy.text);
+    assert!(
+        busy.text.contains("hint: wait until it ends"),
+        "{}",
+        busy.text
+    );
 }

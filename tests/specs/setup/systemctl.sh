@@ -65,6 +65,7 @@ case "$1 $2" in
     [ "$2" = --quiet ] || echo "$state"
     [ "$state" = active ]
     ;;
+"show --property=MainPID") cat "/run/$unit.pid" 2> /dev/null || echo 0 ;;
 "is-enabled "*) [ -L "$enabled/$unit" ] ;;
 "daemon-reload "*) ;;
 "enable --now")

@@ -3,7 +3,7 @@
 //! Secrets are found by the names of their files and by their form. Compressed files and programs are not opened.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -37,6 +37,12 @@ const CREDENTIALS: [&str; 6] = [
     ".aws/credentials",
     ".docker/config.json",
 ];
+/// Ends of names of variables with a credential, such as `VCTL_SECRET_ID` and `OTEL_EXPORTER_OTLP_HEADERS`.
+const VARIABLES: [&str; 4] = ["SECRET_ID", "OTLP_HEADERS", "TOKEN", "PASSWORD"];
+/// Keys of agent.yaml that name a file with a credential.
+const FILE_KEYS: [&str; 3] = ["role_id_file", "secret_id_file", "nats_key_file"];
+/// Names of credentials in `/etc/vctl` and in the directories below it; a prefix may precede them.
+const OF_VCTL: [&str; 4] = ["role_id", "secret_id", "enroll.json", "nats.key"];
 /// Beginnings of the tokens of Vault, and the fewest characters behind them.
 const TOKENS: [&str; 3] = ["hvs.", "hvb.", "hvr."];
 const TOKEN_MIN: usize = 24;
@@ -45,7 +51,7 @@ const SHORT_TOKEN: usize = 24;
 
 /// Refuses a root that has secrets, and names each. `name` is that of the root in the error.
 pub(super) fn refuse(name: &str, root: &Path, allows_authorized_keys: bool) -> Result<()> {
-    let mut found = Vec::new();
+    let mut found = named_credentials(root)?;
     let mut directories = vec![root.to_owned()];
     while let Some(directory) = directories.pop() {
         let files = fs::read_dir(&directory);
@@ -65,6 +71,7 @@ pub(super) fn refuse(name: &str, root: &Path, allows_authorized_keys: bool) -> R
         return Ok(());
     }
     found.sort();
+    found.dedup_by(|one, other| one.split(':').next() == other.split(':').next());
     let more = found.len().saturating_sub(SHOWN);
     let more = if more > 0 {
         format!("\n  and {more} more")
@@ -77,6 +84,34 @@ pub(super) fn refuse(name: &str, root: &Path, allows_authorized_keys: bool) -> R
          the packages that made them",
         found.join("\n  ")
     )
+}
+
+/// Returns the files that the agent's settings name as its credentials, and that have a content.
+fn named_credentials(root: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for settings in ["etc/vctl/agent.yaml", "etc/vctl/ingest/agent.yaml"] {
+        let text = match fs::read_to_string(root.join(settings)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(|| format!("cannot read `/{settings}`")),
+        };
+        for line in text.lines() {
+            let Some((key, value)) = line.split_once(':') else {
+                continue;
+            };
+            let path = value.split(" #").next().unwrap_or_default();
+            let path = path.trim().trim_matches(['"', '\'']);
+            let file = root.join(path.trim_start_matches('/'));
+            let has_content =
+                || fs::symlink_metadata(&file).is_ok_and(|meta| meta.is_file() && meta.len() > 0);
+            if FILE_KEYS.contains(&key.trim()) && !path.is_empty() && has_content() {
+                found.push(format!(
+                    "{path}: a credential of one host, named in /{settings}"
+                ));
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn of_file(root: &Path, path: &Path, allows_authorized_keys: bool) -> Result<Option<String>> {
@@ -123,12 +158,20 @@ fn by_name(path: &str, bytes: &[u8]) -> Option<&'static str> {
         ("/var/lib/systemd", "credential.secret") => {
             return Some("the key of systemd's credentials");
         }
-        ("/etc/vctl", name)
-            if ["role_id", "secret_id", "enroll.json", "nats.key"]
-                .iter()
-                .any(|end| name.ends_with(end)) =>
+        (directory, name)
+            if is_below(directory, "/etc/vctl")
+                && OF_VCTL.iter().any(|end| name.ends_with(end)) =>
         {
             return Some("a credential of one host");
+        }
+        // The journal of the setup of the image. Its copies are judged by their form.
+        ("/var/lib/vctl/setup", "journal.json") => return None,
+        ("/var/lib/vctl/setup", _) => return is_id(bytes).then_some("a copy of a credential"),
+        (directory, _) if is_below(directory, "/var/lib/vctl") => {
+            return Some("data of one host's agent");
+        }
+        _ if has_environment(path) && has_credential_variable(bytes) => {
+            return Some("a variable with a credential");
         }
         _ if is_authorized_keys(path) => {
             return has_key(bytes)
@@ -147,6 +190,52 @@ fn by_name(path: &str, bytes: &[u8]) -> Option<&'static str> {
         .iter()
         .any(|end| is_stored(end))
         .then_some("stored credentials")
+}
+
+fn is_below(directory: &str, top: &str) -> bool {
+    directory
+        .strip_prefix(top)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Returns whether the only word is a UUID, as role ids and secret ids are.
+fn is_id(bytes: &[u8]) -> bool {
+    let id = bytes.trim_ascii();
+    let is_dash = |at: usize| [8, 13, 18, 23].contains(&at);
+    id.len() == 36
+        && id.iter().enumerate().all(|(at, byte)| {
+            if is_dash(at) {
+                *byte == b'-'
+            } else {
+                byte.is_ascii_hexdigit()
+            }
+        })
+}
+
+/// Returns whether a shell, PAM or systemd reads variables from this file.
+fn has_environment(path: &str) -> bool {
+    path.ends_with(".env")
+        || path == "/etc/environment"
+        || ["/etc/default/", "/etc/systemd/"]
+            .iter()
+            .any(|directory| path.starts_with(directory))
+}
+
+fn has_credential_variable(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().any(|line| {
+        let line = line.trim_start();
+        let line = line.strip_prefix("Environment=").unwrap_or(line);
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let line = line.trim_start_matches(['"', '\'']);
+        line.split_once('=').is_some_and(|(name, value)| {
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+            let has_value = !value.trim_matches(['"', '\'', ' ', '\t', '\r']).is_empty();
+            name.bytes().all(is_name)
+                && VARIABLES.iter().any(|end| name.ends_with(end))
+                && has_value
+        })
+    })
 }
 
 /// A field of /etc/shadow that begins with `*` or `!` and has no hash lets no password in.
@@ -268,6 +357,34 @@ mod tests {
             ("/etc/vctl/secret_id", "x\n", "credential of one host"),
             ("/etc/vctl/prune_secret_id", "x\n", "credential of one host"),
             (
+                "/etc/vctl/ingest/secret_id",
+                "x\n",
+                "credential of one host",
+            ),
+            ("/etc/vctl/ingest/nats.key", "x\n", "credential of one host"),
+            ("/var/lib/vctl/spool/id", "x", "data of one host"),
+            ("/var/lib/vctl/status.json", "x", "data of one host"),
+            (
+                "/var/lib/vctl/setup/0.before",
+                "7f3a2f4e-6b1c-4c0e-9a55-0d5b3c1e2a77\n",
+                "copy of a credential",
+            ),
+            (
+                "/etc/vctl/export.env",
+                "VCTL_DB_HOST=db\nOTEL_EXPORTER_OTLP_HEADERS=\"authorization=Bearer x\"\n",
+                "variable with a credential",
+            ),
+            (
+                "/srv/app/x.env",
+                "export VCTL_SECRET_ID=7f3a2f4e-6b1c-4c0e-9a55-0d5b3c1e2a77\n",
+                "variable with a credential",
+            ),
+            (
+                "/etc/systemd/system/vctl-export@.service.d/x.conf",
+                "[Service]\nEnvironment=\"VAULT_TOKEN=x\"\n",
+                "variable with a credential",
+            ),
+            (
                 "/opt/web-1.json",
                 r#"{"wrapped_secret_id": "x"}"#,
                 "enrolment",
@@ -323,12 +440,40 @@ mod tests {
             ),
             ("/etc/ssh/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAA\n"),
             (
+                "/etc/vctl/prune.env",
+                "#VCTL_SECRET_ID=x\nVCTL_SECRET_ID_FILE=/etc/vctl/x\nVAULT_TOKEN=\"\"\nPGPASSWORD=\n",
+            ),
+            ("/var/lib/vctl/setup/journal.json", "{}"),
+            ("/var/lib/vctl/setup/0.before", "UsePAM yes\n"),
+            (
                 "/etc/vctl/vault-ca.pem",
                 "-----BEGIN CERTIFICATE-----\nMIIB\n",
             ),
         ] {
             assert_eq!(of(path, text), None, "{path}");
         }
+    }
+
+    #[test]
+    fn a_credential_at_a_path_of_the_settings_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let file = root.path().join(path);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        };
+        put(
+            "etc/vctl/agent.yaml",
+            "host: web-1\nsecret_id_file: \"/srv/vctl/secret\" # ours\nrole_id_file: /etc/vctl/role_id\n",
+        );
+        refuse("image", root.path(), false).unwrap();
+        put("srv/vctl/secret", "x\n");
+        put("etc/vctl/role_id", "x\n");
+        let refused = refuse("image", root.path(), false).unwrap_err().to_string();
+        let secret =
+            "\n  /srv/vctl/secret: a credential of one host, named in /etc/vctl/agent.yaml\n";
+        assert!(refused.contains(secret), "{refused}");
+        assert_eq!(refused.matches("/etc/vctl/role_id").count(), 1, "{refused}");
     }
 
     #[test]

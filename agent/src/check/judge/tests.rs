@@ -36,6 +36,7 @@ fn debian() -> HostFacts {
         ]),
         pins: crate::check::facts::PinFact::default(),
         socket: SocketFact::Answers,
+        has_active_collector: false,
         spool: Some(SpoolFact {
             existing: "/var/lib/vctl/spool".into(),
             free_bytes: 50 << 30,
@@ -267,6 +268,44 @@ fn two_stamps_of_one_login_fail_and_are_named() {
         "{found:?}"
     );
     assert!(!found.seen.contains("common-auth"), "{found:?}");
+}
+
+#[test]
+fn a_collector_without_its_socket_is_restarted() {
+    for (has_active_collector, fix) in [(false, "start it: "), (true, "restart it: ")] {
+        let facts = HostFacts {
+            socket: SocketFact::Absent,
+            has_active_collector,
+            ..debian()
+        };
+        let findings = judge(&facts, &config()).findings;
+        let found = findings.iter().find(|finding| finding.id == "socket");
+        let found = found.unwrap().fix.as_deref().unwrap();
+        assert!(found.starts_with(fix), "{found}");
+    }
+}
+
+#[test]
+fn a_line_above_the_stamp_must_not_skip_it() {
+    let rule = "pam_succeed_if.so quiet user = backup\n";
+    for (control, expected) in [
+        ("sufficient", Status::Fail),
+        ("[success=done default=ignore]", Status::Fail),
+        ("[success=3 default=ignore]", Status::Fail),
+        ("optional", Status::Pass),
+        // As a break-glass line.
+        ("[success=1 default=ignore]", Status::Pass),
+    ] {
+        let facts = with_stack(&format!(
+            "session required pam_loginuid.so\nsession {control} {rule}{STAMP}session optional pam_a.so\n\
+             session optional pam_b.so\n"
+        ));
+        assert_eq!(
+            status(&facts, &config(), "pam_stamp"),
+            expected,
+            "{control}"
+        );
+    }
 }
 
 #[test]
