@@ -27,7 +27,8 @@ use crate::ui::{Screen, notice};
 ///
 /// Past and future records belong to one host, and both names find them. The host ships its records without
 /// a break: its old credentials work until the new ones are installed. Run the command again afterwards, and
-/// it revokes the old ones. It also completes a rename that was interrupted.
+/// it revokes the old ones. It also completes a rename that was interrupted. Rename a host that ships
+/// through NATS only after its first batch is stored.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:
