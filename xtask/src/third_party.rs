@@ -31,7 +31,9 @@ pub(crate) struct Carried {
     patches: &'static [&'static str],
 }
 
-pub(crate) const CARRIED: &[Carried] = &[Carried {
+pub(crate) const CARRIED: &[Carried] = &[RUSSH, ASYNC_NATS];
+
+const RUSSH: Carried = Carried {
     name: "russh",
     version: "0.65.1",
     features: "\"ring\", \"rsa\"",
@@ -44,7 +46,25 @@ pub(crate) const CARRIED: &[Carried] = &[Carried {
         "russh-channel-behind-auth.patch",
         "russh-carried.patch",
     ],
-}];
+};
+
+const ASYNC_NATS: Carried = Carried {
+    name: "async-nats",
+    version: "0.51.0",
+    features: "\"jetstream\", \"nkeys\", \"ring\", \"server_2_10\", \"server_2_11\", \"server_2_12\"",
+    sha256: "a4f92759f418774b78c36ef07885849150ce950c67d9bcdeff8a9c253f57d9a1",
+    left_out: &[
+        ".cargo-feature-check.sh",
+        ".cargo-hack-check.sh",
+        "CHANGELOG.md",
+        "Cargo.lock",
+        "benches",
+        "dependencies.md",
+        "examples",
+        "tests",
+    ],
+    patches: &["async-nats-carried.patch"],
+};
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Options {

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream::stream::Stream;
-use async_nats::jetstream::{AckKind, Message as Delivered};
+use async_nats::jetstream::{AckKind, Context, Message as Delivered};
 use tokio::time::sleep;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -16,8 +15,9 @@ use vctl_common::pg::{Client, PgError, Pool};
 use super::pause::{Pauses, Reason};
 use super::place::{Place, after_a_loss, fit, place};
 use super::problems::Problems;
+use super::raw_message::{earlier, payload};
 use super::refusal::{Refusal, refusal};
-use super::stream::{StreamError, earlier, payload};
+use super::stream::StreamError;
 use crate::nats::STREAM;
 use crate::store::{
     HostCursor, Message, MessageError, cursor_of_host, decode, names_of_host, spool_of,
@@ -53,7 +53,7 @@ impl WorkError {
 /// The parts that all hosts share.
 pub(super) struct Work {
     pool: Pool,
-    stream: Stream,
+    context: Context,
     /// Messages that have no answer yet, by their number in the stream.
     held: Mutex<BTreeMap<u64, Delivered>>,
     pauses: Mutex<Pauses>,
@@ -83,10 +83,10 @@ enum Done {
 }
 
 impl Work {
-    pub(super) fn new(pool: Pool, stream: Stream) -> Self {
+    pub(super) fn new(pool: Pool, context: Context) -> Self {
         Self {
             pool,
-            stream,
+            context,
             held: Mutex::default(),
             pauses: Mutex::default(),
             counted: Mutex::default(),
@@ -131,7 +131,7 @@ impl Work {
             let rest = rest.or_else(|| (begun.elapsed() > BUDGET).then_some(Duration::ZERO));
             let answer = match rest {
                 Some(rest) => AckKind::Nak(Some(rest)),
-                None => match self.one(host, &delivered).await? {
+                None => match self.one(host, &delivered, begun).await? {
                     Done::Stored => {
                         lock(&self.pauses).end(host);
                         self.note_stored(host, number);
@@ -154,8 +154,14 @@ impl Work {
         Ok(())
     }
 
-    async fn one(&self, host: &HostName, delivered: &Delivered) -> Result<Done, WorkError> {
-        let Some(payload) = payload(&self.stream, delivered, sequence(delivered)).await? else {
+    /// Handles one message. `begun` is the begin of those that are taken together.
+    async fn one(
+        &self,
+        host: &HostName,
+        delivered: &Delivered,
+        begun: Instant,
+    ) -> Result<Done, WorkError> {
+        let Some(payload) = payload(&self.context, delivered, sequence(delivered)).await? else {
             // It was stored, or removed from the stream: the server does not deliver it again. A leader of
             // the stream that is behind does.
             return Ok(Done::Wait(Reason::Soon));
@@ -178,10 +184,7 @@ impl Work {
             }
         };
         let client = self.pool.get().await?;
-        match self
-            .store(&client, host, message, sequence(delivered))
-            .await
-        {
+        match self.store(&client, host, message, delivered, begun).await {
             Err(WorkError::Pg(error)) => {
                 let reason = match refusal(&error) {
                     Refusal::OfEverything => return Err(error.into()),
@@ -201,8 +204,10 @@ impl Work {
         client: &Client,
         host: &HostName,
         mut message: Message,
-        number: u64,
+        delivered: &Delivered,
+        begun: Instant,
     ) -> Result<Done, WorkError> {
+        let number = sequence(delivered);
         let spool = message.sender.spool;
         let unreadable = message.chunk.unreadable.clone();
         for _ in 0..ATTEMPTS {
@@ -249,7 +254,15 @@ impl Work {
             message.earlier_boot = None;
             message.chunk.unreadable.clone_from(&unreadable);
             (message.chunk.from, message.chunk.to, message.chunk.blocks) = (from, to, blocks);
+            if begun.elapsed() > BUDGET {
+                break;
+            }
         }
+        let what =
+            "after each attempt, the cursor of its spool is at another position than its end";
+        let next =
+            "it is tried again: one consumer stores a batch, unless two agents use this name";
+        self.problem(host, delivered, what, next);
         Ok(Done::Wait(Reason::Soon))
     }
 
@@ -263,7 +276,7 @@ impl Work {
         number: u64,
     ) -> Result<bool, WorkError> {
         for name in names_of_host(client, host, spool).await? {
-            let first = earlier(&self.stream, &name, number).await?;
+            let first = earlier(&self.context, &name, number).await?;
             // Another machine may publish under a former name since.
             let counts = |payload: &[u8]| name == host.as_str() || spool_of(payload) == Some(spool);
             if first.is_some_and(|payload| counts(&payload)) {

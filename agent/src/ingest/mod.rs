@@ -16,6 +16,7 @@ mod expiry;
 mod pause;
 mod place;
 mod problems;
+mod raw_message;
 mod refusal;
 mod stream;
 
@@ -183,7 +184,7 @@ async fn consume(
     // Before the first message is taken: without Postgres, messages are left to other consumers.
     drop(pool.get().await.map_err(WorkError::from)?);
     let client = nats::connect(nats).await?;
-    let (stream, consumer) = stream::open(&client, limits)
+    let (context, consumer) = stream::open(&client, limits)
         .await
         .map_err(WorkError::from)?;
     let progress = consumer.cached_info().config.ack_wait / 3;
@@ -202,7 +203,7 @@ async fn consume(
         "Storing the batches of the stream."
     );
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let work = Work::new(pool, stream);
+    let work = Work::new(pool, context);
     tokio::select! {
         Err(error) = store(&work, &mut messages, progress) => Err(error),
         never = report_for_ever(&work) => match never {},

@@ -5,13 +5,10 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{
     self, AckPolicy, DeliverPolicy, PullConsumer, ReplayPolicy, pull,
 };
-use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, LastRawMessageError, LastRawMessageErrorKind, PersistenceMode,
-    RetentionPolicy, StorageType, Stream,
+    Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType, Stream,
 };
-use async_nats::jetstream::{self, Context, Message as Delivered};
-use bytes::Bytes;
+use async_nats::jetstream::{self, Context};
 use tracing::warn;
 use vctl_common::causes::WithCauses;
 
@@ -67,11 +64,11 @@ impl StreamError {
     }
 }
 
-/// Returns the stream and its consumer.
+/// Returns the consumer of the stream, and what reads messages of the stream.
 pub(super) async fn open(
     client: &async_nats::Client,
     limits: StreamLimits,
-) -> Result<(Stream, PullConsumer), StreamError> {
+) -> Result<(Context, PullConsumer), StreamError> {
     let most = client.max_payload();
     if most < LEAST_PAYLOAD {
         return Err(StreamError::SmallPayload { most });
@@ -91,7 +88,7 @@ pub(super) async fn open(
         );
     }
     let consumer = consumer(&stream).await?;
-    Ok((stream, consumer))
+    Ok((context, consumer))
 }
 
 /// Returns the consumer, with the settings that this version needs.
@@ -262,41 +259,6 @@ fn check_consumer(config: &consumer::Config) -> Result<(), StreamError> {
             what: what.to_owned(),
         }),
         None => Ok(()),
-    }
-}
-
-/// Returns the payload of a message; `None` if it has left the stream.
-pub(super) async fn payload(
-    stream: &Stream,
-    delivered: &Delivered,
-    sequence: u64,
-) -> Result<Option<Bytes>, StreamError> {
-    if !delivered.payload.is_empty() {
-        return Ok(Some(delivered.payload.clone()));
-    }
-    of_request(stream.get_raw_message(sequence).await)
-        .map(|message| message.map(|message| message.payload))
-}
-
-/// Returns the first message of a name, if it is before `sequence`.
-pub(super) async fn earlier(
-    stream: &Stream,
-    name: &str,
-    sequence: u64,
-) -> Result<Option<Bytes>, StreamError> {
-    let subject = format!("{SUBJECT}.{name}");
-    let first = stream.get_first_raw_message_by_subject(subject, 1).await;
-    let first = of_request(first)?.filter(|first| first.sequence < sequence);
-    Ok(first.map(|first| first.payload))
-}
-
-fn of_request(
-    answer: Result<StreamMessage, LastRawMessageError>,
-) -> Result<Option<StreamMessage>, StreamError> {
-    match answer {
-        Ok(message) => Ok(Some(message)),
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-        Err(error) => Err(failed(&error)),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use anyhow::anyhow;
 use vctl_common::causes::WithCauses;
-use vctl_common::centre::{DbRole, DbSettings};
+use vctl_common::centre::DbRole;
+use vctl_common::enrolment::Enrolment;
 use vctl_common::pg::tokio_postgres::types::Json;
 use vctl_common::pg::{PgError, Pool, PoolLimits};
 use vctl_common::status::Millis;
@@ -19,32 +20,38 @@ use crate::centre::{Centre, enrolment};
 /// would cost Postgres more than a new credential every five minutes costs Vault.
 pub(super) struct Connection {
     vault: Vault,
-    db: DbSettings,
-    role: DbRole,
+    /// The enrolment of this host, once Vault has told it.
+    enrolment: Option<Enrolment>,
 }
 
 impl Connection {
-    /// Prepares the login. The secret id is read at each login, so a new one takes effect without a
-    /// restart.
+    /// Logs in. The secret id is read at each login, so a new one takes effect without a restart.
     pub(super) async fn open(centre: &Centre) -> anyhow::Result<Self> {
         let vault = centre.vault().await.map_err(|error| match error.hint() {
             Some(hint) => anyhow!("{} ({hint})", WithCauses(&error)),
             None => anyhow!("{}", WithCauses(&error)),
         })?;
-        let enrolment = enrolment(&vault, &centre.host)
-            .await
-            .map_err(|error| anyhow!("{}", WithCauses(&error)))?;
         Ok(Self {
             vault,
-            db: centre.settings.db.clone(),
-            role: DbRole::Status(enrolment),
+            enrolment: None,
         })
     }
 
     /// Stores one report.
-    pub(super) async fn send(&self, report: &Report) -> Result<Outcome, PgError> {
+    pub(super) async fn send(
+        &mut self,
+        centre: &Centre,
+        report: &Report,
+    ) -> anyhow::Result<Outcome> {
+        let told = match self.enrolment.take() {
+            Some(enrolment) => Ok(enrolment),
+            None => enrolment(&self.vault, &centre.host).await,
+        };
+        let enrolment = told.map_err(|error| anyhow!("{}", WithCauses(&error)))?;
+        let role = DbRole::Status(self.enrolment.insert(enrolment).clone());
         let limits = PoolLimits::default();
-        let pool = Pool::new(self.vault.clone(), &self.db, self.role.clone(), limits)?;
+        let pool = Pool::new(self.vault.clone(), &centre.settings.db, role, limits);
+        let pool = pool.map_err(|error| anyhow!("{}", WithCauses(&error)))?;
         let sent = call(&pool, report).await;
         // Revokes the credential in Vault, so that only credentials in use exist.
         pool.close().await;
@@ -53,7 +60,7 @@ impl Connection {
             Err(error @ PgError::NotInInventory(_)) => {
                 Ok(Outcome::NotInInventory(error.hint().unwrap_or_default()))
             }
-            Err(error) => Err(error),
+            Err(error) => Err(anyhow!("{}", WithCauses(&error))),
         }
     }
 

@@ -19,13 +19,24 @@ pub(super) enum Outcome {
     NotInInventory(String),
 }
 
-/// Reports until the future is dropped. `attempt` covers all steps from the login on. After a
-/// failure it starts again from the login, because the old token or connection may be unusable.
-pub(super) async fn beat<E: std::fmt::Display>(
+/// The way to the centre.
+pub(super) trait Centre {
+    type Error: std::fmt::Display;
+
+    /// Sends one report, with all steps from the login on that are not done yet. The future may be dropped at any time.
+    async fn report(&mut self) -> Result<Outcome, Self::Error>;
+
+    /// Ends the login, so that the next report begins with a new one. Takes a short time only.
+    async fn log_out(&mut self);
+}
+
+/// Reports until the future is dropped. After a failure it starts again from the login, because the
+/// old token or connection may be unusable.
+pub(super) async fn beat(
     hostname: &str,
     interval: Duration,
     watchdog: Option<Duration>,
-    mut attempt: impl AsyncFnMut() -> Result<Outcome, E>,
+    centre: &mut impl Centre,
 ) {
     let mut voice = Voice::default();
     // A host must not report more often while its reports fail.
@@ -35,7 +46,7 @@ pub(super) async fn beat<E: std::fmt::Display>(
         // The watchdog monitors this loop and not the centre, so it is also fed while the centre is
         // unavailable.
         pause(next, watchdog).await;
-        let result = once(&mut attempt).await;
+        let result = once(centre).await;
         let wait = if result.is_err() {
             backoff.next_pause()
         } else {
@@ -47,14 +58,15 @@ pub(super) async fn beat<E: std::fmt::Display>(
     }
 }
 
-/// Sends one report within the limit.
-pub(super) async fn once<E: std::fmt::Display>(
-    attempt: &mut impl AsyncFnMut() -> Result<Outcome, E>,
-) -> Result<Outcome, String> {
-    match timeout(ATTEMPT, attempt()).await {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no report within {} s", ATTEMPT.as_secs())),
-    }
+/// Sends one report within the limit. A failed one leaves no login behind, also when its time is over.
+pub(super) async fn once(centre: &mut impl Centre) -> Result<Outcome, String> {
+    let why = match timeout(ATTEMPT, centre.report()).await {
+        Ok(Ok(outcome)) => return Ok(outcome),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no report within {} s", ATTEMPT.as_secs()),
+    };
+    centre.log_out().await;
+    Err(why)
 }
 
 async fn pause(until: Instant, watchdog: Option<Duration>) {
@@ -118,6 +130,35 @@ mod tests {
     use std::cell::Cell;
     use std::convert::Infallible;
 
+    /// A centre that answers as a function does, and counts the logins that are not ended.
+    struct Told<F> {
+        answer: F,
+        logins: usize,
+    }
+
+    impl<F> Told<F> {
+        fn new(answer: F) -> Self {
+            Self { answer, logins: 0 }
+        }
+    }
+
+    impl<F, E> Centre for Told<F>
+    where
+        F: AsyncFnMut() -> Result<Outcome, E>,
+        E: std::fmt::Display,
+    {
+        type Error = E;
+
+        async fn report(&mut self) -> Result<Outcome, E> {
+            self.logins += 1;
+            (self.answer)().await
+        }
+
+        async fn log_out(&mut self) {
+            self.logins = 0;
+        }
+    }
+
     #[test]
     fn a_change_is_one_line_and_a_state_is_none() {
         let mut voice = Voice::default();
@@ -149,7 +190,13 @@ mod tests {
             reported.set(Some(Instant::now()));
             Ok(Outcome::Stored)
         };
-        let beating = beat("web-1", interval, Some(Duration::from_secs(30)), attempt);
+        let mut centre = Told::new(attempt);
+        let beating = beat(
+            "web-1",
+            interval,
+            Some(Duration::from_secs(30)),
+            &mut centre,
+        );
         let _ = timeout(Duration::from_hours(25), beating).await;
         // The last report: reports continued in the hour after the outage.
         assert!(reported.get().unwrap() > back + Duration::from_mins(50));
@@ -158,12 +205,28 @@ mod tests {
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn no_attempt_takes_longer_than_fifteen_seconds() {
         let began = Instant::now();
-        let mut hang = async || {
+        let mut centre = Told::new(async || {
             std::future::pending::<()>().await;
             Ok::<_, Infallible>(Outcome::Stored)
-        };
-        assert!(once(&mut hang).await.is_err());
+        });
+        assert!(once(&mut centre).await.is_err());
         assert_eq!(began.elapsed(), ATTEMPT);
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_failed_report_leaves_no_login_behind() {
+        let mut late = Told::new(async || {
+            std::future::pending::<()>().await;
+            Ok::<_, Infallible>(Outcome::Stored)
+        });
+        assert!(once(&mut late).await.is_err());
+        assert_eq!(late.logins, 0, "after a report that was too late");
+        let mut refused = Told::new(async || Err("refused"));
+        assert!(once(&mut refused).await.is_err());
+        assert_eq!(refused.logins, 0, "after a refused report");
+        let mut stored = Told::new(async || Ok::<_, Infallible>(Outcome::Stored));
+        once(&mut stored).await.unwrap();
+        assert_eq!(stored.logins, 1, "the login stays for the next report");
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
@@ -173,7 +236,8 @@ mod tests {
             times.set(times.get() + 1);
             Ok::<_, Infallible>(Outcome::Stored)
         };
-        let hour = beat("web-1", Duration::from_mins(5), None, attempt);
+        let mut centre = Told::new(attempt);
+        let hour = beat("web-1", Duration::from_mins(5), None, &mut centre);
         let _ = timeout(Duration::from_hours(1), hour).await;
         assert!((11..=13).contains(&times.get()), "{}", times.get());
     }

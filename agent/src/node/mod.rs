@@ -16,19 +16,18 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tracing::warn;
-use vctl_common::causes::WithCauses;
 use vctl_common::host::HostName;
 use vctl_common::time::wall_now;
 
 use crate::centre::Centre;
 use crate::config::Config;
 use connection::Connection;
-use heart::Outcome;
+use heart::{Centre as _, Outcome};
 
 /// Wait for Vault to revoke a token that is no longer used.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -71,16 +70,14 @@ async fn report(
 ) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut connection = None;
-    let mut attempt = async || {
-        let kept = connection.take();
-        let (outcome, used) = attempt(config, centre, kept).await?;
-        connection = Some(used);
-        anyhow::Ok(outcome)
+    let mut reports = Reports {
+        config,
+        centre,
+        connection: None,
     };
     let work = async {
         if options.once {
-            return Some(heart::once(&mut attempt).await);
+            return Some(heart::once(&mut reports).await);
         }
         // Without systemd this does nothing. Ready before the first report, since the centre may be
         // unavailable while the host starts.
@@ -90,7 +87,7 @@ async fn report(
             centre.host.as_str(),
             options.interval,
             watchdog,
-            &mut attempt,
+            &mut reports,
         )
         .await;
         None
@@ -101,9 +98,7 @@ async fn report(
         _ = interrupt.recv() => None,
     };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    if let Some(connection) = connection {
-        let _ = timeout(FAREWELL, connection.farewell()).await;
-    }
+    reports.log_out().await;
     match done {
         Some(Err(error)) => bail!("no report was stored: {error}"),
         Some(Ok(Outcome::NotInInventory(hint))) => {
@@ -114,25 +109,31 @@ async fn report(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sends one complete report. The connection is returned only if every step succeeded.
-async fn attempt(
-    config: &Config,
-    centre: &Centre,
-    kept: Option<Connection>,
-) -> anyhow::Result<(Outcome, Connection)> {
-    let connection = if let Some(connection) = kept {
-        connection
-    } else {
-        Connection::open(centre).await?
-    };
-    let facts = facts::collect(Path::new("/"));
-    let collector = collector::look(config, wall_now()).await;
-    match connection.send(&report::report(&facts, &collector)).await {
-        Ok(outcome) => Ok((outcome, connection)),
-        Err(error) => {
-            // If only Postgres is unavailable, each attempt would leave a token behind.
+/// The reports of this host, over a login that stays between them.
+struct Reports<'a> {
+    config: &'a Config,
+    centre: &'a Centre,
+    /// Here and not in the future of a report, which is dropped when its time is over: each would leave a token behind.
+    connection: Option<Connection>,
+}
+
+impl heart::Centre for Reports<'_> {
+    type Error = anyhow::Error;
+
+    async fn report(&mut self) -> anyhow::Result<Outcome> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(Connection::open(self.centre).await?),
+        };
+        let facts = facts::collect(Path::new("/"));
+        let collector = collector::look(self.config, wall_now()).await;
+        let report = report::report(&facts, &collector);
+        connection.send(self.centre, &report).await
+    }
+
+    async fn log_out(&mut self) {
+        if let Some(connection) = self.connection.take() {
             let _ = timeout(FAREWELL, connection.farewell()).await;
-            Err(anyhow!("{}", WithCauses(&error)))
         }
     }
 }

@@ -99,7 +99,14 @@ impl Connection {
             enrolment.approle(),
         );
         let role = DbRole::AuditIngest(enrolment);
-        let pool = Pool::new(vault.clone(), &centre.settings.db, role, limits)?;
+        let pool = match Pool::new(vault.clone(), &centre.settings.db, role, limits) {
+            Ok(pool) => pool,
+            Err(error) => {
+                // Each attempt would leave a token behind.
+                let _ = vault.revoke_self().await;
+                return Err(error.into());
+            }
+        };
         Ok(Self {
             vault,
             pool,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use vctl_common::causes::WithCauses;
 use vctl_common::vault::secret_id::{keep, read};
@@ -25,7 +26,8 @@ pub(super) struct Keeper {
     path: PathBuf,
     /// `auth/<mount>/role/<name>`.
     role: String,
-    next_look: Option<SystemTime>,
+    /// Not a wall time: a clock that was ahead for a moment must not move it.
+    next_look: Option<Instant>,
     warned: Option<Duration>,
 }
 
@@ -68,12 +70,14 @@ impl Keeper {
     }
 
     /// Checks when the secret id expires, replaces it after two thirds of its time, and warns if
-    /// that fails. Asks Vault only from time to time; `None` when it did not ask.
+    /// that fails. `now` is compared with the time of Vault. Asks Vault only from time to time; `None` when it did not
+    /// ask.
     pub(super) async fn look(&mut self, vault: &Vault, now: SystemTime) -> Option<Expiry> {
-        if self.next_look.is_some_and(|next| now < next) {
+        let looked = Instant::now();
+        if self.next_look.is_some_and(|next| looked < next) {
             return None;
         }
-        self.next_look = Some(now + LOOK);
+        self.next_look = Some(looked + LOOK);
         match self.expiry(vault).await {
             Ok(Some(expiry)) => Some(self.renew(vault, expiry, now).await),
             Ok(None) => None,
@@ -142,5 +146,31 @@ impl Keeper {
         let path = format!("{}/secret-id/destroy", self.role);
         let body = json!({ "secret_id": secret_id });
         vault.write(&path, &body).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vctl_common::centre::VaultSettings;
+    use vctl_common::secret::Secret;
+    use vctl_common::vault::Auth;
+
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_clock_that_was_ahead_stops_no_look() {
+        let settings = VaultSettings::new("https://localhost:1");
+        let auth = Auth::Token(Secret::new("t".to_owned()));
+        let vault = Vault::connect(&settings, auth).unwrap();
+        // Without the file no look asks Vault.
+        let mut keeper = Keeper::new(Path::new("/nowhere/secret_id"), "approle", "vctl-web-1");
+        let now = SystemTime::UNIX_EPOCH + 1000 * DAY;
+        keeper.look(&vault, now + 400 * DAY).await;
+        let first = keeper.next_look;
+        keeper.look(&vault, now).await;
+        assert_eq!(keeper.next_look, first, "at most one look in a time");
+        tokio::time::advance(LOOK).await;
+        keeper.look(&vault, now + LOOK).await;
+        assert_ne!(keeper.next_look, first);
     }
 }

@@ -7,6 +7,7 @@ use tracing::debug;
 use vctl_common::causes::WithCauses;
 use vctl_common::status::Millis;
 use vctl_common::time::wall_now;
+use vctl_common::vault::Vault;
 
 use super::secret_id::Keeper;
 use crate::centre::{Centre, enrolment};
@@ -17,6 +18,8 @@ const INTERVAL: Duration = Duration::from_hours(6);
 const AGAIN: Duration = Duration::from_mins(10);
 /// Most time that publishing waits for Vault.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Wait for Vault to revoke a token that is no longer used.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Logs in at Vault from time to time and replaces the secret id before it expires.
 pub(super) struct SecretIdCare {
@@ -52,26 +55,28 @@ impl SecretIdCare {
         if Instant::now() < self.next {
             return None;
         }
-        let looked = timeout(PATIENCE, self.ask()).await;
-        let failed = !matches!(looked, Ok(Ok(_)));
-        self.next = Instant::now() + if failed { AGAIN } else { INTERVAL };
-        match looked {
-            Ok(Ok(at)) => at,
-            Ok(Err(why)) => {
-                debug!(why, "When the secret id expires is not known.");
-                None
-            }
-            Err(_) => None,
-        }
+        let looked = self.log_in_and_ask().await;
+        self.next = Instant::now() + if looked.is_err() { AGAIN } else { INTERVAL };
+        looked.unwrap_or_else(|why| {
+            debug!(why, "When the secret id expires is not known.");
+            None
+        })
     }
 
-    async fn ask(&self) -> Result<Option<Millis>, String> {
+    async fn log_in_and_ask(&self) -> Result<Option<Millis>, String> {
+        let late = |_| format!("no answer within {} s", PATIENCE.as_secs());
+        let vault = timeout(PATIENCE, self.centre.vault()).await;
+        let vault = vault.map_err(late)?;
+        let vault = vault.map_err(|error| WithCauses(&error).to_string())?;
+        let asked = timeout(PATIENCE, self.ask(&vault)).await;
+        // Also when its time is over: each attempt would leave a token behind.
+        let _ = timeout(FAREWELL, vault.revoke_self()).await;
+        asked.map_err(late)?
+    }
+
+    async fn ask(&self, vault: &Vault) -> Result<Option<Millis>, String> {
         let centre = &self.centre;
-        let vault = centre
-            .vault()
-            .await
-            .map_err(|error| WithCauses(&error).to_string())?;
-        let enrolment = enrolment(&vault, &centre.host)
+        let enrolment = enrolment(vault, &centre.host)
             .await
             .map_err(|error| WithCauses(&error).to_string())?;
         let mut keeper = Keeper::new(
@@ -79,8 +84,7 @@ impl SecretIdCare {
             &centre.approle_mount,
             enrolment.approle(),
         );
-        let expiry = keeper.look(&vault, wall_now()).await;
-        let _ = vault.revoke_self().await;
+        let expiry = keeper.look(vault, wall_now()).await;
         Ok(expiry.map(|expiry| Millis::from_time(expiry.at)))
     }
 }

@@ -140,19 +140,24 @@ impl Follower {
                 Some(payload) => {
                     let boot_id = segment.header.boot_id();
                     let wall = entry.wall_offset();
-                    news.extend(
-                        journal_lines(entry.kind(), &payload).map(|line| match line {
-                            Ok(line) => Followed::Journal {
+                    let mut is_damaged = false;
+                    for line in journal_lines(entry.kind(), &payload) {
+                        match line {
+                            Ok(line) => news.push(Followed::Journal {
                                 entry: line.entry,
                                 boot_id: line.boot_id.unwrap_or(boot_id),
                                 wall,
-                            },
-                            Err(_) => Followed::Damaged {
-                                mark: entry.mark(),
-                                events: None,
-                            },
-                        }),
-                    );
+                            }),
+                            Err(_) => is_damaged = true,
+                        }
+                    }
+                    // One for all lines, as the stored gap.
+                    if is_damaged {
+                        news.push(Followed::Damaged {
+                            mark: entry.mark(),
+                            events: None,
+                        });
+                    }
                 }
             }
         }

@@ -195,12 +195,13 @@ impl SpoolReader {
                 continue;
             }
             let lost = || unreadable(entry.first_at(), entry.last_at());
-            let mut damaged = Vec::new();
+            let mut damaged = None;
             match blocks.payload(entry)? {
                 Block::Whole(payload) => {
                     for line in journal_lines(entry.kind(), &payload) {
                         let Ok(mut line) = line else {
-                            damaged.push(lost());
+                            // One for all lines: each would have the times of the block.
+                            damaged.get_or_insert_with(lost);
                             continue;
                         };
                         let boot_id = line.boot_id.unwrap_or(segment.header.boot_id());
@@ -217,7 +218,7 @@ impl SpoolReader {
                         }
                     }
                 }
-                Block::Damaged => damaged.push(lost()),
+                Block::Damaged => damaged = Some(lost()),
                 Block::Dropped => {}
             }
             if entry.mark() == 0 {

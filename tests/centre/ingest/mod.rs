@@ -18,6 +18,7 @@ mod ship_versions;
 mod stream;
 mod stream_blocked;
 mod stream_faults;
+mod stream_headers;
 mod stream_identity;
 mod stream_names;
 mod stream_repair;

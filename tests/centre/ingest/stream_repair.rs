@@ -151,10 +151,31 @@ fn poison(fleet: &Fleet, host: &str, nth: usize) -> Result<()> {
 
 /// Returns a message with a version of the agent that is too long for Postgres.
 fn spoiled(message: &[u8]) -> Result<Vec<u8>> {
+    with_header(message, |header| {
+        header["agent_version"] = "1".repeat(65).into();
+    })
+}
+
+/// Returns the last message of a host with another header.
+pub(super) fn last_with(
+    fleet: &Fleet,
+    host: &str,
+    change: impl FnOnce(&mut Value),
+) -> Result<Vec<u8>> {
+    let last = fleet.nats.operate(async |context| {
+        let stream = context.get_stream(STREAM).await?;
+        let subject = format!("{SUBJECT}.{host}");
+        let last = stream.get_last_raw_message_by_subject(&subject).await?;
+        Ok(last.payload)
+    })?;
+    with_header(&last, change)
+}
+
+fn with_header(message: &[u8], change: impl FnOnce(&mut Value)) -> Result<Vec<u8>> {
     let len = u32::from_le_bytes(message[8..12].try_into()?) as usize;
     let (header, rest) = message[12..].split_at(len);
     let mut header: Value = serde_json::from_slice(header)?;
-    header["agent_version"] = "1".repeat(65).into();
+    change(&mut header);
     let header = serde_json::to_vec(&header)?;
     let len = u32::try_from(header.len())?.to_le_bytes();
     Ok([&message[..8], &len, &header, rest].concat())

@@ -41,10 +41,10 @@ impl<'a> Columns<'a> {
         let wall = |entry: &BlockEntry| entry.wall_offset();
         for (entry, payload) in chunk.journal() {
             let lines = payload.split(|&b| b == b'\n').filter(|l| !l.is_empty());
+            let mut is_damaged = false;
             for (bytes, line) in lines.zip(journal_lines(entry.kind(), payload)) {
                 let Ok(line) = line else {
-                    let gap = gap(GapCause::SpoolDamaged, sessions, entry);
-                    columns.journal.take_gap(&gap, chunk.boot_id, wall(entry));
+                    is_damaged = true;
                     continue;
                 };
                 let boot_id = line.boot_id.unwrap_or(chunk.boot_id);
@@ -52,6 +52,11 @@ impl<'a> Columns<'a> {
                 columns
                     .journal
                     .take(bytes, &line, chunk.boot_id, wall(entry), sessions);
+            }
+            // One for all lines: each would have the times of the block.
+            if is_damaged {
+                let gap = gap(GapCause::SpoolDamaged, sessions, entry);
+                columns.journal.take_gap(&gap, chunk.boot_id, wall(entry));
             }
         }
         for (entry, payload) in chunk.events() {

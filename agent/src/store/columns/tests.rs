@@ -183,3 +183,15 @@ fn that_a_copy_was_dropped_here_is_no_gap_at_the_centre() {
     let columns = Columns::of(&chunk, &mut Sessions::default());
     assert!(columns.journal.gaps.is_empty());
 }
+
+#[test]
+fn a_journal_block_of_damaged_lines_is_one_gap() {
+    let mut payload = b"x\n".repeat(1000);
+    let closing = JournalEntry::Gap(Gap::new(GapCause::ProbeAway, None, BootNs(1), BootNs(2)));
+    write_journal_line(&mut payload, &closing, None).unwrap();
+    payload.extend_from_slice(b"y\n");
+    let chunk = chunk(&[(BlockKind::Journal, payload)]);
+    let gaps = Columns::of(&chunk, &mut Sessions::default()).journal.gaps;
+    let damaged = format!("{gaps:?}").matches("spool_damaged\\\"").count();
+    assert_eq!((gaps.len(), damaged), (2, 1), "{gaps:?}");
+}

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vctl_common::id::BootId;
 use vctl_common::session::Gap;
-use vctl_common::spool::BlockEntry;
+use vctl_common::spool::{BlockEntry, records};
 use vctl_common::time::WallOffset;
 use zerocopy::FromBytes as _;
 
@@ -24,6 +24,9 @@ const VERSION: u32 = 1;
 const MAGIC: &[u8; 4] = b"VCTL";
 /// Length of everything before the header.
 const PREFIX: usize = 12;
+/// Most blocks, journal lines, records and gaps together. Postgres refuses more of one kind, and a consumer needs several
+/// hundred bytes for each. An agent sends a few thousand.
+const MOST_ENTRIES: usize = 65_536;
 
 /// Identity of the shipper.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +146,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
     let blocks = usize::try_from(header.blocks).unwrap_or(usize::MAX);
     let (table, payloads) = <[BlockEntry]>::ref_from_prefix_with_elems(rest, blocks)
         .map_err(|_| malformed("its table is cut off"))?;
+    check_positions(header.from, header.to)?;
     let chunk = chunk(&header, table, payloads)?;
+    if entries(&chunk) > MOST_ENTRIES {
+        return Err(malformed("it has more than 65536 entries"));
+    }
     Ok(Message {
         sender: Sender {
             machine: header.machine,
@@ -154,6 +161,29 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Message, MessageError> {
         sessions: Sessions::of(header.sessions),
         earlier_boot: None,
     })
+}
+
+/// Postgres has signed numbers, so it would store another position and the cursor would never reach this one.
+fn check_positions(from: Position, to: Position) -> Result<(), MessageError> {
+    let fits = |number: u64| i64::try_from(number).is_ok();
+    if ![from.segment, from.offset, to.segment, to.offset]
+        .into_iter()
+        .all(fits)
+    {
+        return Err(MessageError::Malformed("its position is too large"));
+    }
+    if (to.segment, to.offset) < (from.segment, from.offset) {
+        return Err(MessageError::Malformed("it ends before it begins"));
+    }
+    Ok(())
+}
+
+/// Returns the number of entries that become rows.
+fn entries(chunk: &Chunk) -> usize {
+    let lines = |payload: &[u8]| payload.iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let lines: usize = chunk.journal().map(|(_, payload)| lines(payload)).sum();
+    let events = chunk.events().map(|(_, payload)| records(payload).count());
+    chunk.blocks.len() + chunk.unreadable.len() + lines + events.sum::<usize>()
 }
 
 fn chunk(header: &Header, table: &[BlockEntry], payloads: &[u8]) -> Result<Chunk, MessageError> {

@@ -3,6 +3,7 @@ use vctl_common::id::SessionId;
 use vctl_common::session::{GapCause, JournalEntry, SessionOpened};
 use vctl_common::spool::{BlockFacts, BlockKind, BlockPlace, write_journal_line};
 use vctl_common::time::{BootNs, WallOffset};
+use vctl_common::wire::Mark;
 
 use super::*;
 
@@ -10,6 +11,20 @@ fn sender() -> Sender {
     Sender {
         machine: Uuid::from_u128(1),
         spool: Uuid::from_u128(2),
+    }
+}
+
+fn facts(kind: BlockKind, mark: Mark) -> BlockFacts {
+    BlockFacts {
+        kind,
+        mark,
+        serial: None,
+        count: 1,
+        first_seq: 1,
+        last_seq: 1,
+        first_at: BootNs(1),
+        last_at: BootNs(2),
+        wall_offset: WallOffset::from_ns(1_700_000_000_000_000_000),
     }
 }
 
@@ -36,17 +51,7 @@ fn chunk(session: SessionId, events: &[u8]) -> Chunk {
         (BlockKind::Events, events, true),
     ];
     for (nth, (kind, payload, is_readable)) in (0..).zip(blocks) {
-        let facts = BlockFacts {
-            kind,
-            mark: session.mark(),
-            serial: None,
-            count: 1,
-            first_seq: 1,
-            last_seq: 1,
-            first_at: BootNs(1),
-            last_at: BootNs(2),
-            wall_offset: WallOffset::from_ns(1_700_000_000_000_000_000),
-        };
+        let facts = facts(kind, session.mark());
         let place = BlockPlace {
             offset: 400,
             nth,
@@ -148,12 +153,12 @@ fn a_long_list_of_damaged_blocks_is_read_at_once() {
     let session = SessionId::from_mark(9);
     let mut chunk = chunk(session, b"events");
     let damaged = chunk.blocks.swap_remove(1);
-    // As many as fit into a message of 8 MB.
-    chunk.blocks = vec![damaged; 80_000];
+    // Nearly as many entries as a message may have.
+    chunk.blocks = vec![damaged; 60_000];
     let message = encode(sender(), &chunk, &Sessions::default());
     let begun = std::time::Instant::now();
-    assert_eq!(decode(&message).unwrap().chunk.blocks.len(), 80_000);
-    // The square of 80,000 comparisons takes longer in a debug build.
+    assert_eq!(decode(&message).unwrap().chunk.blocks.len(), 60_000);
+    // The square of 60,000 comparisons takes longer in a debug build.
     assert!(
         begun.elapsed() < std::time::Duration::from_secs(2),
         "{:?}",
@@ -182,4 +187,53 @@ fn damaged_blocks_are_named_once_and_in_order() {
             "{list}: {error}"
         );
     }
+}
+
+/// Returns the error for a chunk that was changed.
+fn refused(change: impl FnOnce(&mut Chunk)) -> Option<MessageError> {
+    let mut chunk = chunk(SessionId::from_mark(9), b"events");
+    change(&mut chunk);
+    decode(&encode(sender(), &chunk, &Sessions::default())).err()
+}
+
+#[test]
+fn a_position_that_postgres_cannot_store_is_malformed() {
+    let most = i64::MAX.cast_unsigned();
+    assert_eq!(refused(|chunk| chunk.to.segment = most), None);
+    let too_large = Some(MessageError::Malformed("its position is too large"));
+    assert_eq!(refused(|chunk| chunk.to.segment = most + 1), too_large);
+    assert_eq!(refused(|chunk| chunk.to.offset = u64::MAX), too_large);
+    assert_eq!(refused(|chunk| chunk.from.segment = u64::MAX), too_large);
+    assert_eq!(refused(|chunk| chunk.from.offset = u64::MAX), too_large);
+    assert_eq!(
+        refused(|chunk| chunk.from.segment = chunk.to.segment + 1),
+        Some(MessageError::Malformed("it ends before it begins"))
+    );
+}
+
+#[test]
+fn a_message_of_countless_entries_is_malformed() {
+    let with_lines = |count: usize| {
+        refused(|chunk| {
+            let payload = b"x\n".repeat(count);
+            let block = &mut chunk.blocks[0];
+            let facts = facts(BlockKind::Journal, 9);
+            let place = BlockPlace {
+                offset: 400,
+                nth: 0,
+                of: 3,
+            };
+            block.entry = BlockEntry::new(&facts, place, &payload).unwrap();
+            block.payload = Some(chunk.bytes.len()..chunk.bytes.len() + payload.len());
+            chunk.bytes.extend_from_slice(&payload);
+        })
+    };
+    assert_eq!(with_lines(65_000), None);
+    let too_many = Some(MessageError::Malformed("it has more than 65536 entries"));
+    assert_eq!(with_lines(66_000), too_many);
+    let with_gaps = refused(|chunk| {
+        let gap = chunk.unreadable[0].clone();
+        chunk.unreadable = vec![gap; 66_000];
+    });
+    assert_eq!(with_gaps, too_many);
 }

@@ -25,9 +25,9 @@ use crate::ui::{Screen, notice};
 /// Rename a host, with its records and its Vault identity
 ///
 /// Past and future records belong to one host, and both names find them. The host ships its records without
-/// a break: its old credentials work until the new ones are installed. Afterwards,
-/// run the same command again to revoke the old credentials. The command also completes a rename that was
-/// interrupted.
+/// a break: its old credentials work until the new ones are installed. Afterwards, run the same command again to
+/// revoke the old credentials. The command also completes a rename that was interrupted. Rename a host that ships
+/// through NATS only after its first batch is stored.
 #[derive(Debug, clap::Args)]
 #[command(help_template = TEMPLATE, before_help = "\
 Examples:

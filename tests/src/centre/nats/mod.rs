@@ -1,6 +1,7 @@
 //! A NATS server with the configuration of deploy/nats, the accounts of some hosts, and consumers.
 
 mod ingest;
+mod raw;
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
