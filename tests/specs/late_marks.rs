@@ -6,7 +6,7 @@ use vctl_agent::probe::maps::LATE_MARKS;
 use vctl_common::id::AuditSessionId;
 use vctl_common::session::{GapCause, SessionOpened};
 use vctl_common::status;
-use vctl_common::wire::Mark;
+use vctl_common::wire::{Mark, SessionCounters};
 use vctl_tests::lab::{Certificate, Lab};
 
 use vctl_tests::fixture::{Stage, await_file, await_that, exec_of, lab, touch};
@@ -23,7 +23,8 @@ fn an_open_session_keeps_its_audit_session() {
     let mut maps = Maps::pinned(&lab.pins()).unwrap();
     let id = AuditSessionId::new(UNUSED).unwrap();
     maps.note_late(id, EARLIER).unwrap();
-    maps.open_session(EARLIER, 1, false).unwrap();
+    maps.open_session(EARLIER, SessionCounters::default())
+        .unwrap();
     maps.note_late(id, LATER).unwrap();
     assert_eq!(late_mark(&lab, id), Some(EARLIER));
     maps.forget_late(id, LATER);

@@ -8,6 +8,7 @@ use vctl_common::id::{AuditSessionId, ProcessId};
 use vctl_common::time::BootNs;
 use vctl_common::wire::{self, Mark, SessionCounters, TaskMark};
 
+use crate::loss::Sequence;
 use crate::probe::{Probe, ProbeError};
 use crate::session::process_table::{Listed, ProcessTable};
 
@@ -141,7 +142,14 @@ impl Sessions {
         let user_began = members(target.login, table)
             .iter()
             .any(|(process, _)| process.tgid != leader.tgid);
-        if let Err(error) = probe.maps.open_session(mark, ROUGHLY, user_began) {
+        let counters = SessionCounters {
+            // A new probe knows none of the numbers that the session has had.
+            seq: self.sequences.get(&mark).map_or(0, Sequence::last),
+            alive: ROUGHLY,
+            user_began: u64::from(user_began),
+            ..SessionCounters::default()
+        };
+        if let Err(error) = probe.maps.open_session(mark, counters) {
             warn!(error = %WithCauses(&error), "The kernel does not accept a session.");
             target.is_open = false;
             target.marking.problem = Some(WithCauses(&error).to_string());

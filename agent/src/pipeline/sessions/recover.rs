@@ -102,6 +102,12 @@ impl Sessions {
         self.registry.open(session.opened);
         self.registry.continue_losses(mark, &session.gaps);
         self.registry.add_stored(mark, session.stored);
+        // Also for a new probe: two events with one number would be one event to the centre.
+        let last_seq = session.last_seq.max(reported);
+        if last_seq > 0 || kernel.is_some() {
+            self.sequences
+                .insert(mark, Sequence::after(last_seq, last_at));
+        }
         if not_begun {
             // The hook may still hold its login and ask again.
             self.unconfirmed.insert(mark);
@@ -110,9 +116,6 @@ impl Sessions {
             if was_marked {
                 self.note_counted(mark, counters);
             }
-            let last_seq = session.last_seq.max(reported);
-            self.sequences
-                .insert(mark, Sequence::after(last_seq, last_at));
             probe.watch_failed_execs();
             Found::Whole
         } else {
