@@ -6,7 +6,6 @@ use vctl_common::id::{AuditSessionId, ProcessId};
 use vctl_common::session::SessionOpened;
 use vctl_common::wire;
 
-use crate::probe::Probe;
 use crate::session::login::LoginReader;
 use crate::session::process_table::{Listed, ProcessTable};
 
@@ -93,18 +92,6 @@ pub(super) fn is_passed_on(
     let is_known = other.leader.tgid != 0;
     let is_around = is_known && other_start_ticks < login.start_ticks;
     has_other_audit_session || member.is_below && is_around
-}
-
-/// Returns the audit sessions with a process that has no mark.
-pub(super) fn unmarked_audit_sessions(
-    table: &ProcessTable,
-    probe: &Probe,
-) -> HashSet<AuditSessionId> {
-    let running = table.iter().filter(|process| !process.stat.is_exiting);
-    let unmarked = running.filter(|process| probe.maps.task(process.tgid).is_none());
-    unmarked
-        .filter_map(|process| process.audit_session)
-        .collect()
 }
 
 #[cfg(test)]
