@@ -7,6 +7,7 @@ use vctl_agent::probe::Maps;
 use vctl_agent::session::boot_now;
 use vctl_common::session::{CloseReason, Gap, GapCause};
 use vctl_common::status;
+use vctl_common::wire::SessionCounters;
 use vctl_tests::lab::{Lab, Options, Recorded};
 
 use vctl_tests::fixture::{
@@ -189,7 +190,7 @@ fn a_login_is_recorded_once_a_full_map_has_room() {
     // Marks that no session has.
     let fill_sessions = |maps: &mut Maps| -> Vec<u64> {
         let free = 2..100_000_u64;
-        free.take_while(|mark| maps.open_session(*mark, 1, false).is_ok())
+        free.take_while(|mark| maps.open_session(*mark, SessionCounters::default()).is_ok())
             .collect()
     };
     let fill_marks = |maps: &mut Maps| -> Vec<u64> {

@@ -11,7 +11,7 @@ use vctl_common::id::SessionId;
 use vctl_common::session::{Gap, GapCause};
 use vctl_common::wire;
 
-use vctl_tests::fixture::{await_file, await_that, lab};
+use vctl_tests::fixture::{await_file, await_that, lab, touch};
 
 #[test]
 fn pins_of_a_newer_version_are_named_and_left_alone() {
@@ -141,6 +141,47 @@ fn a_removed_probe_is_attached_again_with_a_gap() {
         session.session.gaps
     );
     assert!(session.ensure_whole().is_err());
+}
+
+/// Two events with one number would be one to the centre, and in no certain order.
+#[test]
+fn the_numbers_of_a_session_go_on_with_a_new_probe() {
+    let Some(mut lab) = lab() else { return };
+    let who = lab.certificate("alice", 1).unwrap();
+    let work = "for i in 1 2 3 4; do /bin/true before-$i; done; touch inside; \
+                while [ ! -e go ]; do sleep 0.1; done; /bin/true between; touch again; \
+                while [ ! -e leave ]; do sleep 0.1; done; /bin/true after";
+    let login = lab.ssh_start(&who, work).unwrap();
+    await_file(&lab.home().join("inside"));
+    lab.agent.stop().unwrap();
+    assert!(lab.agent.run("detach", &[]).unwrap().status.success());
+    lab.agent.start().unwrap();
+    touch(&lab.home().join("go"));
+    await_file(&lab.home().join("again"));
+    // The next agent continues with the numbers of both probes.
+    lab.agent.kill().unwrap();
+    lab.agent.start().unwrap();
+    touch(&lab.home().join("leave"));
+    assert!(login.wait_with_output().unwrap().status.success());
+    let session = &lab.closed_sessions(&who, 1).unwrap()[0];
+    let mut runs = session.commands();
+    runs.retain(|command| command.starts_with("/bin/true"));
+    let expected = [
+        "before-1", "before-2", "before-3", "before-4", "between", "after",
+    ];
+    assert_eq!(runs, expected.map(|name| format!("/bin/true {name}")));
+    let numbers = session.events.iter().map(|event| event.session_seq);
+    assert!(
+        numbers.eq(1..=session.events.len() as u64),
+        "{:#?}",
+        session.summary()
+    );
+    let causes = session.session.gaps.iter().map(|gap| gap.cause);
+    assert!(
+        causes.clone().all(|cause| cause == GapCause::ProbeAway),
+        "{:?}",
+        causes.collect::<Vec<_>>()
+    );
 }
 
 #[test]

@@ -12,7 +12,9 @@ use vctl_common::time::BootNs;
 use vctl_tests::centre::free_port;
 use vctl_tests::lab::{Certificate, Lab, Options, Recorded};
 
-use vctl_tests::fixture::{Stage, await_file, await_that, exec_of, touch};
+use vctl_tests::fixture::{
+    Stage, assert_each_is_where_it_belongs, await_file, await_that, exec_of, lab, touch,
+};
 
 #[test]
 fn a_login_through_an_sshd_of_a_session_is_its_own() {
@@ -97,6 +99,69 @@ fn a_login_through_an_sshd_of_a_session_is_its_own() {
         }
     }
     assert_eq!(sessions[1].1.session.opened.stamp, Stamp::InTime);
+}
+
+/// These logins have the audit session of the login that started the sshd, and the mark of its session.
+#[test]
+fn logins_to_the_account_of_a_session_are_their_own() {
+    let Some(mut lab) = lab() else { return };
+    let stage = Stage::set(&lab);
+    let [alice, bob, carol, dave] = [("alice", 1), ("bob", 2), ("carol", 3), ("dave", 4)]
+        .map(|(key_id, serial)| lab.certificate(key_id, serial).unwrap());
+    let port = free_port().unwrap();
+    let sshd = format!(
+        "sudo -n {} -D -e -f {} -o ListenAddress=127.0.0.1:{port} -o PidFile=$HOME/pid > log 2>&1 &\n\
+         while [ ! -e go-alice ]; do sleep 0.1; done; $T; \
+         while [ ! -e leave ]; do sleep 0.1; done; sudo -n kill $(cat pid)",
+        lab.root().join(lab.service()).display(),
+        lab.root().join("sshd_config").display()
+    );
+    let of_alice = stage.start(&lab, &alice, &sshd);
+    await_that("the second sshd listens", || {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+    });
+    let waits = |lab: &Lab, who: &Certificate| {
+        let name = &who.key_id;
+        let body = format!(
+            "touch in-{name}; while [ ! -e go-{name} ]; do sleep 0.1; done; $T; touch ran-{name}; \
+             while [ ! -e leave ]; do sleep 0.1; done"
+        );
+        let login = start_at(lab, lab.user(), who, port, &stage.script(name, &body));
+        await_file(&lab.home().join(format!("in-{name}")));
+        login
+    };
+    // In time, and then found by an agent with a new probe, in any order.
+    let mut logins = vec![waits(&lab, &bob), waits(&lab, &carol)];
+    lab.agent.stop().unwrap();
+    assert!(lab.agent.run("detach", &[]).unwrap().status.success());
+    lab.agent.start().unwrap();
+    // Stamped late.
+    lab.agent.kill().unwrap();
+    logins.push(waits(&lab, &dave));
+    lab.agent.start().unwrap();
+    await_that("the agent has read the marker", || {
+        lab.markers().unwrap() == 0
+    });
+    for who in [&alice, &bob, &carol, &dave] {
+        touch(&lab.home().join(format!("go-{}", who.key_id)));
+    }
+    for who in [&bob, &carol, &dave] {
+        await_file(&lab.home().join(format!("ran-{}", who.key_id)));
+        let session = lab.sessions_of(who).unwrap().remove(0);
+        assert!(session.session.closed.is_none(), "{:#?}", session.summary());
+    }
+    touch(&lab.home().join("leave"));
+    logins.push(of_alice);
+    for login in logins {
+        login.wait_with_output().unwrap();
+    }
+    let truths = stage.running();
+    assert_eq!(truths.len(), 4, "{truths:?}");
+    let sessions = [&alice, &bob, &carol, &dave].map(|who| {
+        let sessions = lab.closed_sessions(who, 1).unwrap();
+        (who.key_id.as_str(), sessions)
+    });
+    assert_each_is_where_it_belongs(&truths, &sessions);
 }
 
 /// The sshd has the audit session of a login that began before the probe, so no session has it.

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use vctl_agent::probe::Maps;
 use vctl_common::session::{CloseReason, Stamp};
 use vctl_common::time::BootNs;
+use vctl_common::wire::SessionCounters;
 use vctl_tests::lab::{Certificate, Lab, Recorded, process};
 
 use vctl_tests::fixture::{
@@ -262,7 +263,11 @@ fn a_session_in_the_kernel_keeps_its_numbers() {
     let mark = lab.sessions_of(&who).unwrap()[0].session.opened.id.mark();
     let mut maps = Maps::pinned(&lab.pins()).unwrap();
     let before = maps.session(mark).unwrap();
-    maps.open_session(mark, 1 << 31, true).unwrap();
+    let others = SessionCounters {
+        alive: 1 << 31,
+        ..SessionCounters::default()
+    };
+    maps.open_session(mark, others).unwrap();
     assert_eq!(maps.session(mark), Some(before));
     touch(&lab.home().join("leave"));
     assert!(login.wait_with_output().unwrap().status.success());

@@ -176,6 +176,7 @@ impl Collector {
             ..
         } = self;
         drain.finish(DRAIN_WHOLE, probe, sessions, out);
+        sessions.state_unmarked(out);
         drain.note_skipped(probe, out);
         self.write_status();
     }

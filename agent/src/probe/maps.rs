@@ -123,20 +123,15 @@ impl Maps {
         })
     }
 
-    /// Adds a session with `alive` processes to the kernel's map, before any of them is marked. A session that is already
-    /// there stays as it is: the kernel may change its numbers at this moment, and a lost change would give two events one
-    /// number. `user_began` says that the user's process may already be among the processes.
+    /// Adds a session to the kernel's map, before any of its processes is marked. Its events are numbered from the one
+    /// behind `counters.seq`. A session that is already there stays as it is: the kernel may change its numbers at this
+    /// moment, and a lost change would give two events one number.
     pub fn open_session(
         &mut self,
         mark: Mark,
-        alive: u64,
-        user_began: bool,
+        counters: SessionCounters,
     ) -> Result<(), ProbeError> {
-        let counters: [u64; 7] = transmute!(SessionCounters {
-            alive,
-            user_began: u64::from(user_began),
-            ..SessionCounters::default()
-        });
+        let counters: [u64; 7] = transmute!(counters);
         match self.sessions.insert(mark, counters, IF_NEW) {
             Err(_) if self.session(mark).is_some() => Ok(()),
             added => added.map_err(|source| ProbeError::Map {

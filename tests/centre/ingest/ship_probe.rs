@@ -77,6 +77,33 @@ fn commands_arrive_once_though_the_agent_is_killed() {
 }
 
 #[test]
+fn commands_behind_a_detach_arrive_as_those_before_it() {
+    let Some(mut way) = way("probe-detached", Options::default()) else {
+        return;
+    };
+    let who = way.lab.certificate("alice", 44).unwrap();
+    let work = "for i in $(seq 50); do /bin/true $i; done; touch inside; \
+                while [ ! -e go ]; do sleep 0.1; done; for i in $(seq 51 60); do /bin/true $i; done";
+    let login = way.lab.ssh_start(&who, work).unwrap();
+    let home = way.lab.home();
+    assert!(eventually(PATIENCE, || Ok(home.join("inside").exists())).unwrap());
+    let id = way.lab.sessions_of(&who).unwrap()[0].session.opened.id;
+    let sql = format!(
+        "select count(*) from vctl.kernel_event where session_id = '{id}' and exe = '/usr/bin/true' and kind = 1"
+    );
+    assert!(eventually(PATIENCE, || Ok(way.centre.ask(&sql)? == "50")).unwrap());
+    way.lab.agent.stop().unwrap();
+    assert!(way.lab.agent.run("detach", &[]).unwrap().status.success());
+    way.lab.agent.start().unwrap();
+    fs::write(home.join("go"), "").unwrap();
+    assert!(login.wait_with_output().unwrap().status.success());
+    let session = way.lab.closed_sessions(&who, 1).unwrap().remove(0);
+    assert_eq!(session.runs_of("true").count(), 60);
+    way.ensure_all_is_there();
+    assert_eq!(way.centre.ask(&sql).unwrap(), "60");
+}
+
+#[test]
 fn a_command_is_seen_at_the_centre_while_its_session_goes_on() {
     let Some(way) = way("probe-quick", Options::default()) else {
         return;

@@ -5,6 +5,7 @@ use vctl_common::session::{CloseReason, Gap, GapCause};
 use vctl_common::time::BootNs;
 use vctl_common::wire::Mark;
 
+use super::sequence::Sequence;
 use crate::pipeline::spool_out::SpoolOut;
 use crate::probe::Probe;
 use crate::session::boot_now;
@@ -47,7 +48,7 @@ impl Sessions {
         for (session, marking) in sessions.into_iter().zip(markings) {
             let mark = session.mark;
             let processes = self.note_marking(mark, marked_at, marking);
-            if processes > 0 || self.unmarked.contains_key(&mark) || has_begun(mark, probe) {
+            if processes > 0 || self.unmarked.contains_key(&mark) || self.has_begun(mark, probe) {
                 // A write to a slow disk and the marking take time, and the processes run.
                 self.gap_of(&session, now, marked_at, out);
                 self.sequences.entry(mark).or_default();
@@ -64,6 +65,14 @@ impl Sessions {
         }
     }
 
+    /// Returns whether the probe has marked a process of a session that the agent has opened just now. The lists of
+    /// processes do not show one that forks and exits all the time.
+    fn has_begun(&self, mark: Mark, probe: &Probe) -> bool {
+        let before = self.sequences.get(&mark).map_or(0, Sequence::last);
+        let counters = probe.maps.session(mark);
+        counters.is_some_and(|counters| counters.seq > before || counters.alive > ROUGHLY)
+    }
+
     fn log_recorded(&self, behind: &BehindGap, processes: usize) {
         let Some(live) = self.registry.get(behind.mark) else {
             return;
@@ -78,11 +87,4 @@ impl Sessions {
             }
         }
     }
-}
-
-/// Returns whether the probe has marked a process of a session that the agent has opened just now. The lists of
-/// processes do not show one that forks and exits all the time.
-fn has_begun(mark: Mark, probe: &Probe) -> bool {
-    let counters = probe.maps.session(mark);
-    counters.is_some_and(|counters| counters.seq > 0 || counters.alive > ROUGHLY)
 }

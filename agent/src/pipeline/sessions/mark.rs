@@ -1,18 +1,20 @@
 //! Marks the processes of sessions that run already.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
 use vctl_common::causes::WithCauses;
-use vctl_common::id::{AuditSessionId, ProcessId};
+use vctl_common::id::ProcessId;
 use vctl_common::time::BootNs;
 use vctl_common::wire::{self, Mark, SessionCounters, TaskMark};
 
+use super::sequence::Sequence;
 use crate::probe::{Probe, ProbeError};
 use crate::proc::process_table::{Listed, ProcessTable};
 
 use super::Sessions;
-use super::members::{Login, members, owns};
+use super::members::{Login, Member, is_passed_on, members, owns};
 
 /// Start of the count of processes, where it is known only roughly because some end while they are marked. It never
 /// comes down to 0, so housekeeping looks for the end of such a session.
@@ -90,14 +92,18 @@ impl Sessions {
             .iter()
             .map(|mark| self.target(*mark, &table, probe))
             .collect();
+        // A login inside of another one comes first: the other one leaves its marks alone.
+        let mut order: Vec<usize> = (0..targets.len()).collect();
+        order.sort_by_key(|nth| Reverse(targets[*nth].login.start_ticks));
         probe.watch_failed_execs();
         let begun = Instant::now();
         let mut rounds = 0;
         loop {
             rounds += 1;
             let mut goes_on = false;
-            for target in targets.iter_mut().filter(|target| target.is_open) {
-                goes_on |= self.mark_round(target, &table, probe);
+            for nth in &order {
+                let target = &mut targets[*nth];
+                goes_on |= target.is_open && self.mark_round(target, &table, probe);
             }
             if rounds > 1 && (!goes_on || begun.elapsed() >= ROUNDS) {
                 return targets.into_iter().map(Target::result).collect();
@@ -140,8 +146,15 @@ impl Sessions {
         // A process that runs already counts as the user's; the probe decides for the later ones.
         let user_began = members(target.login, table)
             .iter()
-            .any(|(process, _)| process.tgid != leader.tgid);
-        if let Err(error) = probe.maps.open_session(mark, ROUGHLY, user_began) {
+            .any(|member| member.process.tgid != leader.tgid);
+        let counters = SessionCounters {
+            // A new probe knows none of the numbers that the session has had.
+            seq: self.sequences.get(&mark).map_or(0, Sequence::last),
+            alive: ROUGHLY,
+            user_began: u64::from(user_began),
+            ..SessionCounters::default()
+        };
+        if let Err(error) = probe.maps.open_session(mark, counters) {
             warn!(error = %WithCauses(&error), "The kernel does not accept a session.");
             target.is_open = false;
             target.marking.problem = Some(WithCauses(&error).to_string());
@@ -152,15 +165,15 @@ impl Sessions {
     /// Marks each process as soon as it is found. Returns whether one had no mark, and the kernel has room for more.
     fn mark_round(&self, target: &mut Target, table: &ProcessTable, probe: &mut Probe) -> bool {
         let (mut processes, mut is_any_new, mut problem) = (0, false, None);
-        for (process, how) in members(target.login, table) {
-            match self.mark_process(target, process, how, probe) {
+        for member in members(target.login, table) {
+            match self.mark_process(target, member, probe) {
                 Ok(Marked::Not) => {}
                 Ok(what) => {
                     processes += 1;
                     is_any_new |= what == Marked::Now;
                 }
                 Err(error) => {
-                    warn!(error = %WithCauses(&error), tgid = process.tgid, "A process could not be marked.");
+                    warn!(error = %WithCauses(&error), tgid = member.process.tgid, "A process could not be marked.");
                     problem = Some(WithCauses(&error).to_string());
                 }
             }
@@ -177,10 +190,10 @@ impl Sessions {
     fn mark_process(
         &self,
         target: &Target,
-        process: &Listed,
-        how: u16,
+        member: Member<'_>,
         probe: &mut Probe,
     ) -> Result<Marked, ProbeError> {
+        let Member { process, how, .. } = member;
         let tgid = process.tgid;
         let is_leader = tgid == target.login.tgid;
         let mark = TaskMark {
@@ -211,7 +224,12 @@ impl Sessions {
             }
             return Ok(Marked::Before);
         }
-        if how != wire::MARKED_AUDIT_SESSION || !self.is_foreign(task, target.login.audit_session) {
+        let other = self.registry.get(task.session).map(|live| &live.opened);
+        let is_passed_on = other.is_some_and(|other| {
+            let start_ticks = self.proc.ticks(other.leader.start);
+            is_passed_on(member, target.login, other, start_ticks)
+        });
+        if !is_passed_on {
             return Ok(Marked::Not);
         }
         // The second copy of a program must not record an exec once more.
@@ -233,13 +251,6 @@ impl Sessions {
             return Marked::Not;
         }
         Marked::Now
-    }
-
-    /// Returns whether a process of this audit session has the mark of a session that is in another one: an sshd that
-    /// was started inside a session passes its mark on to every login.
-    fn is_foreign(&self, task: TaskMark, audit_session: Option<AuditSessionId>) -> bool {
-        let other = self.registry.get(task.session);
-        other.is_some_and(|other| other.opened.audit_session != audit_session)
     }
 
     /// Returns the role of a login's process. The step from the login's process to the user's is known for sshd

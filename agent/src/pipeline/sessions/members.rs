@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use vctl_common::id::{AuditSessionId, ProcessId};
+use vctl_common::session::SessionOpened;
 use vctl_common::wire;
 
-use crate::probe::Probe;
 use crate::proc::process_table::{Listed, ProcessTable};
 use crate::proc::reader::ProcReader;
 
@@ -17,6 +17,16 @@ pub(super) struct Login {
     pub(super) start_ticks: u64,
     /// `None` also when the audit session is not that of the login alone.
     pub(super) audit_session: Option<AuditSessionId>,
+}
+
+/// A process of a login.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member<'a> {
+    pub(super) process: &'a Listed,
+    /// The reason for its mark.
+    pub(super) how: u16,
+    /// It is the login's own process, or one below it.
+    pub(super) is_below: bool,
 }
 
 /// Returns whether the audit session is that of the login alone: no process in it is older than the login's own.
@@ -33,44 +43,60 @@ pub(super) fn owns(
     !table.has_older(audit_session, proc.ticks(leader.start))
 }
 
-/// Returns the processes of a login that have not ended, each with the reason for its mark.
-pub(super) fn members(login: Login, table: &ProcessTable) -> Vec<(&Listed, u16)> {
-    let of_audit_session = login.audit_session.map(|id| table.of_audit_session(id));
-    // The last one first: it forks next, if it forks and exits all the time.
-    let of_audit_session = of_audit_session.unwrap_or_default().iter().rev();
-    let mut members: Vec<(&Listed, u16)> = of_audit_session
-        .filter_map(|tgid| Some((table.get(*tgid)?, wire::MARKED_AUDIT_SESSION)))
-        .collect();
+/// Returns the processes of a login that have not ended.
+pub(super) fn members(login: Login, table: &ProcessTable) -> Vec<Member<'_>> {
     // Below pid 1 is the whole host.
     let own = Some(login.tgid).filter(|tgid| *tgid > 1);
     let own = own.and_then(|tgid| table.get(tgid)).filter(|process| {
         !process.stat.is_exiting && process.stat.start_ticks == login.start_ticks
     });
-    let below = own.map_or_else(Vec::new, |own| table.tree(own.tgid));
-    let below = below.iter().filter_map(|tgid| table.get(*tgid));
-    let is_new = |process: &&Listed| {
+    let tree = own.map_or_else(Vec::new, |own| table.tree(own.tgid));
+    let below: HashSet<u32> = tree.iter().copied().collect();
+    let of_audit_session = login.audit_session.map(|id| table.of_audit_session(id));
+    // The last one first: it forks next, if it forks and exits all the time.
+    let of_audit_session = of_audit_session.unwrap_or_default().iter().rev();
+    let of_audit_session = of_audit_session.map(|tgid| (*tgid, wire::MARKED_AUDIT_SESSION));
+    let is_new = |process: &Listed| {
         login.audit_session.is_none() || process.audit_session != login.audit_session
     };
-    let below = below.filter(is_new);
-    members.extend(below.map(|process| (process, wire::MARKED_TREE)));
-    members.retain(|(process, _)| !process.stat.is_exiting);
+    let of_tree = tree
+        .iter()
+        .filter(|tgid| table.get(**tgid).is_some_and(is_new));
+    let of_tree = of_tree.map(|tgid| (*tgid, wire::MARKED_TREE));
+    let members = of_audit_session.chain(of_tree).filter_map(|(tgid, how)| {
+        Some(Member {
+            process: table.get(tgid)?,
+            how,
+            is_below: below.contains(&tgid),
+        })
+    });
     members
+        .filter(|member| !member.process.stat.is_exiting)
+        .collect()
 }
 
-/// Returns the audit sessions with a process that has no mark.
-pub(super) fn unmarked_audit_sessions(
-    table: &ProcessTable,
-    probe: &Probe,
-) -> HashSet<AuditSessionId> {
-    let running = table.iter().filter(|process| !process.stat.is_exiting);
-    let unmarked = running.filter(|process| probe.maps.task(process.tgid).is_none());
-    unmarked
-        .filter_map(|process| process.audit_session)
-        .collect()
+/// Returns whether a login that began at `start_ticks` has to replace the mark of another login on one of its processes.
+///
+/// An sshd that was started inside a login passes the mark of that login on to each login through it. Another audit
+/// session proves it; else the tree does. Below a login are only its own processes and those of logins inside of it,
+/// which began later.
+pub(super) fn is_passed_on(
+    member: Member<'_>,
+    login: Login,
+    other: &SessionOpened,
+    other_start_ticks: u64,
+) -> bool {
+    let has_other_audit_session =
+        member.how == wire::MARKED_AUDIT_SESSION && other.audit_session != login.audit_session;
+    // The beginning of a session that was found by its marks is not known.
+    let is_known = other.leader.tgid != 0;
+    let is_around = is_known && other_start_ticks < login.start_ticks;
+    has_other_audit_session || member.is_below && is_around
 }
 
 #[cfg(test)]
 mod tests {
+    use vctl_common::id::SessionId;
     use vctl_common::time::BootNs;
     use vctl_common::wire::{MARKED_AUDIT_SESSION, MARKED_TREE};
 
@@ -112,7 +138,9 @@ mod tests {
         };
         let table: ProcessTable = processes.into_iter().collect();
         let members = members(login, &table).into_iter();
-        members.map(|(process, how)| (process.tgid, how)).collect()
+        members
+            .map(|member| (member.process.tgid, member.how))
+            .collect()
     }
 
     #[test]
@@ -143,6 +171,38 @@ mod tests {
         let reused = vec![process(70, 1, 900, 8), process(71, 70, 901, 8), work];
         assert_eq!(found(reused.clone(), Some(OWN)), only_work);
         assert_eq!(found(reused, None), []);
+    }
+
+    #[test]
+    fn a_login_replaces_only_the_marks_of_logins_around_it() {
+        let process = process(72, 71, 502, OWN);
+        let is_passed_on = |how, is_below, audit_session, (leader, start_ticks)| {
+            let login = Login {
+                tgid: 70,
+                start_ticks: START,
+                audit_session,
+            };
+            let member = Member {
+                process: &process,
+                how,
+                is_below,
+            };
+            let mut other = SessionOpened::unknown(SessionId::generate(), BootNs(1));
+            other.leader.tgid = leader;
+            other.audit_session = AuditSessionId::new(OWN);
+            is_passed_on(member, login, &other, start_ticks)
+        };
+        let (around, inside, unknown) = ((60, START - 1), (72, START + 1), (0, 0));
+        // Through an sshd that was started inside a login of the account: the audit session proves nothing.
+        assert!(is_passed_on(MARKED_TREE, true, None, around));
+        assert!(!is_passed_on(MARKED_TREE, true, None, inside));
+        assert!(!is_passed_on(MARKED_TREE, true, None, (70, START)));
+        assert!(!is_passed_on(MARKED_TREE, true, None, unknown));
+        let own = AuditSessionId::new(OWN);
+        assert!(!is_passed_on(MARKED_AUDIT_SESSION, false, own, around));
+        // Of another account.
+        let other = AuditSessionId::new(OWN + 1);
+        assert!(is_passed_on(MARKED_AUDIT_SESSION, false, other, inside));
     }
 
     #[test]

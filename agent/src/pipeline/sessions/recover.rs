@@ -14,7 +14,6 @@ use crate::session::boot_now;
 use crate::spool::{OpenSession, Recovered};
 
 use super::Sessions;
-use super::members::unmarked_audit_sessions;
 use super::sequence::Sequence;
 use super::unconfirmed::{has_not_begun, unrecorded};
 
@@ -26,6 +25,35 @@ enum Found {
     /// Nothing yet, and its hook may still hold its login.
     Unconfirmed,
     Unknown,
+}
+
+/// Returns whether an agent marked processes of the session that ran already.
+fn was_marked(session: &OpenSession) -> bool {
+    let is_away = |gap: &Gap| gap.session.is_some() && gap.cause == GapCause::ProbeAway;
+    session.opened.stamp != Stamp::InTime || session.gaps.iter().any(is_away)
+}
+
+/// Returns up to when the gaps of the session cover processes without a mark.
+///
+/// The first of these gaps ends where the processes were marked, and each later one begins where one before ends.
+fn covered_to(session: &OpenSession) -> BootNs {
+    let gaps = session.gaps.iter().filter(|gap| gap.session.is_some());
+    let gaps = gaps.filter(|gap| match gap.cause {
+        GapCause::StampedLate
+        | GapCause::LoginWithoutStamp
+        | GapCause::ProbeAway
+        | GapCause::MarksFull => true,
+        GapCause::RingFull
+        | GapCause::ProbeSkipped
+        | GapCause::Undecodable
+        | GapCause::SpoolCap
+        | GapCause::SpoolDamaged
+        | GapCause::StreamLost
+        | GapCause::CentreLost
+        | GapCause::Shipped => false,
+    });
+    let to = gaps.map(|gap| gap.to).max();
+    to.unwrap_or(session.opened.opened_at)
 }
 
 impl Sessions {
@@ -60,14 +88,15 @@ impl Sessions {
                 requested: None,
             });
         }
-        let (mut late, mut again) = (Vec::new(), Vec::new());
+        let (mut marked, mut again) = (Vec::new(), Vec::new());
         for session in recovered.open {
             let mark = session.opened.id.mark();
             let last_at = session.last_at.unwrap_or(session.opened.opened_at);
             // An adopted session is found by its marks, and has no others.
-            let was_late = session.opened.stamp != Stamp::InTime && !session.opened.is_nameless();
+            let was_marked = was_marked(&session) && !session.opened.is_nameless();
+            let covered_to = covered_to(&session);
             match self.resume(session, probe) {
-                Found::Whole if was_late => late.push((mark, last_at)),
+                Found::Whole if was_marked => marked.push((mark, covered_to)),
                 Found::Whole | Found::Unconfirmed => {}
                 // This probe is not the one that recorded the session: the time since is unknown.
                 Found::Unknown => {
@@ -76,7 +105,7 @@ impl Sessions {
             }
         }
         self.record_behind_gaps(again, probe, out);
-        self.mark_rest(&late, probe, out);
+        self.mark_rest(&marked, probe, out);
         let stored = out.bytes_by_session();
         for session in self.registry.iter_mut() {
             let mark = session.opened.id.mark();
@@ -92,16 +121,18 @@ impl Sessions {
         let kernel = probe.maps.session(mark);
         let leader = probe.maps.task(session.opened.leader.tgid);
         let not_begun = has_not_begun(&session, kernel, leader);
-        let was_marked = session.opened.stamp != Stamp::InTime
-            || session
-                .gaps
-                .iter()
-                .any(|gap| gap.session.is_some() && gap.cause == GapCause::ProbeAway);
+        let was_marked = was_marked(&session);
         let reported = session.gaps.iter().filter(|gap| gap.session.is_some());
         let reported = reported.filter_map(|gap| gap.last_seq).max().unwrap_or(0);
         self.registry.open(session.opened);
         self.registry.continue_losses(mark, &session.gaps);
         self.registry.add_stored(mark, session.stored);
+        // Also for a new probe: two events with one number would be one event to the centre.
+        let last_seq = session.last_seq.max(reported);
+        if last_seq > 0 || kernel.is_some() {
+            self.sequences
+                .insert(mark, Sequence::after(last_seq, last_at));
+        }
         if not_begun {
             // The hook may still hold its login and ask again.
             self.unconfirmed.insert(mark);
@@ -110,9 +141,6 @@ impl Sessions {
             if was_marked {
                 self.note_counted(mark, counters);
             }
-            let last_seq = session.last_seq.max(reported);
-            self.sequences
-                .insert(mark, Sequence::after(last_seq, last_at));
             probe.watch_failed_execs();
             Found::Whole
         } else {
@@ -120,31 +148,27 @@ impl Sessions {
         }
     }
 
-    /// Marks the processes of late sessions that have no mark yet: the last collector may have been killed before it had
-    /// marked all of them.
-    fn mark_rest(&mut self, late: &[(Mark, BootNs)], probe: &mut Probe, out: &mut SpoolOut) {
-        if late.is_empty() {
-            return;
-        }
-        let unmarked = unmarked_audit_sessions(&self.proc.processes(), probe);
-        let mut lacking = late.to_vec();
-        lacking.retain(|(mark, _)| {
-            let live = self.registry.get(*mark);
-            live.is_some_and(|live| {
-                let audit_session = live.opened.audit_session;
-                audit_session.is_none_or(|audit_session| unmarked.contains(&audit_session))
-            })
-        });
-        let marks: Vec<Mark> = lacking.iter().map(|(mark, _)| *mark).collect();
+    /// Marks the processes without a mark of sessions that an earlier collector marked: it may have been killed before it
+    /// had marked all of them, or a map of the kernel was full. Each session comes with the end of its gaps so far.
+    fn mark_rest(&mut self, marked: &[(Mark, BootNs)], probe: &mut Probe, out: &mut SpoolOut) {
+        let marks: Vec<Mark> = marked.iter().map(|(mark, _)| *mark).collect();
         let markings = self.mark_running(&marks, probe);
         let now = boot_now();
-        for ((mark, last_at), marking) in lacking.into_iter().zip(markings) {
-            let id = self.registry.get(mark).map(|live| live.opened.id);
-            if let Some(id) = id.filter(|_| marking.is_any_new) {
-                warn!(session = %id, "Processes of a session had no mark.");
-                out.gap(Gap::new(GapCause::StampedLate, id, last_at, now));
+        for ((mark, covered_to), marking) in marked.iter().zip(markings) {
+            let cause = self.registry.get(*mark).and_then(|live| {
+                let cause = match &live.opened.stamp {
+                    _ if marking.problem.is_some() => Some(GapCause::MarksFull),
+                    _ if !marking.is_any_new => None,
+                    Stamp::InTime => Some(GapCause::ProbeAway),
+                    _ => Some(GapCause::StampedLate),
+                };
+                Some((live.opened.id, cause?))
+            });
+            if let Some((id, cause)) = cause {
+                warn!(session = %id, ?cause, "Processes of a session had no mark.");
+                out.gap(Gap::new(cause, id, *covered_to, now));
             }
-            self.note_marking(mark, now, marking);
+            self.note_marking(*mark, now, marking);
         }
     }
 
@@ -167,5 +191,57 @@ impl Sessions {
             live.spool_lost = true;
         }
         out.gap(Gap::new(GapCause::SpoolDamaged, id, BootNs(0), boot_now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vctl_common::id::BootId;
+
+    fn session(gaps: &[(GapCause, u64, u64)]) -> OpenSession {
+        let id = SessionId::generate();
+        let opened = SessionOpened {
+            stamp: Stamp::InTime,
+            ..SessionOpened::unknown(id, BootNs(5))
+        };
+        let gaps = gaps.iter();
+        let gaps = gaps.map(|(cause, from, to)| Gap::new(*cause, id, BootNs(*from), BootNs(*to)));
+        OpenSession {
+            opened,
+            boot_id: BootId::from_uuid(uuid::Uuid::from_u128(1)),
+            stored: 9,
+            last_at: Some(BootNs(90)),
+            last_seq: 9,
+            gaps: gaps.collect(),
+        }
+    }
+
+    #[test]
+    fn a_session_lacks_marks_since_the_gap_before_its_marking() {
+        use GapCause::{MarksFull, ProbeAway, RingFull};
+        let away = (ProbeAway, 10, 20);
+        // Events of the marked processes came later.
+        assert_eq!(
+            covered_to(&session(&[away, (RingFull, 60, 70)])),
+            BootNs(20)
+        );
+        assert_eq!(
+            covered_to(&session(&[away, (MarksFull, 20, 40)])),
+            BootNs(40)
+        );
+        assert_eq!(covered_to(&session(&[])), BootNs(5));
+    }
+
+    #[test]
+    fn a_session_behind_a_new_probe_has_been_marked() {
+        assert!(was_marked(&session(&[(GapCause::ProbeAway, 10, 20)])));
+        assert!(!was_marked(&session(&[(GapCause::RingFull, 10, 20)])));
+        let late = session(&[]);
+        let opened = SessionOpened {
+            stamp: Stamp::Late,
+            ..late.opened
+        };
+        assert!(was_marked(&OpenSession { opened, ..late }));
     }
 }

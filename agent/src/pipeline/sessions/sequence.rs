@@ -85,6 +85,11 @@ impl Sequence {
         }
     }
 
+    /// Returns the highest number that has arrived, or that an earlier agent has counted.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
     /// Notes that number `seq` has arrived.
     pub(super) fn see(&mut self, seq: u64, at: BootNs) {
         if seq > self.last {

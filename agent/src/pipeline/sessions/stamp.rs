@@ -4,7 +4,7 @@
 use tracing::{info, warn};
 use vctl_common::id::ProcessId;
 use vctl_common::session::{SessionOpened, Stamp};
-use vctl_common::wire::{self, TaskMark};
+use vctl_common::wire::{self, SessionCounters, TaskMark};
 
 use crate::pipeline::spool_out::SpoolOut;
 use crate::probe::Probe;
@@ -118,7 +118,11 @@ impl Sessions {
             return Err(NOT_HELD.to_owned());
         }
         self.unconfirmed.remove(&id.mark());
-        let opened = probe.maps.open_session(id.mark(), 1, false);
+        let one = SessionCounters {
+            alive: 1,
+            ..SessionCounters::default()
+        };
+        let opened = probe.maps.open_session(id.mark(), one);
         let kernel = opened.and_then(|()| {
             let mark = TaskMark {
                 session: id.mark(),

@@ -42,6 +42,21 @@ impl Sessions {
         }
     }
 
+    /// States the gaps of the sessions that lack marks, before this agent ends: the next one may find their processes
+    /// ended, or marks them, and knows of no gap.
+    pub(in crate::pipeline) fn state_unmarked(&mut self, out: &mut SpoolOut) {
+        let now = boot_now();
+        for (mark, unmarked) in &mut self.unmarked {
+            if let Some(live) = self.registry.get(*mark) {
+                let from = std::mem::replace(&mut unmarked.since, now);
+                out.gap(Gap::new(GapCause::MarksFull, live.opened.id, from, now));
+            }
+        }
+        if !self.unmarked.is_empty() {
+            out.flush();
+        }
+    }
+
     /// Returns whether all of them have their marks now.
     fn mark_once_more(&mut self, marks: &[Mark], probe: &mut Probe, out: &mut SpoolOut) -> bool {
         let mut are_marked = true;

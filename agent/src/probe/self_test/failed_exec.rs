@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::execveat;
 use vctl_common::event::{exec_tail, fixed, header};
-use vctl_common::wire::{self, Exec, TaskMark};
+use vctl_common::wire::{self, Exec, SessionCounters, TaskMark};
 
 use super::{Guard, MARK, same, same_bytes};
 use crate::probe::{Maps, ProbeError};
@@ -47,7 +47,12 @@ pub(super) fn fail_both() -> Option<()> {
 /// # Errors
 /// `SelfTest` names the first field that differs, `SelfTestFailed` a record that is missing.
 pub(in crate::probe) fn run(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
-    maps.open_session(MARK, 1, true)?;
+    let counters = SessionCounters {
+        alive: 1,
+        user_began: 1,
+        ..SessionCounters::default()
+    };
+    maps.open_session(MARK, counters)?;
     let result = observe(maps, program);
     maps.close_session(MARK);
     result

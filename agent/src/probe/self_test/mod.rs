@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use vctl_common::event::{ExecTail, exec_tail, fixed, header};
 use vctl_common::time::BootNs;
-use vctl_common::wire::{self, Exec, Exit, TaskMark};
+use vctl_common::wire::{self, Exec, Exit, SessionCounters, TaskMark};
 
 use super::process_facts::Facts;
 use super::{Maps, OWN_PROGRAM, ProbeError};
@@ -69,7 +69,11 @@ pub fn child(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
 /// # Errors
 /// `SelfTest` names the first field that differs.
 pub fn run(maps: &mut Maps, program: &Path) -> Result<(), ProbeError> {
-    maps.open_session(MARK, 1, false)?;
+    let counters = SessionCounters {
+        alive: 1,
+        ..SessionCounters::default()
+    };
+    maps.open_session(MARK, counters)?;
     let result = observe(maps, program);
     maps.close_session(MARK);
     result
