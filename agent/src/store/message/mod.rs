@@ -180,7 +180,7 @@ fn check_positions(from: Position, to: Position) -> Result<(), MessageError> {
 
 /// Returns the number of entries that become rows.
 fn entries(chunk: &Chunk) -> usize {
-    let lines = |payload: &[u8]| payload.iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let lines = |payload: &[u8]| payload.split(|&byte| byte == b'\n').count();
     let lines: usize = chunk.journal().map(|(_, payload)| lines(payload)).sum();
     let events = chunk.events().map(|(_, payload)| records(payload).count());
     chunk.blocks.len() + chunk.unreadable.len() + lines + events.sum::<usize>()
