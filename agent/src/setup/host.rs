@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use vctl_common::file_lock::{self, Tried};
 
-use super::User;
 use super::error::SetupError;
 use crate::config::{self, Config, ConfigError, DEFAULT_FILE};
 use crate::pam;
@@ -41,7 +40,7 @@ impl Host {
     ///
     /// # Errors
     /// `Busy` after that time.
-    pub(super) fn lock(root: &Path, user: &mut dyn User) -> Result<Self, SetupError> {
+    pub(super) fn lock(root: &Path, tell: impl FnOnce(&str)) -> Result<Self, SetupError> {
         if !nix::unistd::geteuid().is_root() {
             return Err(SetupError::NotRoot);
         }
@@ -55,14 +54,13 @@ impl Host {
         }
         let lock = File::open(root.join("etc")).map_err(no_root)?;
         let end = Instant::now() + LOCK_WAIT;
-        let mut is_told = false;
+        let mut tell = Some(tell);
         while file_lock::try_exclusive(&lock).map_err(no_root)? == Tried::Busy {
             if Instant::now() >= end {
                 return Err(SetupError::Busy);
             }
-            if !is_told {
-                user.tell("Another `vctl-agent setup` runs: waiting until it ends.\n");
-                is_told = true;
+            if let Some(tell) = tell.take() {
+                tell("Another `vctl-agent setup` runs: waiting until it ends.\n");
             }
             std::thread::sleep(Duration::from_millis(200));
         }

@@ -70,7 +70,7 @@ const OPENED_WITHIN: Duration = Duration::from_secs(10);
 /// The host was refused and not changed, a step failed and the steps before it are undone, or the host is set up and
 /// the secret id of its enrolment could not be opened.
 pub fn run(options: &SetupOptions, user: &mut dyn User) -> Result<Option<Report>, SetupError> {
-    let host = Host::lock(&options.root, user)?;
+    let host = Host::lock(&options.root, |text| user.tell(text))?;
     let journal = Journal::load(&host)?;
     if journal.as_ref().is_some_and(|journal| !journal.complete) {
         return Err(SetupError::Interrupted);
@@ -115,7 +115,7 @@ pub fn run(options: &SetupOptions, user: &mut dyn User) -> Result<Option<Report>
 /// # Errors
 /// A part could not be restored. The journal still lists it, so the command can be run again.
 pub fn undo(options: &SetupOptions, user: &mut dyn User) -> Result<(), SetupError> {
-    let host = Host::lock(&options.root, user)?;
+    let host = Host::lock(&options.root, |text| user.tell(text))?;
     let journal = Journal::load(&host)?;
     undo::check(&host, journal.as_ref())?;
     let Some(journal) = journal else {

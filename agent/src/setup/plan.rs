@@ -164,15 +164,7 @@ pub(super) fn plan(
         match unit_of(host, unit, journal)? {
             UnitFile::OfPackage => {}
             UnitFile::Wanted(file) => files.push(file),
-            UnitFile::Foreign { path, is_link } => {
-                removed.push(Step::RemoveUnit { path, is_link });
-            }
-            UnitFile::OfSetup(path) => removed.push(Step::RemoveOwn { path }),
-            UnitFile::OfUser(path) => {
-                kept.push(format!(
-                    "{path}, which systemd uses instead of the unit of the package"
-                ));
-            }
+            hiding => hides_package(hiding, &mut removed, &mut kept),
         }
     }
     if ships {
@@ -253,6 +245,18 @@ fn sshd_snippet(host: &Host, before: SshdFact) -> Result<(Option<Wanted>, SshdFa
     };
     let snippet = Wanted::snippet(SSHD_SNIPPET_FILE, SSHD_SNIPPET);
     Ok((Some(snippet), after))
+}
+
+/// Adds the step or the note for a unit that hides that of the package.
+fn hides_package(unit: UnitFile, removed: &mut Vec<Step>, kept: &mut Vec<String>) {
+    match unit {
+        UnitFile::OfPackage | UnitFile::Wanted(_) => {}
+        UnitFile::Foreign { path, is_link } => removed.push(Step::RemoveUnit { path, is_link }),
+        UnitFile::OfSetup(path) => removed.push(Step::RemoveOwn { path }),
+        UnitFile::OfUser(path) => kept.push(format!(
+            "{path}, which systemd uses instead of the unit of the package"
+        )),
+    }
 }
 
 /// Returns the digest of an enrolment that no setup has applied: Vault opens its secret id only once.

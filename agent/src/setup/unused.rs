@@ -38,10 +38,9 @@ pub(super) fn check(config: &Config, wrapped: &str) -> Result<(), SetupError> {
     // A query to a name server that does not answer runs on a thread that cannot be stopped.
     runtime.shutdown_background();
     match answer {
-        Ok(Ok(())) => Ok(()),
         Ok(Err(VaultError::WrapInvalid)) => Err(SetupError::UsedEnrolment { path }),
-        // A proxy that allows only the paths of the agent.
-        Ok(Err(VaultError::Denied { .. } | VaultError::NotFound { .. })) => Ok(()),
+        // A proxy may allow only the paths of the agent.
+        Ok(Ok(()) | Err(VaultError::Denied { .. } | VaultError::NotFound { .. })) => Ok(()),
         Ok(Err(error)) => Err(unknown(WithCauses(&error).to_string())),
         Err(_) => {
             let seconds = PATIENCE.as_secs();

@@ -214,7 +214,8 @@ fn is_id(bytes: &[u8]) -> bool {
 
 /// Returns whether a shell, PAM or systemd reads variables from this file.
 fn has_environment(path: &str) -> bool {
-    path.ends_with(".env")
+    path.rsplit_once('.').is_some_and(|(_, end)| end == "env")
+        || path.ends_with("/.env")
         || path == "/etc/environment"
         || ["/etc/default/", "/etc/systemd/"]
             .iter()
@@ -375,7 +376,7 @@ mod tests {
                 "variable with a credential",
             ),
             (
-                "/srv/app/x.env",
+                "/srv/app/.env",
                 "export VCTL_SECRET_ID=7f3a2f4e-6b1c-4c0e-9a55-0d5b3c1e2a77\n",
                 "variable with a credential",
             ),
