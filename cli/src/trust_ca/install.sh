@@ -25,6 +25,7 @@ vctl_trust_ca() {
     trap 'exit 143' TERM
     prepare
     compose_ca
+    check_other_cas
     compose_drop_in
     if [ "$changed" = no ]; then
         [ -n "$root" ] || effective
@@ -115,6 +116,31 @@ compose_ca() {
         printf 'vctl:added %s\n' "$fingerprint"
         changed=yes
     done <"$work/wanted"
+}
+
+# sshd reads one file of CAs. If it reads another one today, certificates of the CAs in there would stop working.
+check_other_cas() {
+    other_ca_files >"$work/others"
+    while IFS= read -r other; do
+        [ -r "$root$other" ] || continue
+        while read -r kind key _ || [ -n "$kind" ]; do
+            fingerprint=$(fingerprint_of "$kind $key")
+            if [ -z "$fingerprint" ] || unwanted | grep -Fxq -e "$fingerprint"; then continue; fi
+            grep -v '^[[:space:]]*#' "$work/ca" | grep -Fq -e "$kind $key" ||
+                fail 78 "sshd trusts CAs in $other, and would read only $named from now on: run \`cat $other >>$named\` first"
+        done <"$root$other"
+    done <"$work/others"
+}
+
+other_ca_files() {
+    if [ -z "$root" ]; then
+        setting trustedusercakeys
+    else
+        for file in "$directory/sshd_config" "$drop_in_directory"/*.conf; do
+            [ ! -r "$file" ] || sed '/^[[:space:]]*[Mm][Aa][Tt][Cc][Hh][[:space:]]/,$d' "$file"
+        done | grep -Ei '^[[:space:]]*TrustedUserCAKeys[[:space:]=]' |
+            sed 's/^[[:space:]]*[A-Za-z]*[[:space:]="]*//; s/["[:space:]].*//'
+    fi | grep -Fxv -e "$named" -e none
 }
 
 compose_drop_in() {

@@ -23,6 +23,16 @@ fn an_image_gets_the_same_files_and_twice_is_once() {
     assert_eq!(said.code, 78, "{said:?}");
     assert!(!etc.join("vault-ca.pub").exists());
     let config = "Include /etc/ssh/sshd_config.d/*.conf\n";
+    let trusting = format!("{config} trustedUserCAKeys = \"/etc/ssh/first.pub\"\n");
+    fs::write(etc.join("sshd_config"), trusting).unwrap();
+    fs::write(etc.join("first.pub"), format!("{}\n", OTHER[0])).unwrap();
+    let said = run();
+    assert_eq!(said.code, 78, "{said:?}");
+    assert!(
+        said.stderr.contains("cat /etc/ssh/first.pub >>"),
+        "{said:?}"
+    );
+    assert!(!etc.join("vault-ca.pub").exists());
     fs::write(etc.join("sshd_config"), config).unwrap();
     fs::write(etc.join("vault-ca.pub"), format!("{}\n", OTHER[0])).unwrap();
     // vctl checks the sshd of the image, and not the sshd of this machine, which trusts no CA.

@@ -102,6 +102,41 @@ fn a_configuration_that_sshd_refuses_is_undone() {
 }
 
 #[test]
+fn no_ca_that_sshd_trusts_is_lost_to_another_file() {
+    let Some(centre) = shared() else { return };
+    let admin = Administrator::new(centre, "trust-kept");
+    let machine = admin.machine("trust-kept-1");
+    let config = machine.etc_ssh("sshd_config");
+    let good = fs::read_to_string(&config).unwrap();
+    let [line, fingerprint] = OTHER;
+    fs::write(machine.etc_ssh("first.pub"), format!("# ours\n{line}")).unwrap();
+    // After the drop-ins: without the script's file, sshd uses this one.
+    fs::write(
+        &config,
+        format!("{good}\nTrustedUserCAKeys /etc/ssh/first.pub\n"),
+    )
+    .unwrap();
+    let why = "cat /etc/ssh/first.pub >>/etc/ssh/vault-ca.pub";
+    fails(&admin, &machine, "trust-kept-1", 78, why);
+    // As the error says, or by its name.
+    let said = admin.run(&[
+        "trust-ca",
+        "trust-kept-1",
+        "--sudo",
+        "--dry-run",
+        "--prune",
+        fingerprint,
+    ]);
+    assert_eq!(said.code, 0, "{said:?}");
+    fs::write(machine.etc_ssh("vault-ca.pub"), format!("{line}\n")).unwrap();
+    let said = admin.run(&["trust-ca", "trust-kept-1", "--sudo"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let keys = fs::read_to_string(machine.etc_ssh("vault-ca.pub")).unwrap();
+    assert!(keys.starts_with(line), "{keys}");
+    assert_eq!(keys.lines().count(), 2, "{keys}");
+}
+
+#[test]
 fn a_host_that_still_refuses_certificates_is_reported() {
     let Some(centre) = shared() else { return };
     let admin = Administrator::new(centre, "trust-proof");
