@@ -40,9 +40,6 @@ fn live_lists_open_sessions_with_their_last_command() {
     let table = String::from_utf8(output.stdout).unwrap();
     assert!(table.contains("unknown, last seen 1h00m ago"), "{table}");
     let note = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        note.contains("these sessions may have ended"),
-        "{note}"
-    );
+    assert!(note.contains("these sessions may have ended"), "{note}");
     frank.hang_up();
 }
