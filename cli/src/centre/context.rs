@@ -169,7 +169,9 @@ impl Context {
     }
 
     fn pool_within(&self, role: DbRole, mut limits: PoolLimits) -> Result<Pool, Stop> {
-        limits.idle = Some(IDLE);
+        // Only the login that begins the record of a revocation can add its outcome, and the steps between may wait long
+        // for Vault alone.
+        limits.idle = (role != DbRole::Revoke).then_some(IDLE);
         let (vault, logins) = (self.vault.clone(), self.logins.clone());
         let pool = Pool::with_logins(vault, &self.settings.db, role, limits, logins)?;
         self.pools.borrow_mut().push(pool.clone());

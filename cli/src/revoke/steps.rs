@@ -177,8 +177,6 @@ impl<'a> Revocation<'a> {
 
     async fn begin_record(&mut self, reason: Option<&str>) -> Option<i64> {
         let pool = self.records.as_ref()?;
-        // Only the login that begins the record can add the outcome, and the next steps may wait long for Vault alone.
-        pool.keep_idle();
         let recorded = match self.context.display_name().await {
             Ok(name) => {
                 let begin =

@@ -50,8 +50,6 @@ pub struct Pool {
     limits: PoolLimits,
     /// There is a task that closes idle connections.
     closes_idle: Arc<AtomicBool>,
-    /// It closes no more of them.
-    keeps_idle: Arc<AtomicBool>,
 }
 
 impl Pool {
@@ -107,7 +105,6 @@ impl Pool {
             revoker,
             limits,
             closes_idle: Arc::default(),
-            keeps_idle: Arc::default(),
         })
     }
 
@@ -139,13 +136,10 @@ impl Pool {
         if self.closes_idle.swap(true, Ordering::Relaxed) {
             return;
         }
-        let (pool, keeps_idle) = (self.connections.weak(), Arc::clone(&self.keeps_idle));
+        let pool = self.connections.weak();
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(idle / 2).await;
-                if keeps_idle.load(Ordering::Relaxed) {
-                    return;
-                }
                 match pool.upgrade() {
                     Some(pool) if !pool.is_closed() => {
                         drop(pool.retain(|_, metrics| metrics.last_used() < idle));
@@ -154,11 +148,6 @@ impl Pool {
                 }
             }
         });
-    }
-
-    /// Keeps idle connections from now on: some rows can be changed only by the login that inserted them.
-    pub fn keep_idle(&self) {
-        self.keeps_idle.store(true, Ordering::Relaxed);
     }
 
     /// Does a piece of work with a connection, and gives the connection back.
