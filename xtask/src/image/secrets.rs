@@ -2,11 +2,15 @@
 //!
 //! Secrets are found by the names of their files and by their form. Compressed files and programs are not opened.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 /// Most bytes of a file that are read: a key and a token are short, and a longer file is data.
 const READ_MAX: u64 = 8 << 20;
@@ -95,16 +99,18 @@ fn named_credentials(root: &Path) -> Result<Vec<String>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error).with_context(|| format!("cannot read `/{settings}`")),
         };
-        for line in text.lines() {
-            let Some((key, value)) = line.split_once(':') else {
-                continue;
-            };
-            let path = value.split(" #").next().unwrap_or_default();
-            let path = path.trim().trim_matches(['"', '\'']);
+        // A file of comments has no values.
+        let values: Option<BTreeMap<String, Value>> = serde_saphyr::from_str(&text)
+            .with_context(|| format!("`/{settings}` has no settings of an agent"))?;
+        let values = values.unwrap_or_default();
+        let paths = FILE_KEYS
+            .iter()
+            .filter_map(|key| values.get(*key)?.as_str());
+        for path in paths {
             let file = root.join(path.trim_start_matches('/'));
             let has_content =
-                || fs::symlink_metadata(&file).is_ok_and(|meta| meta.is_file() && meta.len() > 0);
-            if FILE_KEYS.contains(&key.trim()) && !path.is_empty() && has_content() {
+                fs::symlink_metadata(&file).is_ok_and(|meta| meta.is_file() && meta.len() > 0);
+            if has_content {
                 found.push(format!(
                     "{path}: a credential of one host, named in /{settings}"
                 ));
@@ -198,24 +204,15 @@ fn is_below(directory: &str, top: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Returns whether the only word is a UUID, as role ids and secret ids are.
+/// Returns whether the only word is a UUID with dashes, as role ids and secret ids are.
 fn is_id(bytes: &[u8]) -> bool {
     let id = bytes.trim_ascii();
-    let is_dash = |at: usize| [8, 13, 18, 23].contains(&at);
-    id.len() == 36
-        && id.iter().enumerate().all(|(at, byte)| {
-            if is_dash(at) {
-                *byte == b'-'
-            } else {
-                byte.is_ascii_hexdigit()
-            }
-        })
+    id.len() == Hyphenated::LENGTH && Uuid::try_parse_ascii(id).is_ok()
 }
 
 /// Returns whether a shell, PAM or systemd reads variables from this file.
 fn has_environment(path: &str) -> bool {
     path.rsplit_once('.').is_some_and(|(_, end)| end == "env")
-        || path.ends_with("/.env")
         || path == "/etc/environment"
         || ["/etc/default/", "/etc/systemd/"]
             .iter()
@@ -467,6 +464,7 @@ mod tests {
             "etc/vctl/agent.yaml",
             "host: web-1\nsecret_id_file: \"/srv/vctl/secret\" # ours\nrole_id_file: /etc/vctl/role_id\n",
         );
+        put("etc/vctl/ingest/agent.yaml", "# host: web-1\n");
         refuse("image", root.path(), false).unwrap();
         put("srv/vctl/secret", "x\n");
         put("etc/vctl/role_id", "x\n");
