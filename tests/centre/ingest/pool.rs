@@ -225,9 +225,17 @@ fn a_wrapped_secret_is_opened_once() {
         let path = format!("{path}/secret-id");
         let wrapped = vault.write_wrapped(&path, &json!({}), ttl).await.unwrap();
         assert_eq!(wrapped.ttl, ttl);
+        // As setup does: a look opens nothing.
+        for _ in 0..2 {
+            let looked = Vault::look_up_wrapped(&settings, &wrapped.token).await;
+            looked.unwrap();
+        }
         let opened = Vault::unwrap(&settings, &wrapped.token).await.unwrap();
         assert!(opened["secret_id"].is_string());
         let again = Vault::unwrap(&settings, &wrapped.token).await.unwrap_err();
         assert!(matches!(again, VaultError::WrapInvalid), "{again:?}");
+        let looked = Vault::look_up_wrapped(&settings, &wrapped.token).await;
+        let error = looked.unwrap_err();
+        assert!(matches!(error, VaultError::WrapInvalid), "{error:?}");
     });
 }
