@@ -114,8 +114,8 @@ Examples:
     Node(NodeArgs),
     /// Store what hosts published to JetStream
     ///
-    /// For a fleet whose agents have `ship: jetstream`. Runs in the foreground until it is stopped. Several
-    /// processes may run at the same time; each batch is stored once. Creates the stream if it is missing, with `--replicas` and `--max-bytes`.
+    /// For a fleet with `ship: jetstream`. Runs in the foreground until it is stopped. Several processes may run at the
+    /// same time; each batch is stored once. Creates the stream if it is missing, with `--replicas` and `--max-bytes`.
     #[command(before_help = "\
 Examples:
   vctl-agent ingest                                 Store batches in Postgres

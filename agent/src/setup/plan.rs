@@ -61,7 +61,7 @@ pub(super) enum Step {
     Unit {
         name: &'static str,
         has_changed: bool,
-        /// It runs an older program, whose file was replaced.
+        /// It runs an older program: the file was replaced.
         runs_replaced: bool,
     },
     PamLine {

@@ -29,7 +29,7 @@ pub(super) fn is(host: &Host, question: &str, unit: &str) -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
-/// Returns whether the unit runs an agent whose file was replaced since it started, by an upgrade without a package.
+/// Returns whether the unit runs an older agent: an upgrade without a package replaced the file since the unit started.
 pub(super) fn runs_replaced(host: &Host, unit: &str) -> bool {
     if !runs(host) {
         return false;

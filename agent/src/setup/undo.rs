@@ -326,8 +326,8 @@ pub(super) fn directories(
             ));
             continue;
         }
-        // Sockets and status of a collector that has ended. A chroot may have the /run of the machine, whose collector
-        // still runs.
+        // Sockets and status of a collector that has ended. A chroot may have the /run of the machine, and the collector
+        // of the machine still runs.
         if path == "/run/vctl" && host.owns_probe() {
             let _ = fs::remove_dir_all(&real);
         }

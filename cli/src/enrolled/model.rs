@@ -36,9 +36,9 @@ pub(crate) struct FormerName {
 /// Places that still have the former name of a renamed host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OldNameLeft {
-    /// Whether its valid host certificate names the former one.
+    /// Whether a valid certificate of the host names it.
     pub(crate) has_certificate: bool,
-    /// Grants whose scope does, as text.
+    /// Grants with the name in their scope, as text.
     pub(crate) scopes: Vec<String>,
 }
 

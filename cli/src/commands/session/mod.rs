@@ -179,7 +179,7 @@ impl<S: Source> Report<'_, S> {
             return Ok(session::json::write_matches(screen, format, found)?);
         }
         if found.matches.is_empty() {
-            let is_whole = found.pruned.as_ref().is_none_or(Pruned::is_none);
+            let is_whole = found.pruned.as_ref().is_none_or(Pruned::lacks_nothing);
             notice::note(if is_whole {
                 "no matching program was started in these sessions"
             } else {

@@ -30,7 +30,7 @@ pub(crate) struct ImportFailure {
 }
 
 impl ImportFailure {
-    /// Returns the failure of a host whose jump host is among the missing ones: it fails for the same reason.
+    /// Returns the failure of a host behind a missing jump host. Both fail for the same reason.
     pub(crate) fn of_missing_jump(
         host: &PlannedHost,
         missing: &BTreeMap<String, FailureKind>,

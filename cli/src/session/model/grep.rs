@@ -60,19 +60,19 @@ impl Pruned {
         oldest_day: None,
     };
 
-    /// Returns whether the search saw all events.
-    pub(crate) fn is_none(&self) -> bool {
+    /// Returns whether no session of the search lacks its events.
+    pub(crate) fn lacks_nothing(&self) -> bool {
         self.sessions == 0 && !self.more
     }
 
     /// Returns the note for the reader; `None` if the search saw all events.
     pub(crate) fn note(&self) -> Option<String> {
-        if self.is_none() {
+        if self.lacks_nothing() {
             return None;
         }
         if *self == Self::UNCOUNTED {
-            let note = "the sessions whose events were deleted after their retention period were not counted, because \
-                        it took too long; `--since` limits the count";
+            let note = "the count of sessions without their events, which were deleted after their retention period, \
+                        took too long; `--since` limits it";
             return Some(note.to_owned());
         }
         let sessions = counted(self.sessions, "session");
