@@ -110,7 +110,12 @@ fn agent(options: &Options) -> Result<Watched> {
     let before = BpfCost::read()?;
     let bpf_load = options.spawn(options.count, true)?;
     let bpf = BpfCost::read()?.since(&before);
+    let idle = options.idle_session()?;
+    let before = BpfCost::read()?;
+    let outside_bpf_load = options.spawn(options.count, false)?;
+    let outside_bpf = BpfCost::read()?.since(&before);
     drop(counting);
+    idle.end()?;
     agent.kill()?;
     agent.wait()?;
     Ok(Watched {
@@ -125,11 +130,13 @@ fn agent(options: &Options) -> Result<Watched> {
             loaded_memory,
             bpf,
             bpf_load,
+            outside_bpf,
+            outside_bpf_load,
         }),
     })
 }
 
-/// Ends the recording of an agent that has ended. Its programs stay attached until then.
+/// Ends the recording of an agent that has ended, and removes its files: the next agent starts as the first one did.
 fn detach() -> Result<()> {
     let status = Command::new("vctl-agent")
         .arg("detach")
@@ -137,7 +144,7 @@ fn detach() -> Result<()> {
         .status()
         .context("cannot run `vctl-agent`")?;
     ensure!(status.success(), "`vctl-agent detach` ended with {status}");
-    Ok(())
+    Ok(fs::remove_dir_all("/var/lib/vctl")?)
 }
 
 /// A session whose only process waits.

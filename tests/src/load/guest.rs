@@ -43,6 +43,9 @@ pub struct AgentCost {
     /// Cost over `bpf_load`.
     pub bpf: BpfCost,
     pub bpf_load: Outcome,
+    /// Cost over `outside_bpf_load`, outside of all sessions.
+    pub outside_bpf: BpfCost,
+    pub outside_bpf_load: Outcome,
 }
 
 /// Starts the agent with its usual directories and waits until it reports that it is ready.

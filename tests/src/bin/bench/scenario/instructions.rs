@@ -104,6 +104,12 @@ fn ours(agent: &Watched, findings: &mut Findings) -> Result<()> {
         "instructions",
         600.0,
     );
+    // The rest is the kernel's way to the programs and back.
+    findings.state(
+        "  of these in BPF",
+        u64_as_f64(own.outside_bpf.run_time_ns()) / u64_as_f64(own.outside_bpf_load.spawned),
+        "instructions",
+    );
     findings.state(
         "agent: start to ready",
         u64_as_f64(agent.ready_ns) / 1e6,
